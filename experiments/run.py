@@ -1,0 +1,62 @@
+"""Runs an audit from a config file: data, splits, shadow models, signals, attacks, metrics, report.
+
+    python experiments/run.py --config=experiments/configs/quickstart.py --workdir=runs/quickstart
+"""
+
+import os
+import sys
+
+# XLA's thread-pool size decides the order of sums, so it is the same on every machine; before jax is imported
+os.environ.setdefault("PJRT_NPROC", "4")
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+CONFIG = config_flags.DEFINE_config_file("config", help_string="A config file; override by --config.a.b=VALUE.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Where every stage is kept; a second run goes on there.")
+STAGE = flags.DEFINE_string("stage", "report", "Run up to this stage.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be trained and how long it takes; train nothing.")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Several processes share the work (jax.distributed).")
+
+
+def fail(message: str) -> None:
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def parse(argv: list[str]) -> list[str]:
+    """The flags, or one line and exit code 2."""
+    try:
+        rest = flags.FLAGS(argv)
+        if CONFIG.value is None or WORKDIR.value is None and not DRY_RUN.value:
+            fail("--config=FILE and --workdir=DIR are needed, as in --config=experiments/configs/quickstart.py.")
+        if rest[1:]:
+            fail(f"unexpected argument {rest[1]!r}; flags start with --.")
+        return rest
+    except SystemExit:
+        raise
+    except Exception as error:
+        fail(error)
+        raise
+
+
+def main(argv: list[str]) -> None:
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
+    from pathlib import Path
+
+    from jaxsnn_mia import config, pipeline, results, store
+
+    logging.set_verbosity(logging.WARNING)
+    try:
+        pipeline.run(config.from_dict(CONFIG.value.to_dict()), Path(WORKDIR.value), until=STAGE.value)
+    except (ValueError, store.StoreError) as error:
+        fail(error)
+    if STAGE.value == "report":
+        print(results.as_text(results.table(results.read(Path(WORKDIR.value)))))
+        print(f"\n{Path(WORKDIR.value) / 'report.html'}")
+
+
+if __name__ == "__main__":
+    app.run(main, flags_parser=parse)

@@ -1,0 +1,118 @@
+"""Which models a target is compared with: all valid ones but itself and its opposite.
+
+A target s that trained on example n is an IN model of n. Leaving out s alone would leave one IN model fewer
+exactly when n is a member, and the counts would betray the answer. So its opposite goes too: the complementary
+shadow where shadows come in pairs, otherwise one random model of the other side for each target and example.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def prepare(values_sna, keep_sn, name: str, *, partner_s, valid_s, separate: bool) -> tuple:
+    """(usable_s, opposite or None) after checking the shapes and values of an attack's arrays."""
+    check(values_sna, keep_sn, name)
+    usable_s = usable(keep_sn, partner_s, valid_s)
+    check_finite(np.asarray(values_sna)[usable_s], name)
+    return usable_s, opposites(keep_sn, partner_s, usable_s, separate=separate)
+
+
+def check_finite(values: np.ndarray, name: str) -> None:
+    """ValueError for NaN; infinity is refused too, since no moment survives it."""
+    if not np.isfinite(values).all():
+        raise ValueError(f"`{name}` must be finite for valid shadows. Mark diverged ones in `valid_s`.")
+
+
+def check(values_snx: jax.Array, keep_sn: jax.Array, name: str) -> None:
+    """ValueError for a keep that is not boolean or does not fit the [S, N, A] values, or for NaN."""
+    if values_snx.ndim != 3:
+        raise ValueError(f"`{name}` must be [S, N, A], got shape {values_snx.shape}.")
+    if np.asarray(keep_sn).dtype != bool:
+        raise ValueError(f"`keep_sn` must be boolean, got {np.asarray(keep_sn).dtype}.")
+    if keep_sn.shape != values_snx.shape[:2]:
+        raise ValueError(
+            f"`keep_sn` must be [S, N] like `{name}` {values_snx.shape}, got {keep_sn.shape}."
+        )
+
+
+def usable(keep_sn: np.ndarray, partner_s: np.ndarray | None, valid_s: np.ndarray | None) -> np.ndarray:
+    """bool [S]: valid shadows whose partner, if they have one, is valid too."""
+    valid_s = np.ones(len(keep_sn), bool) if valid_s is None else np.asarray(valid_s, bool)
+    if valid_s.shape != keep_sn.shape[:1]:
+        raise ValueError(f"`valid_s` must have shape {keep_sn.shape[:1]}, got {valid_s.shape}.")
+    return valid_s if partner_s is None else valid_s & valid_s[np.asarray(partner_s)]
+
+
+def opposites(
+    keep_sn: np.ndarray,
+    partner_s: np.ndarray | None,
+    usable_s: np.ndarray,
+    *,
+    separate: bool = False,
+    seed: int = 0,
+) -> np.ndarray | None:
+    """opposite int [S, N] (or [S, 1] for partners): the second model left out for target s and example n.
+
+    None for `separate` targets, which are no shadows. Raises ValueError where partners are not complementary, or
+    where an example has too few models on a side (2 must be left).
+    """
+    keep_sn = np.asarray(keep_sn)
+    inside_n, outside_n = keep_sn[usable_s].sum(0), (~keep_sn[usable_s]).sum(0)
+    fewest = int(min(inside_n.min(), outside_n.min()))
+    needed = 2 if separate else 3
+    if fewest < needed:
+        n = int(np.argmin(np.minimum(inside_n, outside_n)))
+        raise ValueError(
+            f"every example needs at least {needed} IN and {needed} OUT models, got {inside_n[n]} IN and {outside_n[n]} OUT "
+            f"for example {n}. Train more shadow models, or leave this example out."
+        )
+    if separate:
+        return None
+    if partner_s is not None:
+        partner_s = np.asarray(partner_s)
+        if (keep_sn[partner_s] == keep_sn)[usable_s].any():
+            raise ValueError("`partner_s` must name complementary shadows: keep[partner] == ~keep. Pass None.")
+        return partner_s[:, None]
+    random_sn = np.random.default_rng(seed).random(keep_sn.shape)
+    random_sn[~usable_s] = -1.0
+    choice_of = {side: np.argsort(np.where(keep_sn == side, random_sn, -1.0), axis=0) for side in (0, 1)}
+    # the t-th target takes the (t mod count)-th of the shuffled models of the other side
+    turn_s = np.arange(len(keep_sn))[:, None]
+    picks = {
+        side: np.take_along_axis(order, len(order) - 1 - turn_s % (inside_n if side else outside_n), axis=0)
+        for side, order in choice_of.items()
+    }
+    return np.where(keep_sn, picks[0], picks[1])
+
+
+def moments(values_snx: jax.Array, keep_sn: jax.Array, opposite: jax.Array | None, usable_s: jax.Array) -> tuple:
+    """Sums over the reference models of every target and example.
+
+    Args:
+      values_snx: [S, N, X], any last axis.
+      keep_sn: bool [S, N].
+      opposite: int [S, N] or [S, 1], left out with each target; None where the targets are no shadows, so that
+        nothing is left out.
+      usable_s: bool [S].
+
+    Returns:
+      ((count, mean, squares) of the IN models, the same of the OUT models): count [S or 1, N, 1], mean and
+      squares (sum of squared deviations from the mean) [S or 1, N, X].
+    """
+    weight_sn1 = usable_s[:, None, None].astype(values_snx.dtype)
+    known = jnp.where(weight_sn1 > 0, values_snx, 0.0)  # diverged rows may hold NaN
+    centre = known.sum(0) / jnp.maximum(weight_sn1.sum(0), 1)  # float32 sums of squares cancel without it
+    v = jnp.where(weight_sn1 > 0, known - centre, 0.0)
+    if opposite is not None:
+        v_opposite = jnp.take_along_axis(v, jnp.broadcast_to(opposite, keep_sn.shape)[..., None], axis=0)
+    sides = []
+    for side_sn in (keep_sn, ~keep_sn):
+        w = side_sn[..., None] * weight_sn1
+        count, total, squares = (x.sum(0, keepdims=True) for x in (w, w * v, w * v * v))
+        if opposite is not None:
+            left_out = jnp.where(side_sn[..., None], v, v_opposite)
+            count, total, squares = count - 1, total - left_out, squares - left_out**2
+        mean = total / count
+        sides.append((count, mean + centre, jnp.maximum(squares - total * mean, 0.0)))
+    return tuple(sides)

@@ -1,0 +1,79 @@
+"""Checkpoints of a group of shadows: Orbax writes the arrays, a digest of every file guards them.
+
+Orbax restores a file with a flipped bit silently, so `sha256.json` lists every file and is renamed into place
+last: a step without it, or with a wrong one, never counts.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+
+from jaxsnn_mia import store
+
+DIGESTS = "sha256.json"
+
+
+def flat(tree: Any) -> dict[str, np.ndarray]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
+
+
+def step_path(group: Path, epoch: int) -> Path:
+    return group / f"epoch-{epoch:06d}"
+
+
+def save(group: Path, epoch: int, tree: Any, *, keep: tuple[int, ...] = ()) -> None:
+    """Writes `tree` as the state after `epoch` epochs; keeps it, the one before and those named in `keep`."""
+    import orbax.checkpoint as ocp
+
+    path = step_path(group, epoch)
+    store.remove(path)
+    group.mkdir(parents=True, exist_ok=True)
+    with store.disk_full(path):
+        ocp.PyTreeCheckpointer().save(path.absolute(), flat(tree))
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    store.write_json(path / DIGESTS, {str(f.relative_to(path)): store.file_sha256(f) for f in files})
+    for old in epochs(group)[:-2]:
+        if old not in keep:
+            store.remove(step_path(group, old))
+
+
+def epochs(group: Path) -> list[int]:
+    """The epochs that have a folder, in order, whole or not."""
+    return sorted(int(path.name.split("-")[1]) for path in group.glob("epoch-*"))
+
+
+def is_whole(path: Path) -> bool:
+    try:
+        digests = json.loads((path / DIGESTS).read_text())
+    except (OSError, ValueError):
+        return False
+    return all(store.intact(path / name, sha) for name, sha in digests.items())
+
+
+def latest(group: Path) -> int | None:
+    """The last epoch whose checkpoint is whole; damaged ones are named and passed over."""
+    for epoch in reversed(epochs(group)):
+        if is_whole(step_path(group, epoch)):
+            return epoch
+        logging.warning("%s is damaged or incomplete; using the checkpoint before it", step_path(group, epoch))
+    return None
+
+
+def restore(group: Path, epoch: int, like: Any) -> Any:
+    """The tree of that epoch in the structure of `like` (arrays or their shapes), as numpy arrays."""
+    import orbax.checkpoint as ocp
+
+    arrays = ocp.PyTreeCheckpointer().restore(step_path(group, epoch).absolute())
+    paths, structure = jax.tree_util.tree_flatten_with_path(like)
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
+    missing = set(names) ^ set(arrays)
+    if missing:
+        raise store.StoreError(
+            f"{step_path(group, epoch)} does not fit the model: {sorted(missing)}. Pass another --workdir."
+        )
+    return structure.unflatten([np.asarray(arrays[name]) for name in names])

@@ -1,0 +1,270 @@
+"""The settings of a run: frozen dataclasses with defaults, checked before anything is trained.
+
+`sweep` holds a tuple for each setting that varies; every combination is one variant. Nothing below this module
+sees a ConfigDict.
+"""
+
+import dataclasses
+import difflib
+import itertools
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from jaxsnn_mia import attacks, data, models, signals, splits, store, train
+from jaxsnn_mia.kernels import neuron, quantize, surrogate
+
+DUPLICATES = ("share", "drop")
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    name: str = "digits"
+    dir: str = ""  # folder of the files of location30; JAXSNN_MIA_DATA where empty
+    standardise: str = "dataset"  # by the population slice; "per_shadow": by a model's own training rows; "none"
+    population: float = 0.15  # share of the rows for standardisation and RMIA
+    validation: float = 0.0  # share of the rows for choices such as the learning rate
+    duplicates: str = "share"  # exact duplicates share one keep column, or are dropped but for the first
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    n_shadows: int = 64
+    scheme: str = "pairs"
+    rows: str = "exact"
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    family: str = "snn"
+    hidden: tuple[int, ...] = (128,)
+    bits: int | None = 32  # of the weights, in [2, 16]; 32 or None: float
+    time_steps: int = 10
+    beta: float = 0.95
+    threshold: float = 1.0
+    reset: str = "subtract"
+    readout: str = "membrane_last"
+    surrogate: str = "arctan"
+    slope: float = 0.0  # first parameter of the surrogate; 0: its default
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    optimizer: str = "adam"
+    lr: float = 1e-3
+    schedule: str = "constant"
+    momentum: float = 0.9
+    epochs: int = 40
+    batch_size: int = 64
+    weight_decay: float = 0.0
+    smoothing: float = 0.0
+    seed: int = 0
+    snapshot_epochs: tuple[int, ...] = ()  # checkpoints that are kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    width: int = 0  # models per vmap on a device; 0: 1 on a CPU, all of the group on an accelerator
+    group_size: int = 64  # most shadows trained and checkpointed together
+    chunk_seconds: float = 2.0  # between checkpoints
+    devices: int = 0  # devices used; 0: all
+
+
+@dataclasses.dataclass(frozen=True)
+class Signals:
+    names: tuple[str, ...] = ("phi", "logp", "loss", "correct")
+
+
+@dataclasses.dataclass(frozen=True)
+class Attacks:
+    names: tuple[str, ...] = ("loss", "lira", "lira_offline", "rmia")
+
+
+@dataclasses.dataclass(frozen=True)
+class Metrics:
+    fprs: tuple[float, ...] = (0.01, 0.001)
+    level: float = 0.95
+    replicates_auc: int = 1000
+    replicates_tpr: int = 200
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    title: str = "Membership-inference audit"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Each field varies the setting of `SWEPT`; an empty tuple leaves it alone."""
+
+    dataset: tuple[str, ...] = ()
+    family: tuple[str, ...] = ()
+    bits: tuple[int, ...] = ()
+    readout: tuple[str, ...] = ()
+    lr: tuple[float, ...] = ()
+
+
+SWEPT = {
+    "dataset": ("data", "name"),
+    "family": ("model", "family"),
+    "bits": ("model", "bits"),
+    "readout": ("model", "readout"),
+    "lr": ("train", "lr"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    data: Data = Data()
+    splits: Splits = Splits()
+    model: Model = Model()
+    train: Train = Train()
+    ensemble: Ensemble = Ensemble()
+    signals: Signals = Signals()
+    attacks: Attacks = Attacks()
+    metrics: Metrics = Metrics()
+    report: Report = Report()
+    sweep: Sweep = Sweep()
+
+
+# changes in these sections add or redo stages in the same workdir; in any other they need a new one
+FOLLOWING = ("ensemble", "signals", "attacks", "metrics", "report")
+
+
+def as_dict(config: Any) -> dict:
+    """Nested plain dict of a config or a section."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """A checked Config from nested mappings, such as a ConfigDict.
+
+    Raises ValueError for an unknown name (with the nearest known one), a value of the wrong type, or one out of
+    range.
+    """
+    return check(section(Config, values, ""))
+
+
+def section(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    for name in values:
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, 1)
+            hint = f'did you mean "{prefix}{near[0]}"?' if near else f"known: {', '.join(fields)}."
+            raise ValueError(f'unknown setting "{prefix}{name}"; {hint}')
+    return kind(**{name: cast(hints[name], value, prefix + name) for name, value in values.items()})
+
+
+def cast(hint: Any, value: Any, name: str) -> Any:
+    """`value` as the type of a field; lists and lone values become tuples where a tuple is wanted."""
+    if dataclasses.is_dataclass(hint):
+        return section(typing.cast(type, hint), value, f"{name}.")
+    if typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        values = value if isinstance(value, (tuple, list)) else (value,)
+        return tuple(cast(inner, v, name) for v in values)
+    if hint is float and type(value) is int:
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        wanted = getattr(hint, "__name__", str(hint))
+        raise ValueError(f"`{name}` must be of type {wanted}, got {value!r}.")
+    return value
+
+
+def require(ok: bool, name: str, expected: str, value: Any, remedy: str = "") -> None:
+    if not ok:
+        raise ValueError(f"`{name}` must be {expected}, got {value!r}. {remedy}".rstrip())
+
+
+def one_of(known: Any, name: str, value: str) -> None:
+    near = difflib.get_close_matches(value, list(known), 1)
+    require(value in known, name, f"one of {sorted(known)}", value, f'Did you mean "{near[0]}"?' if near else "")
+
+
+def check(config: Config) -> Config:
+    """The config, every variant of it checked; ValueError names the setting, what was expected and what came."""
+    for variant in variants(config).values():
+        check_one(variant)
+    names = list(variants(config))
+    require(len(set(names)) == len(names), "sweep", "free of repeated values", names)
+    return config
+
+
+def check_one(c: Config) -> None:
+    data.check_name(c.data.name)
+    one_of(train.STANDARDISE, "data.standardise", c.data.standardise)
+    one_of(DUPLICATES, "data.duplicates", c.data.duplicates)
+    for name in ("population", "validation"):
+        share = getattr(c.data, name)
+        require(0 <= share <= 0.5, f"data.{name}", "a share in [0, 0.5]", share)
+    uses_population = [n for n in c.attacks.names if "logp_population" in attacks.ATTACKS.get(n, ((), ()))[1]]
+    wants = [*uses_population, *(["data.standardise=dataset"] if c.data.standardise == "dataset" else [])]
+    require(
+        c.data.population > 0 or not wants, "data.population", f"above 0 for {', '.join(wants)}", c.data.population
+    )
+    s = c.splits.n_shadows
+    require(s >= 6 and s % 2 == 0, "splits.n_shadows", "even and at least 6", s, "Shadows come in pairs.")
+    one_of(("pairs",), "splits.scheme", c.splits.scheme)
+    one_of(splits.ROWS, "splits.rows", c.splits.rows)
+
+    one_of(models.MODELS, "model.family", c.model.family)
+    one_of(models.READOUTS, "model.readout", c.model.readout)
+    one_of(neuron.RESETS, "model.reset", c.model.reset)
+    one_of(surrogate.SURROGATES, "model.surrogate", c.model.surrogate)
+    quantize.check_bits(c.model.bits, "model.bits")
+    require(all(h >= 1 for h in c.model.hidden), "model.hidden", "layer sizes of at least 1", c.model.hidden)
+    require(1 <= c.model.time_steps <= 1000, "model.time_steps", "in [1, 1000]", c.model.time_steps)
+    require(0 <= c.model.beta <= 1, "model.beta", "in [0, 1]", c.model.beta)
+    require(c.model.threshold > 0, "model.threshold", "above 0", c.model.threshold)
+    require(c.model.slope >= 0, "model.slope", "at least 0", c.model.slope, "0 takes the surrogate's default.")
+
+    one_of(train.OPTIMIZERS, "train.optimizer", c.train.optimizer)
+    one_of(train.SCHEDULES, "train.schedule", c.train.schedule)
+    require(c.train.lr > 0, "train.lr", "above 0", c.train.lr)
+    require(0 <= c.train.momentum < 1, "train.momentum", "in [0, 1)", c.train.momentum)
+    require(1 <= c.train.epochs <= 100_000, "train.epochs", "in [1, 100000]", c.train.epochs)
+    require(c.train.batch_size >= 1, "train.batch_size", "at least 1", c.train.batch_size)
+    require(c.train.weight_decay >= 0, "train.weight_decay", "at least 0", c.train.weight_decay)
+    require(0 <= c.train.smoothing < 1, "train.smoothing", "in [0, 1)", c.train.smoothing)
+    for epoch in c.train.snapshot_epochs:
+        require(1 <= epoch <= c.train.epochs, "train.snapshot_epochs", f"in [1, {c.train.epochs}]", epoch)
+
+    require(c.ensemble.width >= 0, "ensemble.width", "at least 0", c.ensemble.width)
+    require(c.ensemble.group_size >= 2, "ensemble.group_size", "at least 2", c.ensemble.group_size)
+    require(c.ensemble.chunk_seconds > 0, "ensemble.chunk_seconds", "above 0", c.ensemble.chunk_seconds)
+    require(c.ensemble.devices >= 0, "ensemble.devices", "at least 0", c.ensemble.devices)
+    signals.names(c.signals.names)
+    for name in c.attacks.names:
+        one_of(attacks.ATTACKS, "attacks.names", name)
+    for fpr in c.metrics.fprs:
+        require(0 < fpr < 1, "metrics.fprs", "in (0, 1)", fpr)
+    require(0 < c.metrics.level < 1, "metrics.level", "in (0, 1)", c.metrics.level)
+    require(c.metrics.replicates_auc >= 20, "metrics.replicates_auc", "at least 20", c.metrics.replicates_auc)
+    require(c.metrics.replicates_tpr >= 20, "metrics.replicates_tpr", "at least 20", c.metrics.replicates_tpr)
+
+
+def variants(config: Config) -> dict[str, Config]:
+    """name -> config of every combination of the sweep, without a sweep of its own; one where nothing varies."""
+    axes = [(axis, getattr(config.sweep, axis)) for axis in SWEPT if getattr(config.sweep, axis)]
+    named = {}
+    for values in itertools.product(*(values for _, values in axes)):
+        settings = dict(zip((axis for axis, _ in axes), values, strict=True))
+        sections = {name: getattr(config, name) for name in ("data", "model", "train")}
+        for axis, value in settings.items():
+            part, field = SWEPT[axis]
+            sections[part] = dataclasses.replace(sections[part], **{field: value})
+        variant = dataclasses.replace(config, sweep=Sweep(), **sections)
+        named[variant_name(variant, settings)] = variant
+    return named
+
+
+def variant_name(variant: Config, settings: Mapping[str, Any]) -> str:
+    """Data set and family, then what else the sweep varies: a folder name."""
+    extra = [f"{axis}{value}" for axis, value in settings.items() if axis not in ("dataset", "family")]
+    source, _, argument = variant.data.name.partition(":")
+    if argument:
+        source = f"{source}-{store.digest(argument)[:6]}"
+    return "-".join([source, variant.model.family, *extra])

@@ -1,0 +1,66 @@
+"""A data set in memory, checked once, with the hash of its content."""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """x float32 [N, ...], y int32 [N] in [0, C), test_n bool [N] or None where the source has no test split."""
+
+    x: np.ndarray
+    y: np.ndarray
+    class_names: tuple[str, ...]
+    source: str
+    sha256: str
+    test_n: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one example."""
+        return self.x.shape[1:]
+
+
+def make_dataset(x, y, class_names, source: str, test_n=None) -> Dataset:
+    """A checked `Dataset`.
+
+    Raises ValueError for x that is not numeric [N, ...] or has NaN or infinity, for labels that are not
+    integers in [0, C), of another length, or of one class only.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    if x.ndim < 2 or not (np.issubdtype(x.dtype, np.number) or x.dtype == bool):
+        raise ValueError(f"{source}: x must be a numeric array [N, ...], got {x.dtype} {x.shape}.")
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"{source}: y must have shape {x.shape[:1]} like x {x.shape}, got {y.shape}.")
+    finite = np.isfinite(x.reshape(len(x), -1)).all(1)
+    if not finite.all():
+        raise ValueError(
+            f"{source}: x must be finite, got NaN or infinity in {np.sum(~finite)} rows (the first is row "
+            f"{np.flatnonzero(~finite)[0]}). Drop or impute them."
+        )
+    if not np.issubdtype(y.dtype, np.integer):
+        raise ValueError(f"{source}: labels must be integers, got {y.dtype}. Number the classes from 0.")
+    class_names = tuple(str(name) for name in class_names)
+    if len(y) and not 0 <= y.min() <= y.max() < len(class_names):
+        raise ValueError(
+            f"{source}: labels must lie in [0, {len(class_names) - 1}], got {y.min()} to {y.max()}. "
+            "Number the classes from 0 without gaps."
+        )
+    if len(np.unique(y)) < 2:
+        raise ValueError(f"{source}: labels must hold at least 2 classes, got {len(np.unique(y))}.")
+    x = np.ascontiguousarray(x, np.float32)
+    y = np.ascontiguousarray(y, np.int32)
+    sha = hashlib.sha256(repr((x.shape, class_names)).encode() + x.tobytes() + y.tobytes())
+    if test_n is not None:
+        test_n = np.ascontiguousarray(test_n, bool)
+        sha.update(test_n.tobytes())
+    return Dataset(x, y, class_names, source, sha.hexdigest(), test_n)
+
+
+def units(x: np.ndarray) -> np.ndarray:
+    """unit_n int64 [N]: rows of x that are exact duplicates share a number, counted from 0."""
+    rows = np.ascontiguousarray(x.reshape(len(x), -1))
+    keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    return np.unique(keys, return_inverse=True)[1].reshape(-1)

@@ -1,0 +1,43 @@
+"""Location-30: Foursquare check-ins, 5,010 records, 446 binary features, 30 classes (Shokri et al. 2017)."""
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import numpy as np
+
+from jaxsnn_mia.data.dataset import Dataset, make_dataset
+from jaxsnn_mia.store import file_sha256
+
+FILE = "dataset_location.tgz"
+
+
+def existing(folder: str) -> Path:
+    folder = folder or os.environ.get("JAXSNN_MIA_DATA", "")
+    path = Path(folder) / FILE
+    if not folder or not path.is_file():
+        raise ValueError(
+            f"location30: {FILE} not found in {folder or 'any folder'}. Get it from the page of "
+            "Shokri et al. 2017 (github.com/privacytrustlab/datasets) and name its folder by "
+            "--config.data.dir=FOLDER or JAXSNN_MIA_DATA."
+        )
+    return path
+
+
+def fingerprint(argument: str, folder: str) -> str:
+    return file_sha256(existing(folder))
+
+
+def load(argument: str, folder: str) -> Dataset:
+    """Reads `dataset_location.tgz` from `folder`, or from JAXSNN_MIA_DATA where that is empty."""
+    path = existing(folder)
+    with tarfile.open(path) as archive:
+        member = archive.extractfile("bangkok")
+        if member is None:
+            raise ValueError(f"location30: {path} holds no text file `bangkok`; download it again.")
+        text = member.read().replace(b'"', b"")
+    table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.int32)
+    if table.shape[1] != 447:
+        raise ValueError(f"location30: expected 447 columns in {path}, got {table.shape[1]}.")
+    return make_dataset(table[:, 1:], table[:, 0] - 1, range(1, 31), "location30")

@@ -1,0 +1,43 @@
+"""A user's own arrays: an .npz file with `x` and `y`."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from jaxsnn_mia.data.dataset import Dataset, make_dataset
+from jaxsnn_mia.store import file_sha256
+
+
+def fingerprint(path: str, folder: str = "") -> str:
+    return file_sha256(existing(path))
+
+
+def existing(path: str) -> Path:
+    if not Path(path).is_file():
+        raise ValueError(f"npz:{path}: no such file. Save one by numpy.savez(path, x=x, y=y).")
+    return Path(path)
+
+
+def load(path: str, folder: str = "") -> Dataset:
+    """x [N, ...] and integer y [N] of an .npz file; `class_names` [C] and `test` bool [N] are optional.
+
+    Raises ValueError for a file that is missing, not an npz, needs pickle or lacks an array.
+    """
+    try:
+        with np.load(existing(path), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+        raise ValueError(
+            f"npz:{path}: not an .npz of plain arrays ({error}). Pickled objects are refused, never loaded: "
+            "save numeric arrays by numpy.savez(path, x=x, y=y)."
+        ) from None
+    missing = {"x", "y"} - set(found)
+    if missing:
+        raise ValueError(f"npz:{path}: needs arrays x and y, lacks {sorted(missing)}, has {sorted(found)}.")
+    y = found["y"]
+    names = found.get("class_names")
+    if names is None:
+        count = int(y.max()) + 1 if y.size and np.issubdtype(y.dtype, np.integer) else 0
+        names = [str(i) for i in range(count)]
+    return make_dataset(found["x"], y, names, f"npz:{Path(path).name}", found.get("test"))

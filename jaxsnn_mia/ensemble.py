@@ -1,0 +1,145 @@
+"""Lifts one model's training over the shadow axis: devices x lax.map x a vmap of `width` models.
+
+On a CPU a wide vmap loses to one small model after the other per device (cache), so width is 1 there; on an
+accelerator small models are launch-bound, so width pays. Every shadow's randomness comes from its global id.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxsnn_mia.train import State, Train, TrainSpec, make_train
+
+INIT, SHUFFLE, STEP, QUERY = range(4)  # purposes, folded into a shadow's key
+
+
+class Shadows(NamedTuple):
+    """What tells the models of a group apart, each with a leading axis G: global ids int32, hyper-parameters
+    (a Hyper of float32), training rows (idx_gr int32, mask_gr float32)."""
+
+    ids: Any
+    hyper: Any
+    rows: Any
+
+
+class Group(NamedTuple):
+    """A group in training, leading axis G: model states, and history [G, epochs, 2] (loss, accuracy)."""
+
+    state: State
+    history: Any
+
+
+def model_key(seed: jax.Array, shadow_id: jax.Array, purpose: int) -> jax.Array:
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), shadow_id), purpose)
+
+
+def shuffled(key: jax.Array, rows: tuple, spec: TrainSpec) -> tuple[jax.Array, jax.Array]:
+    """One epoch's batches (idx [steps, B], mask [steps, B]): valid rows in random order, padding last."""
+    idx_r, mask_r = rows
+    order_r = jnp.argsort(jnp.where(mask_r > 0, jax.random.uniform(key, mask_r.shape), 2.0))
+    pad = spec.steps_per_epoch * spec.batch_size - spec.rows
+    batches = (spec.steps_per_epoch, spec.batch_size)
+    return (
+        jnp.pad(idx_r[order_r], (0, pad)).reshape(batches),
+        jnp.pad(mask_r[order_r], (0, pad)).reshape(batches),
+    )
+
+
+def run_epochs(train: Train, spec: TrainSpec, group: Group, shadow: Shadows, data, seed, first, last) -> Group:
+    """Epochs first..last-1 of ONE model (traced bounds: a chunk of any length is the same program)."""
+    shuffle_key = model_key(seed, shadow.ids, SHUFFLE)
+    step_key = model_key(seed, shadow.ids, STEP)
+
+    def epoch(e, group):
+        batches = shuffled(jax.random.fold_in(shuffle_key, e), shadow.rows, spec)
+
+        def step(state, batch):
+            i, batch = batch
+            key = jax.random.fold_in(step_key, e * spec.steps_per_epoch + i)
+            return train.step(state, batch, data, shadow.hyper, key)
+
+        state, sums = lax.scan(step, group.state, (jnp.arange(spec.steps_per_epoch), batches))
+        count = sums["count"].sum()
+        row = jnp.stack([sums["loss"].sum() / count, sums["correct"].sum() / count])
+        return Group(state, group.history.at[e].set(row))
+
+    return lax.fori_loop(first, last, epoch, group)
+
+
+def over_shadows(one: Callable, width: int, devices: list) -> Callable:
+    """jit of `one(per_shadow, shared)` over the leading axis of `per_shadow`, which must be a multiple of
+    width x devices: shards over devices, lax.map inside, a vmap of `width` innermost."""
+    mesh = jax.sharding.Mesh(np.array(devices), ("shadow",))
+
+    def shard(per_shadow, shared):
+        if width == 1:
+            return lax.map(lambda shadow: one(shadow, shared), per_shadow)
+        blocks = jax.tree.map(lambda a: a.reshape(-1, width, *a.shape[1:]), per_shadow)
+        out = lax.map(jax.vmap(lambda shadow: one(shadow, shared)), blocks)
+        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), out)
+
+    each, whole = PartitionSpec("shadow"), PartitionSpec()
+    sharded = jax.jit(
+        jax.shard_map(shard, mesh=mesh, in_specs=(each, whole), out_specs=each, check_vma=False)
+    )
+    put_each = partial(jax.device_put, device=NamedSharding(mesh, each))
+    put_whole = partial(jax.device_put, device=NamedSharding(mesh, whole))
+    return lambda per_shadow, shared: sharded(put_each(per_shadow), put_whole(shared))
+
+
+class Ensemble(NamedTuple):
+    """init(shadows, data) -> Group; shape_of(shadows, data) -> the same as shapes; run(group, shadows, data, first, last) -> Group;
+    query(fn)(state, shadows, x, y) -> arrays with a leading axis G, fn as in `signals.SIGNALS`."""
+
+    init: Callable[..., Group]
+    shape_of: Callable[..., Group]
+    run: Callable[..., Group]
+    query: Callable[..., Callable]
+
+
+def make_ensemble(spec: TrainSpec, *, seed: int, width: int, devices: list) -> Ensemble:
+    """Compiled functions for groups of one size; the results do not depend on the number of devices."""
+    train = make_train(spec)
+    root = np.uint32(seed)
+
+    def init_one(shadow, shared):
+        seed, data = shared
+        state = train.init(model_key(seed, shadow.ids, INIT), shadow.hyper, shadow.rows, data)
+        return Group(state, jnp.full((spec.epochs, 2), jnp.nan))
+
+    def run_one(pair, shared):
+        group, shadow = pair
+        seed, data, first, last = shared
+        return run_epochs(train, spec, group, shadow, data, seed, first, last)
+
+    init_all = over_shadows(init_one, width, devices)
+    run_all = over_shadows(run_one, width, devices)
+
+    def query(fn):
+        def query_one(pair, shared):
+            state, shadow = pair
+            seed, x, y = shared
+            key = model_key(seed, shadow.ids, QUERY)
+
+            def apply(params, x, hyper, key):
+                return train.apply(params, state.norm, x, hyper, key)
+
+            return fn(apply, state.params, x, y, shadow.hyper, key)
+
+        query_all = over_shadows(query_one, width, devices)
+        return lambda state, shadows, x, y: query_all((state, shadows), (root, x, y))
+
+    return Ensemble(
+        lambda shadows, data: init_all(shadows, (root, data)),
+        lambda shadows, data: jax.eval_shape(jax.vmap(init_one, in_axes=(0, None)), shadows, (root, data)),
+        lambda group, shadows, data, first, last: run_all(
+            (group, shadows), (root, data, np.int32(first), np.int32(last))
+        ),
+        query,
+    )

@@ -1,0 +1,126 @@
+"""Intervals by the crossed bootstrap.
+
+Examples of one target are not independent, and neither are targets: they share shadows and examples. So each
+replicate draws one set of example weights, shared by all targets, and one set of pair weights. Duplicate
+examples are one unit, a pair of complementary shadows is one unit. Score rows stay fixed: an attack is never rerun on
+resampled shadows, which would put copies of a target among its references.
+"""
+
+import numpy as np
+
+from jaxsnn_mia import metrics
+
+BLOCK = 128  # replicates per block, so that a target's [N, BLOCK] weights stay in cache
+
+
+def multinomial(rng: np.random.Generator, unit: np.ndarray, replicates: int) -> np.ndarray:
+    """float32 [len(unit), R]: how often each unit is drawn in each replicate, spread to its members."""
+    unit = np.unique(unit, return_inverse=True)[1].reshape(-1)
+    count = unit.max() + 1
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=replicates)
+    return np.ascontiguousarray(drawn.T.astype(np.float32)[unit])
+
+
+def weighted_auc(scores_n: np.ndarray, member_n: np.ndarray, weight_nr: np.ndarray) -> np.ndarray:
+    """float64 [R]: one target's AUC under each column of example weights, ties one half; NaN where a replicate
+    has no member or no non-member."""
+    order = np.argsort(scores_n, kind="stable")
+    ranked, member = scores_n[order], member_n[order]
+    # the sum of non-member weights before each member, half of it where tied
+    below = np.searchsorted(ranked[~member], ranked[member], side="left")
+    upto = np.searchsorted(ranked[~member], ranked[member], side="right")
+    out = np.empty(weight_nr.shape[1])
+    for start in range(0, weight_nr.shape[1], BLOCK):
+        block = weight_nr[:, start : start + BLOCK]
+        inside = block[order[member]]
+        outside = np.zeros((np.sum(~member) + 1, block.shape[1]), np.float32)
+        np.cumsum(block[order[~member]], axis=0, out=outside[1:])
+        beaten = outside[below] if (below == upto).all() else (outside[below] + outside[upto]) / 2
+        won = np.einsum("nr,nr->r", inside, beaten, dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            out[start : start + BLOCK] = won / (inside.sum(0, dtype=np.float64) * outside[-1])
+    return out
+
+
+def crossed_auc(
+    scores_sn, member_sn, unit_n, pair_s, *, replicates: int = 1000, level: float = 0.95, seed: int = 0, valid_s=None
+) -> tuple[float, float]:
+    """Interval of the mean AUC over targets.
+
+    Args:
+      scores_sn, member_sn: [S, N].
+      unit_n: duplicate groups [N]; pair_s: which shadows are one pair [S].
+      replicates: bootstrap replicates; level: of the interval; valid_s: bool [S].
+
+    Returns:
+      (low, high), percentiles of the bootstrap.
+    """
+    scores_sn, member_sn, unit_n, pair_s = valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s)
+    rng = np.random.default_rng(seed)
+    weight_nr = multinomial(rng, unit_n, replicates)
+    weight_sr = multinomial(rng, pair_s, replicates)
+    auc_sr = np.stack([weighted_auc(*row, weight_nr) for row in zip(scores_sn, member_sn, strict=True)])
+    return percentiles((auc_sr * weight_sr).sum(0) / weight_sr.sum(0), level)
+
+
+def crossed_tpr(
+    scores_sn, member_sn, unit_n, pair_s, fprs, *, replicates: int = 200, level: float = 0.95, seed: int = 0,
+    valid_s=None,
+) -> list[tuple[float, float]]:  # fmt: skip
+    """Intervals of the pooled TPR at each FPR of `fprs`, (nan, nan) where it is not resolved; see `crossed_auc`."""
+    scores_sn, member_sn, unit_n, pair_s = valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s)
+    rng = np.random.default_rng(seed)
+    weight_nr = multinomial(rng, unit_n, replicates)
+    weight_sr = multinomial(rng, pair_s, replicates)
+    # only the top of the ranking decides the TPR at a small FPR; all of it where a replicate needs more
+    order = np.argsort(-scores_sn, axis=None, kind="stable")
+    false_positives = np.cumsum(~member_sn.ravel()[order])
+    for share in (min(4 * max(fprs), 1.0), 1.0):
+        top = int(np.searchsorted(false_positives, share * false_positives[-1])) + 1
+        tpr_rf, reached = tpr_replicates(scores_sn, member_sn, order[:top], weight_sr, weight_nr, fprs)
+        if reached:
+            break
+    return [
+        percentiles(tpr_rf[:, i], level) if metrics.resolves(member_sn, fpr) else (np.nan, np.nan)
+        for i, fpr in enumerate(fprs)
+    ]
+
+
+def tpr_replicates(scores_sn, member_sn, order, weight_sr, weight_nr, fprs) -> tuple[np.ndarray, bool]:
+    """TPR [R, F] from the pooled entries `order`, best first; and whether they reach beyond every FPR."""
+    s, n = np.unravel_index(order, scores_sn.shape)
+    ranked, member = scores_sn[s, n], member_sn[s, n]
+    ends = np.flatnonzero(np.diff(ranked))  # the last block may be cut in the middle of a tie
+    if len(order) == scores_sn.size:
+        ends = np.append(ends, len(order) - 1)
+    total = {side: ((member_sn == side) @ weight_nr * weight_sr).sum(0, dtype=np.float64) for side in (True, False)}
+    tpr_rf = np.empty((weight_nr.shape[1], len(fprs)))
+    lowest_end = 1.0
+    for r in range(weight_nr.shape[1]):
+        weight = weight_sr[s, r] * weight_nr[n, r]
+        tp, fp = (np.cumsum(weight * (member == side), dtype=np.float64)[ends] / total[side][r] for side in total)
+        curve = metrics.Roc(np.append(0.0, fp), np.append(0.0, tp), ends)
+        tpr_rf[r] = [metrics.at_fpr(curve, fpr)[0] for fpr in fprs]
+        lowest_end = min(lowest_end, curve.fpr[-1])
+    return tpr_rf, len(order) == scores_sn.size or lowest_end > max(fprs)
+
+
+def valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s) -> tuple:
+    """Checked arrays of the valid targets."""
+    scores_sn, member_sn = np.atleast_2d(scores_sn), np.atleast_2d(member_sn)
+    pair_s = np.asarray(pair_s)
+    if valid_s is not None:
+        pair_s = pair_s[np.asarray(valid_s, bool)]
+    scores_sn, member_sn = metrics.rows(scores_sn, member_sn, valid_s)
+    return scores_sn, member_sn, np.asarray(unit_n), pair_s
+
+
+def percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
+    low, high = np.nanpercentile(values, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+def mean_interval(values_s, pair_s, *, level: float = 0.95, replicates: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Interval of a mean over models (an accuracy, a gap), by a bootstrap over pairs."""
+    weight_sr = multinomial(np.random.default_rng(seed), np.asarray(pair_s), replicates)
+    return percentiles(np.asarray(values_s) @ weight_sr / weight_sr.sum(0), level)

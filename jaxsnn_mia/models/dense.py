@@ -1,0 +1,77 @@
+"""The dense twins: the same layers, once with ReLU and once with LIF neurons."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from jaxsnn_mia.kernels import neuron, quantize, surrogate
+from jaxsnn_mia.models.spec import READOUTS, Hyper, ModelSpec, Output
+
+
+class Dense(nnx.Linear):
+    """x [..., in] -> x W + b [..., out], the weights quantized per output channel."""
+
+    def __call__(self, x: jax.Array, hyper: Hyper) -> jax.Array:
+        return x @ quantize.weight(self.kernel[...], hyper.qmax_weight, axis=-1) + self.bias[...]
+
+
+def layers(spec: ModelSpec, rngs: nnx.Rngs) -> nnx.List:
+    sizes = (spec.n_features, *spec.hidden, spec.n_classes)
+    return nnx.List([Dense(i, o, rngs=rngs) for i, o in zip(sizes[:-1], sizes[1:], strict=True)])
+
+
+class DenseANN(nnx.Module):
+    """D - hidden - C with ReLU between the layers."""
+
+    def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
+        self.layers = layers(spec, rngs)
+
+    def __call__(self, x_bd: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
+        for layer in self.layers[:-1]:
+            x_bd = jax.nn.relu(layer(x_bd, hyper))
+        return Output(self.layers[-1](x_bd, hyper), None, {})
+
+
+class DenseSNN(nnx.Module):
+    """D - hidden - C with LIF neurons; the same analogue input at each of T steps.
+
+    The first product does not depend on time, so it is taken once, outside the time scan.
+    """
+
+    def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
+        self.spec = spec
+        self.layers = layers(spec, rngs)
+
+    def __call__(self, x_bd: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
+        spec = self.spec
+        cell = {
+            "beta": hyper.beta,
+            "threshold": hyper.threshold,
+            "spike": surrogate.with_slope(spec.surrogate, hyper.slope),
+            "reset": spec.reset,
+        }
+        current_bd = self.layers[0](x_bd, hyper)
+        current_tbd = jnp.broadcast_to(current_bd, (spec.time_steps, *current_bd.shape))
+        for layer in self.layers[1:]:
+            spikes_tbd, _ = neuron.lif(current_tbd, **cell)
+            current_tbd = layer(spikes_tbd, hyper)
+        return read_out(spec.readout, current_tbd, cell)
+
+
+def read_out(readout: str, current_tbc: jax.Array, cell: dict) -> Output:
+    """Logits of the output layer from its input currents [T, B, C]; `cell` holds the arguments of `lif`.
+
+    logits_tbc [T, B, C] are what the readout would say had the time ended at each step.
+    """
+    if readout == "leaky_integrator":
+        membrane_tbc = neuron.leaky_integrator(current_tbc, beta=cell["beta"])
+        return Output(membrane_tbc[-1], membrane_tbc, {})
+    spikes_tbc, membrane_tbc = neuron.lif(current_tbc, **cell)
+    if readout == "membrane_last":
+        return Output(membrane_tbc[-1], membrane_tbc, {})
+    if readout == "membrane_mean":
+        steps_t = jnp.arange(1, membrane_tbc.shape[0] + 1, dtype=membrane_tbc.dtype)
+        return Output(membrane_tbc.mean(0), jnp.cumsum(membrane_tbc, axis=0) / steps_t[:, None, None], {})
+    if readout == "spike_count":
+        return Output(spikes_tbc.sum(0), jnp.cumsum(spikes_tbc, axis=0), {})
+    raise ValueError(f"`model.readout` must be one of {READOUTS}, got {readout!r}.")

@@ -1,0 +1,273 @@
+"""The list of stages from a config to a report. Each: done? else run."""
+
+import json
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from tqdm import tqdm
+
+from jaxsnn_mia import __version__, attacks, config, data, results, shadows, signals, splits, store
+from jaxsnn_mia.ensemble import make_ensemble
+from jaxsnn_mia.report import page
+
+STAGES = ("data", "splits", "train", "signals", "attacks", "metrics", "report")
+# part of every hash: raise it when a stage's code changes what the stage writes
+STAGE_VERSION = {"data": 1, "splits": 1, "train": 1, "signals": 1, "attacks": 1, "metrics": 1}
+PARTS = {
+    "candidates": splits.CANDIDATE,
+    "population": splits.POPULATION,
+    "validation": splits.VALIDATION,
+    "test": splits.TEST,
+}
+
+
+def run(c: config.Config, workdir: Path, *, until: str = "report") -> dict[str, dict[str, Path]]:
+    """Runs every stage of every variant up to `until`; returns the stage folders of each variant.
+
+    Raises ValueError for data that does not fit the config, StoreError for a workdir that cannot be used.
+    """
+    variants = config.variants(c)
+    with store.lock(workdir):
+        store.claim(workdir, config.as_dict(c), config.FOLLOWING)
+        loaded = {name: prepare_data(v, workdir) for name, v in variants.items()}  # all data is checked first
+        finished: dict[str, dict[str, Path]] = {}
+        for name, variant in variants.items():
+            finished[name] = run_variant(name, variant, workdir, loaded[name], until)
+        if until == "report":
+            page.write(c, workdir, {name: paths["metrics"] for name, paths in finished.items()})
+    return finished
+
+
+def upto(stage: str, until: str) -> bool:
+    return STAGES.index(stage) <= STAGES.index(until)
+
+
+def prepare_data(c: config.Config, workdir: Path) -> dict[str, Path]:
+    """The data and splits folders, which variants share: same examples, same splits, comparisons in pairs."""
+    data_path = data_stage(c, workdir)
+    return {"data": data_path, "splits": splits_stage(c, workdir, data_path)}
+
+
+def run_variant(name: str, c: config.Config, workdir: Path, paths: dict[str, Path], until: str) -> dict[str, Path]:
+    folder = workdir / name
+    paths = dict(paths)
+    if upto("train", until):
+        paths["train"] = train_stage(c, folder, paths)
+    if upto("signals", until):
+        paths |= signals_stages(c, folder, paths)
+    if upto("attacks", until):
+        paths |= attacks_stages(c, folder, paths)
+    if upto("metrics", until):
+        paths["metrics"] = metrics_stage(name, c, folder, paths)
+    return paths
+
+
+def about() -> dict[str, Any]:
+    """What a manifest says of where a stage ran."""
+    return {
+        "version": __version__,
+        "device": f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}",
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }
+
+
+def manifest(path: Path) -> dict[str, Any]:
+    return json.loads((path / store.MANIFEST).read_text())
+
+
+def data_stage(c: config.Config, workdir: Path) -> Path:
+    """x.npy (standardised unless each shadow does it), y.npy, role.npy, unit.npy."""
+    name, folder = c.data.name, c.data.dir
+    fingerprint = data.fingerprint(name, folder)
+    inputs = {**config.as_dict(c.data), "dir": "", "seed": c.splits.seed, "fingerprint": fingerprint}
+    path = store.stage_path(workdir, "data", STAGE_VERSION["data"], inputs)
+    if store.is_done(path):
+        return path
+    start = time.time()
+    dataset = data.load(name, folder)
+    unit_n = data.units(dataset.x)
+    duplicates = len(unit_n) - len(np.unique(unit_n))
+    if duplicates:
+        logging.info("%s: %d exact duplicates %s", name, duplicates, "dropped" if c.data.duplicates == "drop" else "share a column")  # fmt: skip
+    kept = np.unique(unit_n, return_index=True)[1] if c.data.duplicates == "drop" else np.arange(len(unit_n))
+    kept = np.sort(kept)
+    x, y, unit_n = dataset.x[kept], dataset.y[kept], unit_n[kept]
+    test_n = None if dataset.test_n is None else dataset.test_n[kept]
+    role_n = splits.roles(
+        jax.random.key(c.splits.seed),
+        unit_n,
+        population=c.data.population,
+        validation=c.data.validation,
+        test_n=test_n,
+    )
+    if c.data.standardise == "dataset":
+        public = x[role_n == splits.POPULATION]
+        if len(public) < 2:
+            raise ValueError(f"`data.population` gives {len(public)} rows of {name}, at least 2 are needed.")
+        std = public.std(0)
+        x = ((x - public.mean(0)) / np.where(std > 1e-6, std, 1.0)).astype(np.float32)
+    # a split that cannot be made is an error now, before anything is trained
+    make_keep(c, y[role_n == splits.CANDIDATE], unit_n[role_n == splits.CANDIDATE])
+    for array_name, array in {"x": x, "y": y, "role": role_n, "unit": unit_n}.items():
+        store.write_array(path / f"{array_name}.npy", array)
+    store.finish(
+        path,
+        stage=path.name,
+        inputs=inputs,
+        source=dataset.source,
+        class_names=dataset.class_names,
+        shape=dataset.shape,
+        sha256=dataset.sha256,
+        duplicates=duplicates,
+        seconds=round(time.time() - start, 3),
+        **about(),
+    )
+    return path
+
+
+def make_keep(c: config.Config, labels_n: np.ndarray, unit_n: np.ndarray) -> np.ndarray:
+    key = jax.random.fold_in(jax.random.key(c.splits.seed), 1)
+    return splits.make(
+        key, labels_n, c.splits.n_shadows, scheme=c.splits.scheme, rows=c.splits.rows, unit_n=unit_n
+    )
+
+
+def candidates(data_path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(x, y, unit) of the candidates."""
+    chosen = store.read_array(data_path / "role.npy") == splits.CANDIDATE
+    x, y, unit = (store.read_array(data_path / f"{name}.npy")[chosen] for name in ("x", "y", "unit"))
+    return x, y, unit
+
+
+def splits_stage(c: config.Config, workdir: Path, data_path: Path) -> Path:
+    """keep.npy bool [S, N]."""
+    inputs = {**config.as_dict(c.splits), "data": data_path.name}
+    path = store.stage_path(workdir, "splits", STAGE_VERSION["splits"], inputs)
+
+    def work(path: Path) -> None:
+        _, y, unit = candidates(data_path)
+        store.write_array(path / "keep.npy", make_keep(c, y, unit))
+
+    return store.run_stage(path, work, inputs=inputs, **about())
+
+
+def load_work(c: config.Config, paths: dict[str, Path]) -> shadows.Work:
+    x, y, _ = candidates(paths["data"])
+    n_classes = len(manifest(paths["data"])["class_names"])
+    return shadows.prepare(c, x, y, n_classes, np.asarray(store.read_array(paths["splits"] / "keep.npy")))
+
+
+def train_stage(c: config.Config, folder: Path, paths: dict[str, Path]) -> Path:
+    """plan.json, a folder of checkpoints for each group, history.npz, shadows.jsonl."""
+    inputs = {
+        "model": config.as_dict(c.model),
+        "train": config.as_dict(c.train),
+        "standardise": c.data.standardise,
+        "data": manifest(paths["data"])["sha256"],
+        "splits": paths["splits"].name,
+    }
+    path = store.stage_path(folder, "train", STAGE_VERSION["train"], inputs)
+    return store.run_stage(
+        path, lambda path: shadows.train_all(path, c, load_work(c, paths)), inputs=inputs, **about()
+    )
+
+
+def signals_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:
+    """A stage for each signal: signals-<hash>/NAME/PART-GROUP.npy [G, N, A, ...]; one pass computes all missing."""
+    needed = {need.removesuffix("_population") for name in c.attacks.names for need in attacks.ATTACKS[name].needs}
+    wanted = signals.names((*c.signals.names, "correct", *sorted(needed - {"keep"})))
+    inputs = {name: {"name": name, "train": paths["train"].name} for name in wanted}
+    found = {
+        name: store.stage_path(folder, "signals", STAGE_VERSION["signals"], inputs[name]) for name in wanted
+    }
+    missing = [name for name in wanted if not store.is_done(found[name])]
+    if missing:
+        start = time.time()
+        query_all(c, paths, {name: found[name] / name for name in missing})
+        for name in missing:
+            store.finish(found[name], stage=found[name].name, inputs=inputs[name],
+                         seconds=round(time.time() - start, 3), **about())  # fmt: skip
+    return {f"signals/{name}": found[name] / name for name in wanted}
+
+
+def query_all(c: config.Config, paths: dict[str, Path], folders: dict[str, Path]) -> None:
+    """Queries every shadow on every row of the data set, group after group."""
+    work = load_work(c, paths)
+    used = shadows.devices(c)
+    plan = json.loads((paths["train"] / "plan.json").read_text())
+    ensemble = make_ensemble(work.spec, seed=work.seed, width=plan["width"], devices=used)
+    query = ensemble.query(signals.compute(tuple(folders)))
+    x, y, role_n = (np.asarray(store.read_array(paths["data"] / f"{n}.npy")) for n in ("x", "y", "role"))
+    for group in tqdm(range(plan["groups"]), desc=f"query {paths['train'].parent.name}", leave=False):
+        trained, batch, real = shadows.load_group(paths["train"], work, ensemble, plan, group, len(used))
+        state = shadows.repeat_last(trained.state, len(batch.ids))
+        whole: dict[str, np.ndarray] = {}
+        for block in signals.blocks(len(x)):
+            for name, part in shadows.first_rows(query(state, batch, x[block], y[block]), real).items():
+                whole.setdefault(name, np.empty((real, len(x), *part.shape[2:]), part.dtype))[:, block] = part
+        for name, array in whole.items():
+            for part_name, role in PARTS.items():
+                if (role_n == role).any():
+                    signals.write(folders[name], part_name, group, array[:, role_n == role])
+
+
+def attacks_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:
+    """A stage for each attack: attacks-<hash>/NAME.npy float32 [S, N]."""
+    found = {}
+    for name in c.attacks.names:
+        attack = attacks.ATTACKS[name]
+        used = [f"signals/{need.removesuffix('_population')}" for need in attack.needs if need != "keep"]
+        inputs = {"name": name, "splits": paths["splits"].name, "signals": [paths[u].parent.name for u in used]}
+        path = store.stage_path(folder, "attacks", STAGE_VERSION["attacks"], inputs)
+
+        def work(path: Path, name=name, attack=attack) -> None:
+            valid_s = shadows.valid(paths["train"])
+            arrays, options = [], {}
+            for need in attack.needs:
+                if need == "keep":
+                    arrays.append(np.asarray(store.read_array(paths["splits"] / "keep.npy")))
+                    options["partner_s"] = splits.partners(len(valid_s))
+                else:
+                    signal, _, part = need.partition("_")
+                    arrays.append(np.asarray(signals.read(paths[f"signals/{signal}"], part or "candidates")))
+            store.write_array(path / f"{name}.npy", attack.fn(*arrays, valid_s=valid_s, **options))
+
+        found[f"attacks/{name}"] = store.run_stage(path, work, inputs=inputs, **about()) / f"{name}.npy"
+    return found
+
+
+def metrics_stage(name: str, c: config.Config, folder: Path, paths: dict[str, Path]) -> Path:
+    """results.csv, summary.json and roc.npz of one variant."""
+    scores = {attack: paths[f"attacks/{attack}"] for attack in c.attacks.names}
+    inputs = {
+        "variant": name,
+        "metrics": config.as_dict(c.metrics),
+        "correct": paths["signals/correct"].parent.name,
+        "scores": [path.parent.name for path in scores.values()],
+    }
+    path = store.stage_path(folder, "metrics", STAGE_VERSION["metrics"], inputs)
+
+    def work(path: Path) -> None:
+        _, _, unit_n = candidates(paths["data"])
+        tests = (store.read_array(paths["data"] / "role.npy") == splits.TEST).any()
+        results.write(
+            path,
+            results.Audit(
+                name=name,
+                config=c,
+                keep_sn=np.asarray(store.read_array(paths["splits"] / "keep.npy")),
+                valid_s=shadows.valid(paths["train"]),
+                unit_n=unit_n,
+                correct_sn=signals.read(paths["signals/correct"], "candidates")[:, :, 0],
+                correct_test=signals.read(paths["signals/correct"], "test")[:, :, 0] if tests else None,
+                scores={attack: np.asarray(store.read_array(file)) for attack, file in scores.items()},
+            ),
+        )
+
+    return store.run_stage(path, work, inputs=inputs, **about())

@@ -1,0 +1,71 @@
+"""Figures as inline SVG: privacy against accuracy, and log-log ROC curves."""
+
+import io
+from typing import Any
+
+import numpy as np
+
+# Okabe and Ito's palette: told apart by colour-blind readers; markers differ as well
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX*"
+
+
+def pyplot():
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot as plt
+
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "jaxsnn_mia", "font.family": "sans-serif",
+                         "axes.spines.top": False, "axes.spines.right": False})  # fmt: skip
+    return plt
+
+
+def as_svg(figure) -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    pyplot().close(figure)
+    return out.getvalue()[out.getvalue().index("<svg") :]
+
+
+def privacy_against_accuracy(rows: list[dict[str, Any]]) -> str:
+    """One point per variant: test accuracy against the strongest attack's mean AUC, both with intervals."""
+    plt = pyplot()
+    figure, axes = plt.subplots(figsize=(6.2, 4.2))
+    for i, variant in enumerate(dict.fromkeys(row["variant"] for row in rows)):
+        mine = [row for row in rows if row["variant"] == variant]
+        accuracy = next(row for row in mine if row["metric"] == "test_accuracy")
+        auc = max((row for row in mine if row["metric"] == "auc"), key=lambda row: row["value"])
+        axes.errorbar(
+            accuracy["value"],
+            auc["value"],
+            xerr=bars(accuracy),
+            yerr=bars(auc),
+            fmt=MARKERS[i % len(MARKERS)],
+            color=COLOURS[i % len(COLOURS)],
+            capsize=3,
+            label=f"{variant} ({auc['attack']})",
+        )
+    axes.axhline(0.5, color="grey", linewidth=0.8, linestyle="--")
+    axes.set(xlabel="test accuracy (right is better)", ylabel="AUC of the highest attack (lower leaks less)")
+    axes.legend(fontsize=8)
+    return as_svg(figure)
+
+
+def bars(row: dict[str, Any]) -> np.ndarray:
+    """[2, 1] distances to the ends of an interval; a percentile interval need not hold the value."""
+    return np.maximum([[row["value"] - row["low"]], [row["high"] - row["value"]]], 0)
+
+
+def log_log_roc(variant: str, curves: dict[str, np.ndarray]) -> str:
+    """TPR against FPR on log axes with the diagonal of guessing; curves hold [2, K]."""
+    plt = pyplot()
+    figure, axes = plt.subplots(figsize=(4.4, 4.0))
+    lowest = min(curve[0][curve[0] > 0].min() for curve in curves.values())
+    for i, (attack, (fpr, tpr)) in enumerate(curves.items()):
+        axes.step(np.maximum(fpr, lowest / 2), tpr, where="post", color=COLOURS[i % len(COLOURS)], label=attack)
+    axes.plot([lowest, 1], [lowest, 1], color="grey", linewidth=0.8, linestyle="--", label="guessing")
+    axes.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest, 1),
+             xlabel="false positive rate", ylabel="true positive rate", title=variant)  # fmt: skip
+    axes.legend(fontsize=8)
+    return as_svg(figure)

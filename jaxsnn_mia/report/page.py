@@ -1,0 +1,72 @@
+"""results.csv, summary.json and one self-contained report.html over all variants of a workdir."""
+
+import json
+import os
+import platform
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxsnn_mia import __version__, config, results, store
+
+TEMPLATE_VERSION = 1
+
+
+def write(c: config.Config, workdir: Path, metrics: dict[str, Path]) -> None:
+    """Makes the report from the metrics folder of each variant, unless it is up to date."""
+    inputs = store.digest([TEMPLATE_VERSION, config.as_dict(c), {name: path.name for name, path in metrics.items()}])
+    made = workdir / "summary.json"
+    if made.exists() and (workdir / "report.html").exists():
+        try:
+            if json.loads(made.read_text())["inputs"] == inputs:
+                return
+        except (ValueError, KeyError):
+            pass  # damaged: made again below
+    summaries = {name: json.loads((path / "summary.json").read_text()) for name, path in metrics.items()}
+    rows = [row for summary in summaries.values() for row in summary["rows"]]
+    store.write_text(workdir / "results.csv", results.as_csv([{k: nan_for_none(v) for k, v in row.items()} for row in rows]))
+    curves = {}
+    for name, path in metrics.items():
+        with np.load(path / "roc.npz", allow_pickle=False) as arrays:
+            curves[name] = {attack: arrays[attack] for attack in arrays.files}
+    store.write_text(workdir / "report.html", html(c, summaries, rows, curves))
+    store.write_json(made, {"inputs": inputs, "made": time.ctime(), "variants": summaries})
+
+
+def nan_for_none(value: Any) -> Any:
+    return float("nan") if value is None else value
+
+
+def html(c: config.Config, summaries: dict, rows: list[dict], curves: dict) -> str:
+    import jinja2
+
+    from jaxsnn_mia.report import figures
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("jaxsnn_mia", "report"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("page.html.j2").render(
+        title=c.report.title,
+        lines=results.table(rows),
+        summaries=summaries,
+        scatter=figures.privacy_against_accuracy(rows),
+        rocs=[figures.log_log_roc(name, curve) for name, curve in curves.items()],
+        config=json.dumps(config.as_dict(c), indent=1),
+        config_hash=store.digest(config.as_dict(c)),
+        hardware=hardware(),
+        versions={name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")},
+        version=__version__,
+        made=time.strftime("%Y-%m-%d %H:%M"),
+        level=c.metrics.level,
+    )
+
+
+def hardware() -> str:
+    """The machine in one line."""
+    import jax
+
+    kinds = {device.device_kind for device in jax.devices()}
+    return f"{platform.machine()}, {os.cpu_count()} cores, {jax.device_count()} x {', '.join(sorted(kinds))}"

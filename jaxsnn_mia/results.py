@@ -1,0 +1,198 @@
+"""From scores to the rows of results.csv: one row per variant, attack and metric, with its interval."""
+
+import csv
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxsnn_mia import intervals, metrics, splits, store
+from jaxsnn_mia.config import Config
+
+COLUMNS = (
+    "variant", "dataset", "family", "bits_weight", "bits_activation", "bits_state", "surrogate", "encoding", "T",
+    "attack", "metric", "value", "low", "high", "level", "realised_fpr", "n_shadows", "n_examples", "seed",
+)  # fmt: skip
+ROC_POINTS = 400
+
+
+class Audit(NamedTuple):
+    """What the metrics of one variant are made from."""
+
+    name: str
+    config: Config
+    keep_sn: np.ndarray
+    valid_s: np.ndarray  # shadows that did not diverge
+    unit_n: np.ndarray
+    correct_sn: np.ndarray
+    correct_test: np.ndarray | None  # [S, tests], where the source has a test split
+    scores: dict[str, np.ndarray]
+
+
+def write(folder: Path, audit: Audit) -> None:
+    """results.csv, summary.json and roc.npz of one variant."""
+    usable_s = audit.valid_s & audit.valid_s[splits.partners(len(audit.valid_s))]
+    rows = [{**labels(audit, usable_s), **row} for row in accuracy_rows(audit, usable_s)]
+    with ThreadPoolExecutor(2) as pool:
+        jobs = {name: pool.submit(attack_rows, audit, name, usable_s) for name in audit.scores}
+        for name, job in tqdm(jobs.items(), desc=f"metrics {audit.name}", leave=False):
+            rows += [{**labels(audit, usable_s), "attack": name, **row} for row in job.result()]
+    curves = {name: thin(metrics.roc(scores, audit.keep_sn, usable_s)) for name, scores in audit.scores.items()}
+    with store.atomic(folder / "roc.npz") as path, open(path, "wb") as file:
+        np.savez(file, **curves)  # type: ignore[arg-type]
+    store.write_text(folder / "results.csv", as_csv(rows))
+    store.write_json(
+        folder / "summary.json",
+        {
+            "variant": audit.name,
+            "shadows": len(usable_s),
+            "diverged": int(np.sum(~audit.valid_s)),
+            "candidates": audit.keep_sn.shape[1],
+            "distinct_examples": len(np.unique(audit.unit_n)),
+            "rows": [{key: none_for_nan(value) for key, value in row.items()} for row in rows],
+        },
+    )
+
+
+def labels(audit: Audit, usable_s: np.ndarray) -> dict[str, Any]:
+    """The columns that say what a row is about."""
+    c = audit.config
+    spiking = c.model.family != "ann"
+    return {
+        "variant": audit.name,
+        "dataset": c.data.name,
+        "family": c.model.family,
+        "bits_weight": c.model.bits or 32,
+        "bits_activation": 32,
+        "bits_state": 32,
+        "surrogate": c.model.surrogate if spiking else "",
+        "encoding": "direct",
+        "T": c.model.time_steps if spiking else 1,
+        "n_shadows": int(usable_s.sum()),
+        "n_examples": audit.keep_sn.shape[1],
+        "seed": c.splits.seed,
+    }
+
+
+def accuracy_rows(audit: Audit, usable_s: np.ndarray) -> list[dict[str, Any]]:
+    """Train and test accuracy and their gap, means over shadows. Without a test split of the source, a shadow's
+    own non-members are its test set."""
+    level, seed = audit.config.metrics.level, audit.config.metrics.seed
+    keep_sn, correct_sn = audit.keep_sn[usable_s], np.asarray(audit.correct_sn)[usable_s]
+    train_s = (correct_sn * keep_sn).sum(1) / keep_sn.sum(1)
+    if audit.correct_test is None:
+        test_s = (correct_sn * ~keep_sn).sum(1) / (~keep_sn).sum(1)
+    else:
+        test_s = np.asarray(audit.correct_test)[usable_s].mean(1)
+    pair_s = np.flatnonzero(usable_s) // 2
+    rows = []
+    for metric, values_s in {
+        "train_accuracy": train_s,
+        "test_accuracy": test_s,
+        "gap": train_s - test_s,
+    }.items():
+        low, high = intervals.mean_interval(values_s, pair_s, level=level, seed=seed)
+        rows.append(
+            {"attack": "", "metric": metric, "value": values_s.mean(), "low": low, "high": high, "level": level}
+        )
+    return rows
+
+
+def attack_rows(audit: Audit, name: str, usable_s: np.ndarray) -> list[dict[str, Any]]:
+    """AUC, TPR at each FPR and balanced accuracy of one attack."""
+    m, scores_sn, keep_sn = audit.config.metrics, audit.scores[name], audit.keep_sn
+    pair_s = np.arange(len(keep_sn)) // 2
+    common: dict[str, Any] = {"level": m.level, "seed": m.seed, "valid_s": usable_s}
+    low, high = intervals.crossed_auc(
+        scores_sn, keep_sn, audit.unit_n, pair_s, replicates=m.replicates_auc, **common
+    )
+    value = metrics.auc(scores_sn, keep_sn, usable_s)
+    rows = [{"metric": "auc", "value": value, "low": low, "high": high, "level": m.level}]
+    bands = intervals.crossed_tpr(
+        scores_sn, keep_sn, audit.unit_n, pair_s, m.fprs, replicates=m.replicates_tpr, **common
+    )
+    for fpr, (low, high) in zip(m.fprs, bands, strict=True):
+        tpr, realised = metrics.tpr_at_fpr(scores_sn, keep_sn, fpr, usable_s)
+        rows.append({"metric": f"tpr@{fpr:g}", "value": tpr, "low": low, "high": high, "level": m.level,
+                     "realised_fpr": realised})  # fmt: skip
+    rows.append({"metric": "balanced_accuracy", "value": metrics.balanced_accuracy(scores_sn, keep_sn, usable_s)})
+    return rows
+
+
+def thin(roc: metrics.Roc) -> np.ndarray:
+    """float64 [2, K]: FPR and TPR of the curve at about ROC_POINTS points, evenly spread on a log scale."""
+    grid = np.concatenate([[0.0], np.geomspace(max(roc.fpr[roc.fpr > 0].min(), 1e-7), 1.0, ROC_POINTS)])
+    at = np.unique(np.searchsorted(roc.fpr, grid * (1 + 1e-12), side="right") - 1)
+    return np.stack([roc.fpr[at], roc.tpr[at]])
+
+
+def none_for_nan(value: Any) -> Any:
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def as_csv(rows: list[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: shown(value) for key, value in row.items()})
+    return out.getvalue()
+
+
+def shown(value: Any) -> Any:
+    if isinstance(value, float):
+        return "n/a" if np.isnan(value) else f"{value:.6g}"
+    return value
+
+
+def read(workdir: Path) -> list[dict[str, Any]]:
+    """The rows of every variant from a workdir's summary.json."""
+    variants = json.loads((workdir / "summary.json").read_text())["variants"]
+    return [row for summary in variants.values() for row in summary["rows"]]
+
+
+def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """One line per variant and attack, ready to print: every cell is a string."""
+    by_key = {(row["variant"], row["attack"], row["metric"]): row for row in rows}
+    lines = []
+    for variant, attack in dict.fromkeys((row["variant"], row["attack"]) for row in rows if row["attack"]):
+
+        def value(metric: str, attack=attack, variant=variant) -> dict[str, Any]:
+            return by_key[variant, attack, metric]
+
+        auc = value("auc")
+        line = {
+            "dataset": auc["dataset"],
+            "model": variant.removeprefix(auc["dataset"] + "-"),
+            "train acc": f"{value('train_accuracy', '')['value']:.3f}",
+            "test acc": f"{value('test_accuracy', '')['value']:.3f}",
+            "gap": f"{value('gap', '')['value']:.3f}",
+            "attack": attack,
+            "AUC [95 %]".replace("95", f"{100 * auc['level']:g}"): with_interval(auc),
+        }
+        for _, name, metric in by_key:
+            if name == attack and metric.startswith("tpr@"):
+                row = value(metric)
+                line[f"TPR @ {100 * float(metric[4:]):g} % FPR"] = (
+                    "n/a" if row["value"] is None else f"{100 * row['value']:.2f} % (at {100 * row['realised_fpr']:.3f} %)"
+                )  # fmt: skip
+        line["bal. acc"] = f"{value('balanced_accuracy')['value']:.3f}"
+        lines.append(line)
+    return lines
+
+
+def with_interval(row: dict[str, Any]) -> str:
+    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def as_text(lines: list[dict[str, str]]) -> str:
+    """A plain table with aligned columns."""
+    heads = list(lines[0])
+    widths = [max(len(head), *(len(line[head]) for line in lines)) for head in heads]
+    out = ["  ".join(head.ljust(width) for head, width in zip(heads, widths, strict=True)).rstrip()]
+    out += ["  ".join(line[h].ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join(out)

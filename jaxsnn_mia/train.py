@@ -1,0 +1,128 @@
+"""Training of ONE model: pure init and step functions. `ensemble.py` lifts them over the shadow axis."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxsnn_mia import models
+from jaxsnn_mia.models import Hyper, ModelSpec
+
+OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("constant", "cosine")
+STANDARDISE = ("dataset", "per_shadow", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSpec:
+    """The static part of a training: everything that changes the compiled program."""
+
+    model: ModelSpec
+    optimizer: str = "adam"
+    momentum: float = 0.9  # of sgd
+    schedule: str = "constant"
+    epochs: int = 40
+    batch_size: int = 64
+    rows: int = 0  # rows of the longest training set, padding included
+    per_shadow_standardise: bool = False
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.rows / self.batch_size)
+
+
+class Norm(NamedTuple):
+    """Standardisation by a model's own training rows: (x - mean) / std, over features [D...]."""
+
+    mean: jax.Array
+    std: jax.Array
+
+
+class State(NamedTuple):
+    """One model in training. `norm` is None unless the model standardises with its own rows."""
+
+    params: dict
+    opt_state: Any
+    norm: Norm | None
+
+
+class Train(NamedTuple):
+    """init(key, hyper, (idx_r, mask_r), data) -> State; step(state, (idx_b, mask_b), data, hyper, key) ->
+    (State, {"loss", "correct", "count"}); apply(params, norm, x, hyper, key) -> Output at query time."""
+
+    init: Callable[..., State]
+    step: Callable[..., tuple[State, dict]]
+    apply: Callable[..., models.Output]
+
+
+def optimizer(spec: TrainSpec, hyper: Hyper) -> optax.GradientTransformation:
+    """Adam or SGD with momentum; decoupled weight decay and learning rate from `hyper`."""
+    direction = {
+        "adam": lambda: optax.scale_by_adam(),
+        "sgd": lambda: optax.trace(decay=spec.momentum),
+    }[spec.optimizer]()
+    total = spec.epochs * spec.steps_per_epoch
+    shape = {
+        "constant": lambda: optax.constant_schedule(1.0),
+        "cosine": lambda: optax.cosine_decay_schedule(1.0, max(total, 1)),
+    }[spec.schedule]()
+    return optax.chain(
+        direction,
+        optax.add_decayed_weights(hyper.weight_decay),
+        optax.scale_by_schedule(lambda count: -hyper.lr * shape(count)),
+    )
+
+
+def cross_entropy(logits_bc: jax.Array, labels_b: jax.Array, smoothing: Any = 0.0) -> jax.Array:
+    """Cross-entropy [B] against labels smoothed by `smoothing` towards the uniform distribution."""
+    logp_bc = jax.nn.log_softmax(logits_bc)
+    own_b = jnp.take_along_axis(logp_bc, labels_b[:, None], axis=1)[:, 0]
+    return -(1 - smoothing) * own_b - smoothing * logp_bc.mean(1)
+
+
+def own_rows_norm(x: jax.Array, rows: tuple[jax.Array, jax.Array]) -> Norm:
+    """Mean and standard deviation of the rows (idx_r, mask_r) of x; features that do not vary get 1."""
+    idx_r, mask_r = rows
+    own = x[idx_r]
+    weight = (mask_r / mask_r.sum()).reshape(-1, *[1] * (own.ndim - 1))
+    mean = (own * weight).sum(0)
+    std = jnp.sqrt((weight * (own - mean) ** 2).sum(0))
+    return Norm(mean, jnp.where(std > 1e-6, std, 1.0))
+
+
+def make_train(spec: TrainSpec) -> Train:
+    """Pure functions that train one model on rows of data = (x [N, ...], labels [N])."""
+    model = models.build(spec.model)
+
+    def normalise(norm, x):
+        x = x if norm is None else (x - norm.mean) / norm.std
+        return x.reshape(x.shape[0], -1)
+
+    def init(key, hyper, rows, data):
+        params = model.init(key)
+        norm = own_rows_norm(data[0], rows) if spec.per_shadow_standardise else None
+        return State(params, optimizer(spec, hyper).init(params), norm)
+
+    def step(state, batch, data, hyper, key):
+        idx_b, mask_b = batch
+        x, labels_b = normalise(state.norm, data[0][idx_b]), data[1][idx_b]
+
+        def mean_loss(params):
+            logits_bc = model.apply(params, x, hyper, key, train=True).logits_bc
+            loss_b = cross_entropy(logits_bc, labels_b, hyper.smoothing) * mask_b
+            return loss_b.sum() / mask_b.sum(), (loss_b.sum(), logits_bc)
+
+        grads, (loss, logits_bc) = jax.grad(mean_loss, has_aux=True)(state.params)
+        updates, opt_state = optimizer(spec, hyper).update(grads, state.opt_state, state.params)
+        correct = ((logits_bc.argmax(1) == labels_b) * mask_b).sum()
+        metrics = {"loss": loss, "correct": correct, "count": mask_b.sum()}
+        return State(optax.apply_updates(state.params, updates), opt_state, state.norm), metrics
+
+    def apply(params, norm, x, hyper, key):
+        return model.apply(params, normalise(norm, x), hyper, key, train=False)
+
+    return Train(init, step, apply)
