@@ -6,17 +6,20 @@
 import os
 import sys
 
-# XLA's thread-pool size decides the order of sums, so it is the same on every machine; before jax is imported
-os.environ.setdefault("PJRT_NPROC", "4")
+# the size of XLA's thread pool decides the order of sums, and more threads than cores make small models 1.6 times slower;
+# set before jax is imported, recorded in plan.json
+os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="A config file; override by --config.a.b=VALUE.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where every stage is kept; a second run goes on there.")
-STAGE = flags.DEFINE_string("stage", "report", "Run up to this stage.")
+STAGE = flags.DEFINE_enum(
+    "stage", "report", ["data", "splits", "train", "signals", "attacks", "metrics", "report"], "Run up to this stage."
+)
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be trained and how long it takes; train nothing.")
-DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Several processes share the work (jax.distributed).")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Several processes share the work; see distributed.py.")
 
 
 def fail(message: str) -> None:
@@ -46,16 +49,22 @@ def main(argv: list[str]) -> None:
     jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
     from pathlib import Path
 
-    from jaxsnn_mia import config, pipeline, results, store
+    from jaxsnn_mia import config, cost, distributed, pipeline, results, store
 
     logging.set_verbosity(logging.WARNING)
+    workdir = Path(WORKDIR.value) if WORKDIR.value else None
     try:
-        pipeline.run(config.from_dict(CONFIG.value.to_dict()), Path(WORKDIR.value), until=STAGE.value)
+        c = config.from_dict(CONFIG.value.to_dict())
+        if DRY_RUN.value:
+            print(cost.as_text(cost.estimate(c, workdir)))
+            return
+        share = distributed.share() if DISTRIBUTED.value else distributed.Share()
+        pipeline.run(c, workdir, until=STAGE.value, share=share)
     except (ValueError, store.StoreError) as error:
         fail(error)
-    if STAGE.value == "report":
-        print(results.as_text(results.table(results.read(Path(WORKDIR.value)))))
-        print(f"\n{Path(WORKDIR.value) / 'report.html'}")
+    if STAGE.value == "report" and share.rank == 0:
+        print(results.as_text(results.table(results.read(workdir))))
+        print(f"\n{workdir / 'report.html'}")
 
 
 if __name__ == "__main__":

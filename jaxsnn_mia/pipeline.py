@@ -12,12 +12,14 @@ from absl import logging
 from tqdm import tqdm
 
 from jaxsnn_mia import __version__, attacks, config, data, results, shadows, signals, splits, store
+from jaxsnn_mia.distributed import Share, wait_for
 from jaxsnn_mia.ensemble import make_ensemble
 from jaxsnn_mia.report import page
 
 STAGES = ("data", "splits", "train", "signals", "attacks", "metrics", "report")
 # part of every hash: raise it when a stage's code changes what the stage writes
 STAGE_VERSION = {"data": 1, "splits": 1, "train": 1, "signals": 1, "attacks": 1, "metrics": 1}
+ALONE = Share()
 PARTS = {
     "candidates": splits.CANDIDATE,
     "population": splits.POPULATION,
@@ -26,21 +28,37 @@ PARTS = {
 }
 
 
-def run(c: config.Config, workdir: Path, *, until: str = "report") -> dict[str, dict[str, Path]]:
-    """Runs every stage of every variant up to `until`; returns the stage folders of each variant.
+def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share = ALONE) -> None:
+    """Runs every stage of every variant up to `until`; the processes of `share` divide the training.
 
     Raises ValueError for data that does not fit the config, StoreError for a workdir that cannot be used.
     """
     variants = config.variants(c)
+    if share.rank:
+        for name, variant in variants.items():
+            help_training(variant, workdir, workdir / name, share)
+        return
     with store.lock(workdir):
         store.claim(workdir, config.as_dict(c), config.FOLLOWING)
-        loaded = {name: prepare_data(v, workdir) for name, v in variants.items()}  # all data is checked first
-        finished: dict[str, dict[str, Path]] = {}
+        shared = {name: prepare_data(v, workdir) for name, v in variants.items()}  # all data is checked first
+        metrics = {}
         for name, variant in variants.items():
-            finished[name] = run_variant(name, variant, workdir, loaded[name], until)
+            paths = run_variant(name, variant, workdir / name, shared[name], until, share)
+            if upto("metrics", until):
+                metrics[name] = paths["metrics"]
         if until == "report":
-            page.write(c, workdir, {name: paths["metrics"] for name, paths in finished.items()})
-    return finished
+            page.write(c, workdir, metrics)
+
+
+def help_training(c: config.Config, workdir: Path, folder: Path, share: Share) -> None:
+    """Trains this process's groups of a variant that process 0 leads."""
+    paths = {"data": data_path(c, workdir)[0]}
+    wait_for((paths["data"] / store.MANIFEST).exists, f"{paths['data']}")
+    paths["splits"] = splits_path(c, workdir, paths["data"])[0]
+    wait_for((paths["splits"] / store.MANIFEST).exists, f"{paths['splits']}")
+    path, _ = train_path(c, folder, paths)
+    if not store.is_done(path):
+        shadows.train_all(path, c, load_work(c, paths), share)
 
 
 def upto(stage: str, until: str) -> bool:
@@ -49,15 +67,17 @@ def upto(stage: str, until: str) -> bool:
 
 def prepare_data(c: config.Config, workdir: Path) -> dict[str, Path]:
     """The data and splits folders, which variants share: same examples, same splits, comparisons in pairs."""
-    data_path = data_stage(c, workdir)
-    return {"data": data_path, "splits": splits_stage(c, workdir, data_path)}
+    data_folder = data_stage(c, workdir)
+    return {"data": data_folder, "splits": splits_stage(c, workdir, data_folder)}
 
 
-def run_variant(name: str, c: config.Config, workdir: Path, paths: dict[str, Path], until: str) -> dict[str, Path]:
-    folder = workdir / name
+def run_variant(
+    name: str, c: config.Config, folder: Path, paths: dict[str, Path], until: str, share: Share
+) -> dict[str, Path]:
+    """The folders of all stages of one variant up to `until`, after running those that are not done."""
     paths = dict(paths)
     if upto("train", until):
-        paths["train"] = train_stage(c, folder, paths)
+        paths["train"] = train_stage(c, folder, paths, share)
     if upto("signals", until):
         paths |= signals_stages(c, folder, paths)
     if upto("attacks", until):
@@ -81,14 +101,19 @@ def manifest(path: Path) -> dict[str, Any]:
     return json.loads((path / store.MANIFEST).read_text())
 
 
+def data_path(c: config.Config, workdir: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder of the data stage and what its hash is made of."""
+    fingerprint = data.fingerprint(c.data.name, c.data.dir)
+    inputs = {**config.as_dict(c.data), "dir": "", "seed": c.splits.seed, "fingerprint": fingerprint}
+    return store.stage_path(workdir, "data", STAGE_VERSION["data"], inputs), inputs
+
+
 def data_stage(c: config.Config, workdir: Path) -> Path:
     """x.npy (standardised unless each shadow does it), y.npy, role.npy, unit.npy."""
-    name, folder = c.data.name, c.data.dir
-    fingerprint = data.fingerprint(name, folder)
-    inputs = {**config.as_dict(c.data), "dir": "", "seed": c.splits.seed, "fingerprint": fingerprint}
-    path = store.stage_path(workdir, "data", STAGE_VERSION["data"], inputs)
+    path, inputs = data_path(c, workdir)
     if store.is_done(path):
         return path
+    name, folder = c.data.name, c.data.dir
     start = time.time()
     dataset = data.load(name, folder)
     unit_n = data.units(dataset.x)
@@ -138,20 +163,24 @@ def make_keep(c: config.Config, labels_n: np.ndarray, unit_n: np.ndarray) -> np.
     )
 
 
-def candidates(data_path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def candidates(data_folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x, y, unit) of the candidates."""
-    chosen = store.read_array(data_path / "role.npy") == splits.CANDIDATE
-    x, y, unit = (store.read_array(data_path / f"{name}.npy")[chosen] for name in ("x", "y", "unit"))
+    chosen = store.read_array(data_folder / "role.npy") == splits.CANDIDATE
+    x, y, unit = (store.read_array(data_folder / f"{name}.npy")[chosen] for name in ("x", "y", "unit"))
     return x, y, unit
 
 
-def splits_stage(c: config.Config, workdir: Path, data_path: Path) -> Path:
+def splits_path(c: config.Config, workdir: Path, data_folder: Path) -> tuple[Path, dict[str, Any]]:
+    inputs = {**config.as_dict(c.splits), "data": data_folder.name}
+    return store.stage_path(workdir, "splits", STAGE_VERSION["splits"], inputs), inputs
+
+
+def splits_stage(c: config.Config, workdir: Path, data_folder: Path) -> Path:
     """keep.npy bool [S, N]."""
-    inputs = {**config.as_dict(c.splits), "data": data_path.name}
-    path = store.stage_path(workdir, "splits", STAGE_VERSION["splits"], inputs)
+    path, inputs = splits_path(c, workdir, data_folder)
 
     def work(path: Path) -> None:
-        _, y, unit = candidates(data_path)
+        _, y, unit = candidates(data_folder)
         store.write_array(path / "keep.npy", make_keep(c, y, unit))
 
     return store.run_stage(path, work, inputs=inputs, **about())
@@ -163,8 +192,7 @@ def load_work(c: config.Config, paths: dict[str, Path]) -> shadows.Work:
     return shadows.prepare(c, x, y, n_classes, np.asarray(store.read_array(paths["splits"] / "keep.npy")))
 
 
-def train_stage(c: config.Config, folder: Path, paths: dict[str, Path]) -> Path:
-    """plan.json, a folder of checkpoints for each group, history.npz, shadows.jsonl."""
+def train_path(c: config.Config, folder: Path, paths: dict[str, Path]) -> tuple[Path, dict[str, Any]]:
     inputs = {
         "model": config.as_dict(c.model),
         "train": config.as_dict(c.train),
@@ -172,10 +200,17 @@ def train_stage(c: config.Config, folder: Path, paths: dict[str, Path]) -> Path:
         "data": manifest(paths["data"])["sha256"],
         "splits": paths["splits"].name,
     }
-    path = store.stage_path(folder, "train", STAGE_VERSION["train"], inputs)
-    return store.run_stage(
-        path, lambda path: shadows.train_all(path, c, load_work(c, paths)), inputs=inputs, **about()
-    )
+    return store.stage_path(folder, "train", STAGE_VERSION["train"], inputs), inputs
+
+
+def train_stage(c: config.Config, folder: Path, paths: dict[str, Path], share: Share) -> Path:
+    """plan.json, a folder of checkpoints for each group, history.npz, shadows.jsonl."""
+    path, inputs = train_path(c, folder, paths)
+
+    def work(path: Path) -> None:
+        shadows.train_all(path, c, load_work(c, paths), share)
+
+    return store.run_stage(path, work, inputs=inputs, **about())
 
 
 def signals_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:

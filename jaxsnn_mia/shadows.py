@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from absl import logging
 from tqdm import tqdm
 
 from jaxsnn_mia import checkpoint, config, models, splits, store
+from jaxsnn_mia.distributed import Share, wait_for
 from jaxsnn_mia.ensemble import Ensemble, Group, Shadows, make_ensemble
 from jaxsnn_mia.kernels import quantize, surrogate
 from jaxsnn_mia.train import TrainSpec
@@ -135,21 +137,39 @@ def devices(c: config.Config) -> list:
     return here[: c.ensemble.devices or len(here)]
 
 
-def train_all(folder: Path, c: config.Config, work: Work) -> None:
-    """Trains every group that is not finished, and writes history.npz and shadows.jsonl."""
+def train_all(folder: Path, c: config.Config, work: Work, share: Share) -> None:
+    """Trains this process's groups that are not finished; process 0 then waits for the others and writes
+    history.npz and shadows.jsonl."""
     used = devices(c)
-    plan = agreed_plan(folder, make_plan(c, len(used)))
+    if share.rank:
+        wait_for((folder / "plan.json").exists, f"the plan of {folder}")
+        plan = json.loads((folder / "plan.json").read_text())
+    else:
+        plan = agreed_plan(folder, make_plan(c, len(used)))
     ensemble = make_ensemble(work.spec, seed=work.seed, width=plan["width"], devices=used)
-    total = len(work.rows[0]) * work.spec.epochs
+    mine = [group_of(work, plan, group, len(used)) for group in share.groups(plan["groups"])]
+    total = sum(real for _, real in mine) * work.spec.epochs
     with tqdm(total=total, desc=f"train {folder.parent.name}", unit="epoch", leave=False) as bar:
-        for group in range(plan["groups"]):
-            shadows, real = group_of(work, plan, group, len(used))
-            train_group(folder / f"group-{group:05d}", c, work, ensemble, shadows, real, bar)
+        for group, (shadows, real) in zip(share.groups(plan["groups"]), mine, strict=True):
+            train_group(group_path(folder, group), c, work, ensemble, shadows, real, bar)
+    if share.rank:
+        return
     histories = []
     for group in range(plan["groups"]):
-        state = load_group(folder, work, ensemble, plan, group, len(used))[0]
-        histories.append(state.history)
+        path = group_path(folder, group)
+        if group not in share.groups(plan["groups"]):
+            wait_for(partial(is_trained, path, work), f"{path}, which process {group % share.world} trains")
+        histories.append(load_group(folder, work, ensemble, plan, group, len(used))[0].history)
     write_history(folder, np.concatenate(histories))
+
+
+def group_path(folder: Path, group: int) -> Path:
+    return folder / f"group-{group:05d}"
+
+
+def is_trained(path: Path, work: Work) -> bool:
+    """Whether the group's final checkpoint is there and whole."""
+    return checkpoint.is_whole(checkpoint.step_path(path, work.spec.epochs))
 
 
 def train_group(path: Path, c: config.Config, work: Work, ensemble: Ensemble, shadows: Shadows, real: int, bar: tqdm):
@@ -179,8 +199,8 @@ def load_group(
 ) -> tuple[Group, Shadows, int]:
     """(the trained states of a group's real shadows, its padded shadows, how many are real)."""
     shadows, real = group_of(work, plan, group, n_devices)
-    path = folder / f"group-{group:05d}"
-    if checkpoint.latest(path) != work.spec.epochs:
+    path = group_path(folder, group)
+    if not is_trained(path, work):
         raise store.StoreError(f"{path} has no whole final checkpoint. Remove {folder / store.MANIFEST} and rerun.")
     return checkpoint.restore(path, work.spec.epochs, ensemble.shape_of(shadows, work.data)), shadows, real
 

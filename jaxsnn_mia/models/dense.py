@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxsnn_mia.kernels import neuron, quantize, surrogate
+from jaxsnn_mia.kernels.linear import product
 from jaxsnn_mia.models.spec import READOUTS, Hyper, ModelSpec, Output
 
 
@@ -12,7 +13,7 @@ class Dense(nnx.Linear):
     """x [..., in] -> x W + b [..., out], the weights quantized per output channel."""
 
     def __call__(self, x: jax.Array, hyper: Hyper) -> jax.Array:
-        return x @ quantize.weight(self.kernel[...], hyper.qmax_weight, axis=-1) + self.bias[...]
+        return product(x, quantize.weight(self.kernel[...], hyper.qmax_weight, axis=-1)) + self.bias[...]
 
 
 def layers(spec: ModelSpec, rngs: nnx.Rngs) -> nnx.List:

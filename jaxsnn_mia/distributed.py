@@ -1,0 +1,49 @@
+"""Which groups are mine: several processes share one workdir, without collectives.
+
+Every process is started with the same command, --distributed, JAX_NUM_PROCESSES and its own JAX_PROCESS_ID.
+Process 0 prepares the data, trains its share, waits for the others' groups and goes on to the report.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from absl import logging
+
+POLL_SECONDS = 0.5
+
+
+class Share(NamedTuple):
+    """This process is `rank` of `world`."""
+
+    rank: int = 0
+    world: int = 1
+
+    def groups(self, count: int) -> range:
+        """The groups of this process, out of `count`."""
+        return range(self.rank, count, self.world)
+
+
+def share(environ: Mapping[str, str] = os.environ) -> Share:
+    """The share that JAX_PROCESS_ID and JAX_NUM_PROCESSES name; ValueError says which is missing or wrong."""
+    missing = [name for name in ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES") if name not in environ]
+    if missing:
+        raise ValueError(f"--distributed needs the environment variables {' and '.join(missing)}.")
+    try:
+        rank, world = int(environ["JAX_PROCESS_ID"]), int(environ["JAX_NUM_PROCESSES"])
+    except ValueError:
+        raise ValueError("JAX_PROCESS_ID and JAX_NUM_PROCESSES must be integers.") from None
+    if not 0 <= rank < world:
+        raise ValueError(f"JAX_PROCESS_ID must be in [0, {world - 1}], got {rank}.")
+    return Share(rank, world)
+
+
+def wait_for(ready: Callable[[], bool], what: str) -> None:
+    """Returns when `ready()` holds; says once a minute what it waits for."""
+    polls = 0
+    while not ready():
+        if polls % int(60 / POLL_SECONDS) == 0:
+            logging.info("waiting for %s", what)
+        polls += 1
+        time.sleep(POLL_SECONDS)

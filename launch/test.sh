@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Sets everything up, then checks format, lint and types and runs the tests.
+#   bash launch/test.sh [--all] [arguments of pytest]
+# --all also runs the long tests, and those whose needs are met (JAXSNN_MIA_DATA: a folder of third-party data files),
+# and keeps the transcript in tests/transcripts/.
+set -euo pipefail
+source "$(dirname "$0")/setup.sh" test
+
+ruff format --check .
+ruff check .
+mypy
+if [ "${1:-}" = "--all" ]; then
+    shift
+    mkdir -p tests/transcripts
+    python -m pytest --all --durations=15 "$@" | sed "s#$root#.#g" | tee tests/transcripts/all.txt
+else
+    exec python -m pytest "$@"
+fi
