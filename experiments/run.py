@@ -1,12 +1,12 @@
 """Runs an audit from a config file: data, splits, shadow models, signals, attacks, metrics, report.
 
-    python experiments/run.py --config=experiments/configs/quickstart.py --workdir=runs/quickstart
+python experiments/run.py --config=experiments/configs/quickstart.py --workdir=runs/quickstart
 """
 
 import os
 import sys
 
-# the size of XLA's thread pool decides the order of sums, and more threads than cores make small models 1.6 times slower;
+# XLA's thread pool decides the order of sums, and more threads than cores make small models 1.6 times slower:
 # set before jax is imported, recorded in plan.json
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
@@ -16,7 +16,10 @@ from ml_collections import config_flags
 CONFIG = config_flags.DEFINE_config_file("config", help_string="A config file; override by --config.a.b=VALUE.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where every stage is kept; a second run goes on there.")
 STAGE = flags.DEFINE_enum(
-    "stage", "report", ["data", "splits", "train", "signals", "attacks", "metrics", "report"], "Run up to this stage."
+    "stage",
+    "report",
+    ["data", "splits", "train", "signals", "attacks", "metrics", "report"],
+    "Run up to this stage.",
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be trained and how long it takes; train nothing.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Several processes share the work; see distributed.py.")
@@ -31,7 +34,7 @@ def parse(argv: list[str]) -> list[str]:
     """The flags, or one line and exit code 2."""
     try:
         rest = flags.FLAGS(argv)
-        if CONFIG.value is None or WORKDIR.value is None and not DRY_RUN.value:
+        if CONFIG.value is None or (WORKDIR.value is None and not DRY_RUN.value):
             fail("--config=FILE and --workdir=DIR are needed, as in --config=experiments/configs/quickstart.py.")
         if rest[1:]:
             fail(f"unexpected argument {rest[1]!r}; flags start with --.")

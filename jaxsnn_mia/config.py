@@ -203,7 +203,10 @@ def check_one(c: Config) -> None:
     uses_population = [n for n in c.attacks.names if "logp_population" in attacks.ATTACKS.get(n, ((), ()))[1]]
     wants = [*uses_population, *(["data.standardise=dataset"] if c.data.standardise == "dataset" else [])]
     require(
-        c.data.population > 0 or not wants, "data.population", f"above 0 for {', '.join(wants)}", c.data.population
+        c.data.population > 0 or not wants,
+        "data.population",
+        f"above 0 for {', '.join(wants)}",
+        c.data.population,
     )
     s = c.splits.n_shadows
     require(s >= 6 and s % 2 == 0, "splits.n_shadows", "even and at least 6", s, "Shadows come in pairs.")

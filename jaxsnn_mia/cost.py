@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxsnn_mia import config, data, shadows, splits, store
+from jaxsnn_mia import config, data, shadows, store
 from jaxsnn_mia.ensemble import make_ensemble
 from jaxsnn_mia.train import make_train
 
@@ -143,7 +143,9 @@ def probe(c: config.Config, work: shadows.Work) -> tuple[float, float]:
 
 def as_text(costs: list[Cost]) -> str:
     """The table that --dry_run prints."""
-    lines = [f"{'variant':28} {'models':>6} {'parameters':>10} {'GFLOP':>9} {'memory MB':>9} {'disk MB':>8} {'time s':>7}"]
+    lines = [
+        f"{'variant':28} {'models':>6} {'parameters':>10} {'GFLOP':>9} {'memory MB':>9} {'disk MB':>8} {'time s':>7}"
+    ]
     for cost in costs:
         lines.append(
             f"{cost.variant:28} {cost.models:6d} {cost.parameters:10d} {cost.flops / 1e9:9.1f} "

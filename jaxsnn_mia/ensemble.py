@@ -85,16 +85,15 @@ def over_shadows(one: Callable, width: int, devices: list) -> Callable:
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), out)
 
     each, whole = PartitionSpec("shadow"), PartitionSpec()
-    sharded = jax.jit(
-        jax.shard_map(shard, mesh=mesh, in_specs=(each, whole), out_specs=each, check_vma=False)
-    )
+    sharded = jax.jit(jax.shard_map(shard, mesh=mesh, in_specs=(each, whole), out_specs=each, check_vma=False))
     put_each = partial(jax.device_put, device=NamedSharding(mesh, each))
     put_whole = partial(jax.device_put, device=NamedSharding(mesh, whole))
     return lambda per_shadow, shared: sharded(put_each(per_shadow), put_whole(shared))
 
 
 class Ensemble(NamedTuple):
-    """init(shadows, data) -> Group; shape_of(shadows, data) -> the same as shapes; run(group, shadows, data, first, last) -> Group;
+    """init(shadows, data) -> Group; shape_of(shadows, data) -> the same as shapes;
+    run(group, shadows, data, first, last) -> Group;
     query(fn)(state, shadows, x, y) -> arrays with a leading axis G, fn as in `signals.SIGNALS`."""
 
     init: Callable[..., Group]

@@ -43,7 +43,15 @@ def weighted_auc(scores_n: np.ndarray, member_n: np.ndarray, weight_nr: np.ndarr
 
 
 def crossed_auc(
-    scores_sn, member_sn, unit_n, pair_s, *, replicates: int = 1000, level: float = 0.95, seed: int = 0, valid_s=None
+    scores_sn,
+    member_sn,
+    unit_n,
+    pair_s,
+    *,
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    valid_s=None,
 ) -> tuple[float, float]:
     """Interval of the mean AUC over targets.
 
@@ -95,13 +103,13 @@ def tpr_replicates(scores_sn, member_sn, order, weight_sr, weight_nr, fprs) -> t
         ends = np.append(ends, len(order) - 1)
     total = {side: ((member_sn == side) @ weight_nr * weight_sr).sum(0, dtype=np.float64) for side in (True, False)}
     tpr_rf = np.empty((weight_nr.shape[1], len(fprs)))
-    lowest_end = 1.0
+    lowest_end: float = 1.0
     for r in range(weight_nr.shape[1]):
         weight = weight_sr[s, r] * weight_nr[n, r]
         tp, fp = (np.cumsum(weight * (member == side), dtype=np.float64)[ends] / total[side][r] for side in total)
         curve = metrics.Roc(np.append(0.0, fp), np.append(0.0, tp), ends)
         tpr_rf[r] = [metrics.at_fpr(curve, fpr)[0] for fpr in fprs]
-        lowest_end = min(lowest_end, curve.fpr[-1])
+        lowest_end = min(lowest_end, float(curve.fpr[-1]))
     return tpr_rf, len(order) == scores_sn.size or lowest_end > max(fprs)
 
 
@@ -120,7 +128,9 @@ def percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def mean_interval(values_s, pair_s, *, level: float = 0.95, replicates: int = 1000, seed: int = 0) -> tuple[float, float]:
+def mean_interval(
+    values_s, pair_s, *, level: float = 0.95, replicates: int = 1000, seed: int = 0
+) -> tuple[float, float]:
     """Interval of a mean over models (an accuracy, a gap), by a bootstrap over pairs."""
     weight_sr = multinomial(np.random.default_rng(seed), np.asarray(pair_s), replicates)
     return percentiles(np.asarray(values_s) @ weight_sr / weight_sr.sum(0), level)

@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 from tqdm import tqdm
 
 from jaxsnn_mia import __version__, attacks, config, data, results, shadows, signals, splits, store
@@ -119,7 +118,8 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
     unit_n = data.units(dataset.x)
     duplicates = len(unit_n) - len(np.unique(unit_n))
     if duplicates:
-        logging.info("%s: %d exact duplicates %s", name, duplicates, "dropped" if c.data.duplicates == "drop" else "share a column")  # fmt: skip
+        fate = "are dropped" if c.data.duplicates == "drop" else "share a column of keep"
+        print(f"{name}: {duplicates} exact duplicate rows {fate}")
     kept = np.unique(unit_n, return_index=True)[1] if c.data.duplicates == "drop" else np.arange(len(unit_n))
     kept = np.sort(kept)
     x, y, unit_n = dataset.x[kept], dataset.y[kept], unit_n[kept]
@@ -158,9 +158,7 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
 
 def make_keep(c: config.Config, labels_n: np.ndarray, unit_n: np.ndarray) -> np.ndarray:
     key = jax.random.fold_in(jax.random.key(c.splits.seed), 1)
-    return splits.make(
-        key, labels_n, c.splits.n_shadows, scheme=c.splits.scheme, rows=c.splits.rows, unit_n=unit_n
-    )
+    return splits.make(key, labels_n, c.splits.n_shadows, scheme=c.splits.scheme, rows=c.splits.rows, unit_n=unit_n)
 
 
 def candidates(data_folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -218,9 +216,7 @@ def signals_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> di
     needed = {need.removesuffix("_population") for name in c.attacks.names for need in attacks.ATTACKS[name].needs}
     wanted = signals.names((*c.signals.names, "correct", *sorted(needed - {"keep"})))
     inputs = {name: {"name": name, "train": paths["train"].name} for name in wanted}
-    found = {
-        name: store.stage_path(folder, "signals", STAGE_VERSION["signals"], inputs[name]) for name in wanted
-    }
+    found = {name: store.stage_path(folder, "signals", STAGE_VERSION["signals"], inputs[name]) for name in wanted}
     missing = [name for name in wanted if not store.is_done(found[name])]
     if missing:
         start = time.time()
@@ -258,7 +254,11 @@ def attacks_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> di
     for name in c.attacks.names:
         attack = attacks.ATTACKS[name]
         used = [f"signals/{need.removesuffix('_population')}" for need in attack.needs if need != "keep"]
-        inputs = {"name": name, "splits": paths["splits"].name, "signals": [paths[u].parent.name for u in used]}
+        inputs = {
+            "name": name,
+            "splits": paths["splits"].name,
+            "signals": [paths[u].parent.name for u in used],
+        }
         path = store.stage_path(folder, "attacks", STAGE_VERSION["attacks"], inputs)
 
         def work(path: Path, name=name, attack=attack) -> None:

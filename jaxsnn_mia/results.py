@@ -97,7 +97,14 @@ def accuracy_rows(audit: Audit, usable_s: np.ndarray) -> list[dict[str, Any]]:
     }.items():
         low, high = intervals.mean_interval(values_s, pair_s, level=level, seed=seed)
         rows.append(
-            {"attack": "", "metric": metric, "value": values_s.mean(), "low": low, "high": high, "level": level}
+            {
+                "attack": "",
+                "metric": metric,
+                "value": values_s.mean(),
+                "low": low,
+                "high": high,
+                "level": level,
+            }
         )
     return rows
 
@@ -107,9 +114,7 @@ def attack_rows(audit: Audit, name: str, usable_s: np.ndarray) -> list[dict[str,
     m, scores_sn, keep_sn = audit.config.metrics, audit.scores[name], audit.keep_sn
     pair_s = np.arange(len(keep_sn)) // 2
     common: dict[str, Any] = {"level": m.level, "seed": m.seed, "valid_s": usable_s}
-    low, high = intervals.crossed_auc(
-        scores_sn, keep_sn, audit.unit_n, pair_s, replicates=m.replicates_auc, **common
-    )
+    low, high = intervals.crossed_auc(scores_sn, keep_sn, audit.unit_n, pair_s, replicates=m.replicates_auc, **common)
     value = metrics.auc(scores_sn, keep_sn, usable_s)
     rows = [{"metric": "auc", "value": value, "low": low, "high": high, "level": m.level}]
     bands = intervals.crossed_tpr(
@@ -174,12 +179,9 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
             "attack": attack,
             "AUC [95 %]".replace("95", f"{100 * auc['level']:g}"): with_interval(auc),
         }
-        for _, name, metric in by_key:
-            if name == attack and metric.startswith("tpr@"):
-                row = value(metric)
-                line[f"TPR @ {100 * float(metric[4:]):g} % FPR"] = (
-                    "n/a" if row["value"] is None else f"{100 * row['value']:.2f} % (at {100 * row['realised_fpr']:.3f} %)"
-                )  # fmt: skip
+        for of, name, metric in by_key:
+            if (of, name) == (variant, attack) and metric.startswith("tpr@"):
+                line[f"TPR @ {100 * float(metric[4:]):g} % FPR"] = with_realised_fpr(value(metric))
         line["bal. acc"] = f"{value('balanced_accuracy')['value']:.3f}"
         lines.append(line)
     return lines
@@ -187,6 +189,12 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def with_interval(row: dict[str, Any]) -> str:
     return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def with_realised_fpr(row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return "n/a"
+    return f"{100 * row['value']:.2f} % (at {100 * row['realised_fpr']:.3f} %)"
 
 
 def as_text(lines: list[dict[str, str]]) -> str:

@@ -21,9 +21,7 @@ def partners(n_shadows: int) -> np.ndarray:
     return np.arange(n_shadows) ^ 1
 
 
-def roles(
-    key: jax.Array, unit_n: np.ndarray, *, population: float, validation: float, test_n=None
-) -> np.ndarray:
+def roles(key: jax.Array, unit_n: np.ndarray, *, population: float, validation: float, test_n=None) -> np.ndarray:
     """role_n uint8 [N]: candidate, population, validation or test.
 
     Args:

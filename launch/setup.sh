@@ -1,8 +1,8 @@
 # Sourced by the scripts beside it: an environment with the project in it, installed once.
-#   source launch/setup.sh [EXTRA]     makes .venv (or uses the active virtual environment) and activates it
+#   source launch/setup.sh EXTRA       makes .venv (or uses the active virtual environment) and activates it
 # PYTHON names the interpreter of a new .venv (default python3).
 
-extra="${1:-}"
+extra="$1"  # an extra of pyproject.toml, or ""
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$root"
 

@@ -1,6 +1,6 @@
 """64 shadow models of the dense ANN and of its spiking twin on two real tables, attacked by four attacks.
 
-    python experiments/run.py --config=experiments/configs/quickstart.py --workdir=runs/quickstart
+python experiments/run.py --config=experiments/configs/quickstart.py --workdir=runs/quickstart
 """
 
 from ml_collections import ConfigDict

@@ -54,11 +54,12 @@ def score(
     if separate:
         references.check_finite(np.asarray(target_phi_kna), "target_phi_kna")
     pooled = variance == "pooled" or (variance == "auto" and usable_s.sum() < FEW_SHADOWS)
-    targets = target_phi_kna if separate else phi_sna
-    out = np.asarray(
-        _score(phi_sna, keep_sn, opposite, usable_s, targets, sigma_floor, mode=mode, pooled=pooled)
-    )
-    return out if separate else np.where(usable_s[:, None], out, np.nan)
+    phi_sna = np.asarray(phi_sna, np.float64)
+    targets = np.asarray(target_phi_kna, np.float64) if separate else phi_sna
+    with jax.enable_x64(True):  # what two left-out models leave of a sum of squares is lost in float32
+        out = _score(phi_sna, keep_sn, opposite, usable_s, targets, sigma_floor, mode=mode, pooled=pooled)
+    out = np.asarray(out, np.float32)
+    return out if separate else np.where(usable_s[:, None], out, np.float32(np.nan))
 
 
 @partial(jax.jit, static_argnames=("mode", "pooled"))

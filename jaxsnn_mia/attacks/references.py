@@ -31,9 +31,7 @@ def check(values_snx: jax.Array, keep_sn: jax.Array, name: str) -> None:
     if np.asarray(keep_sn).dtype != bool:
         raise ValueError(f"`keep_sn` must be boolean, got {np.asarray(keep_sn).dtype}.")
     if keep_sn.shape != values_snx.shape[:2]:
-        raise ValueError(
-            f"`keep_sn` must be [S, N] like `{name}` {values_snx.shape}, got {keep_sn.shape}."
-        )
+        raise ValueError(f"`keep_sn` must be [S, N] like `{name}` {values_snx.shape}, got {keep_sn.shape}.")
 
 
 def usable(keep_sn: np.ndarray, partner_s: np.ndarray | None, valid_s: np.ndarray | None) -> np.ndarray:
@@ -64,8 +62,8 @@ def opposites(
     if fewest < needed:
         n = int(np.argmin(np.minimum(inside_n, outside_n)))
         raise ValueError(
-            f"every example needs at least {needed} IN and {needed} OUT models, got {inside_n[n]} IN and {outside_n[n]} OUT "
-            f"for example {n}. Train more shadow models, or leave this example out."
+            f"every example needs at least {needed} IN and {needed} OUT models, got {inside_n[n]} IN and "
+            f"{outside_n[n]} OUT for example {n}. Train more shadow models, or leave this example out."
         )
     if separate:
         return None
@@ -102,13 +100,13 @@ def moments(values_snx: jax.Array, keep_sn: jax.Array, opposite: jax.Array | Non
     """
     weight_sn1 = usable_s[:, None, None].astype(values_snx.dtype)
     known = jnp.where(weight_sn1 > 0, values_snx, 0.0)  # diverged rows may hold NaN
-    centre = known.sum(0) / jnp.maximum(weight_sn1.sum(0), 1)  # float32 sums of squares cancel without it
+    centre = known.sum(0, keepdims=True) / jnp.maximum(weight_sn1.sum(0, keepdims=True), 1.0)
     v = jnp.where(weight_sn1 > 0, known - centre, 0.0)
     if opposite is not None:
         v_opposite = jnp.take_along_axis(v, jnp.broadcast_to(opposite, keep_sn.shape)[..., None], axis=0)
     sides = []
     for side_sn in (keep_sn, ~keep_sn):
-        w = side_sn[..., None] * weight_sn1
+        w = side_sn[..., None].astype(weight_sn1.dtype) * weight_sn1
         count, total, squares = (x.sum(0, keepdims=True) for x in (w, w * v, w * v * v))
         if opposite is not None:
             left_out = jnp.where(side_sn[..., None], v, v_opposite)

@@ -62,13 +62,12 @@ def score(
         logp_sna, keep_sn, "logp_sna", partner_s=partner_s, valid_s=valid_s, separate=separate
     )
     references.check_finite(np.asarray(logp_sza)[usable_s], "logp_sza")
-    targets = (target_logp_kna, target_logp_kza) if separate else (logp_sna, logp_sza)
-    out = np.asarray(
-        _score(
-            (logp_sna, logp_sza), keep_sn, opposite, usable_s, partner_s, targets, gamma, a, mode=mode
-        )  # fmt: skip
-    )
-    return out if separate else np.where(usable_s[:, None], out, np.nan)
+    known = [np.asarray(logp, np.float64) for logp in (logp_sna, logp_sza)]
+    targets = [np.asarray(logp, np.float64) for logp in (target_logp_kna, target_logp_kza)] if separate else known
+    with jax.enable_x64(True):  # as in `lira.score`
+        out = _score(known, keep_sn, opposite, usable_s, partner_s, targets, gamma, a, mode=mode)
+    out = np.asarray(out, np.float32)
+    return out if separate else np.where(usable_s[:, None], out, np.float32(np.nan))
 
 
 @partial(jax.jit, static_argnames="mode")
@@ -80,7 +79,7 @@ def _score(references_logp, keep_sn, opposite, usable_s, partner_s, targets, gam
     p_x = (inside[1] + p_out) / 2 if mode == "online" else ((1 + a) * p_out + (1 - a)) / 2
     # every model is an OUT model of the population; a target and its partner are left out of the mean
     p_sza = jnp.where(usable_s[:, None, None], jnp.exp(logp_sza), 0.0)
-    total, count = p_sza.sum(0, keepdims=True), usable_s.sum()
+    total, count = p_sza.sum(0, keepdims=True), usable_s.sum().astype(p_sza.dtype)
     if opposite is not None:
         total, count = total - p_sza, count - 1
         if partner_s is not None:
@@ -88,7 +87,7 @@ def _score(references_logp, keep_sn, opposite, usable_s, partner_s, targets, gam
     p_z = total / count
     if mode == "offline":
         p_z = ((1 + a) * p_z + (1 - a)) / 2
-    tiny = jnp.finfo(jnp.float32).tiny
+    tiny = jnp.finfo(logp_sna.dtype).tiny
     log_r_x = target_logp_x - jnp.log(jnp.maximum(p_x, tiny))
     log_r_z = target_logp_z - jnp.log(jnp.maximum(p_z, tiny))
     return ecdf(jnp.moveaxis(log_r_z, 1, 2), jnp.moveaxis(log_r_x, 1, 2), jnp.log(gamma)).mean(1)
@@ -100,8 +99,6 @@ def ecdf(log_r_z: jax.Array, log_r_x: jax.Array, log_gamma: jax.Array) -> jax.Ar
     The tie-break is a monotone function of log r(x) below one step of the ECDF.
     """
     size = log_r_z.shape[-1]
-    count = jax.vmap(jax.vmap(partial(jnp.searchsorted, side="right")))(
-        jnp.sort(log_r_z, axis=-1), log_r_x - log_gamma
-    )
+    count = jax.vmap(jax.vmap(partial(jnp.searchsorted, side="right")))(jnp.sort(log_r_z, axis=-1), log_r_x - log_gamma)
     tie_break = 0.5 + 0.5 * log_r_x / (1 + jnp.abs(log_r_x))
-    return (count + tie_break) / (size + 1)
+    return (count.astype(tie_break.dtype) + tie_break) / (size + 1)

@@ -15,8 +15,8 @@ def check_labels(logits: jax.Array, labels_n: jax.Array) -> None:
 def own_and_rest(logits: jax.Array, labels_n: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(z_y, logsumexp of the other logits), each [..., N, A]."""
     check_labels(logits, labels_n)
-    own = labels_n[:, None, None] == jnp.arange(logits.shape[-1])
-    own = jnp.broadcast_to(own, logits.shape)
+    own_nc = labels_n[:, None] == jnp.arange(logits.shape[-1], dtype=labels_n.dtype)[None]
+    own = jnp.broadcast_to(own_nc[:, None].reshape((1,) * (logits.ndim - 3) + own_nc[:, None].shape), logits.shape)
     z_y = jnp.sum(jnp.where(own, logits, 0.0), axis=-1)
     return z_y, jax.nn.logsumexp(jnp.where(own, -jnp.inf, logits), axis=-1)
 

@@ -27,6 +27,12 @@ def unit_clip(x: jax.Array) -> jax.Array:
     return jnp.where(x < 0, 0.0, jnp.where(x > 1, 1.0, x)).astype(x.dtype)
 
 
+def align(parameter: Any, like: jax.Array) -> jax.Array:
+    """A scalar or [...] parameter in the dtype and, unless scalar, the rank of `like`, ones in front."""
+    parameter = jnp.asarray(parameter, like.dtype)
+    return parameter.reshape((1,) * (like.ndim - parameter.ndim) + parameter.shape) if parameter.ndim else parameter
+
+
 def lif_step(
     membrane: jax.Array,
     current: jax.Array,
@@ -58,8 +64,7 @@ def lif_step(
     """
     if reset not in RESETS:
         raise ValueError(f"`reset` must be one of {RESETS}, got {reset!r}.")
-    beta = unit_clip(jnp.asarray(beta, current.dtype))
-    threshold = jnp.asarray(threshold, current.dtype)
+    beta, threshold = unit_clip(align(beta, current)), align(threshold, current)
     fired = lax.stop_gradient(spike(membrane - threshold))
     kept = membrane * (1 - fired) if reset == "zero" else membrane
     membrane = beta * kept + current
@@ -98,8 +103,7 @@ def lif(
     if state is None:
         state = jnp.zeros_like(current_tb[0])
     if fused and state_fn is None and isinstance(spike, Surrogate):
-        beta, threshold = (jnp.asarray(p, current_tb.dtype) for p in (beta, threshold))
-        return _fused(reset, current_tb, state, unit_clip(beta), threshold, spike)
+        return _fused(reset, current_tb, state, unit_clip(align(beta, state)), align(threshold, state), spike)
     step = {"beta": beta, "threshold": threshold, "spike": spike, "reset": reset, "state_fn": state_fn}
 
     def body(membrane, current):
@@ -127,7 +131,7 @@ def _fused_forward(reset, current_tb, state, beta, threshold, spike):
         return membrane, membrane
 
     _, membrane_tb = lax.scan(body, state, current_tb, unroll=unrolled(current_tb))
-    outputs = (spike(membrane_tb - threshold), membrane_tb)
+    outputs = (spike(membrane_tb - align(threshold, membrane_tb)), membrane_tb)
     return outputs, (membrane_tb, state, beta, threshold, spike)
 
 
@@ -153,10 +157,10 @@ def _fused_backward(reset, saved, cotangents):
 
 
 def sum_to(x_tb: jax.Array, like: jax.Array) -> jax.Array:
-    """x [T, B, ...] summed to the shape of a parameter that was broadcast against [B, ...]."""
-    axes = tuple(range(x_tb.ndim - like.ndim))
-    ones = tuple(i for i, n in enumerate(like.shape) if n == 1)
-    return x_tb.sum(axes).sum(ones, keepdims=True).reshape(like.shape)
+    """x [T, B, ...] summed to the shape of a parameter, scalar or aligned, that was broadcast against [B, ...]."""
+    if not like.ndim:
+        return x_tb.sum()
+    return x_tb.sum(0).sum(tuple(i for i, n in enumerate(like.shape) if n == 1), keepdims=True)
 
 
 _fused.defvjp(_fused_forward, _fused_backward)
@@ -166,7 +170,7 @@ def leaky_integrator(current_tb: jax.Array, *, beta: Any, state: jax.Array | Non
     """membrane_tb [T, B, ...] of v' = b v + x, which never fires: a readout for logits."""
     if state is None:
         state = jnp.zeros_like(current_tb[0])
-    beta = unit_clip(jnp.asarray(beta, current_tb.dtype))
+    beta = unit_clip(align(beta, state))
 
     def body(membrane, current):
         membrane = beta * membrane + current

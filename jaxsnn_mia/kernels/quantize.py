@@ -73,9 +73,7 @@ def weight(w: jax.Array, qmax: Any, *, axis: int | None = None) -> jax.Array:
       ValueError: `axis` out of range.
     """
     if axis is not None and not -w.ndim <= axis < w.ndim:
-        raise ValueError(
-            f"`axis` must be in [{-w.ndim}, {w.ndim - 1}] for weights of shape {w.shape}, got {axis}."
-        )
+        raise ValueError(f"`axis` must be in [{-w.ndim}, {w.ndim - 1}] for weights of shape {w.shape}, got {axis}.")
     others = None if axis is None else tuple(i for i in range(w.ndim) if i != axis % w.ndim)
     qmax = jnp.asarray(qmax, w.dtype)
     absmax = lax.stop_gradient(jnp.max(jnp.abs(w), axis=others, keepdims=True))

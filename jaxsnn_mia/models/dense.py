@@ -1,5 +1,7 @@
 """The dense twins: the same layers, once with ReLU and once with LIF neurons."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -18,7 +20,7 @@ class Dense(nnx.Linear):
 
 def layers(spec: ModelSpec, rngs: nnx.Rngs) -> nnx.List:
     sizes = (spec.n_features, *spec.hidden, spec.n_classes)
-    return nnx.List([Dense(i, o, rngs=rngs) for i, o in zip(sizes[:-1], sizes[1:], strict=True)])
+    return nnx.List([Dense(i, o, rngs=rngs) for i, o in itertools.pairwise(sizes)])
 
 
 class DenseANN(nnx.Module):

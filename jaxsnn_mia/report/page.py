@@ -27,7 +27,10 @@ def write(c: config.Config, workdir: Path, metrics: dict[str, Path]) -> None:
             pass  # damaged: made again below
     summaries = {name: json.loads((path / "summary.json").read_text()) for name, path in metrics.items()}
     rows = [row for summary in summaries.values() for row in summary["rows"]]
-    store.write_text(workdir / "results.csv", results.as_csv([{k: nan_for_none(v) for k, v in row.items()} for row in rows]))
+    store.write_text(
+        workdir / "results.csv",
+        results.as_csv([{k: nan_for_none(v) for k, v in row.items()} for row in rows]),
+    )
     curves = {}
     for name, path in metrics.items():
         with np.load(path / "roc.npz", allow_pickle=False) as arrays:

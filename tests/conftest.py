@@ -1,0 +1,36 @@
+"""A strict jax: four CPU devices, one thread-pool size, no silent rank or dtype promotion, warnings are errors."""
+
+import os
+
+os.environ["PJRT_NPROC"] = "4"  # decides the order of sums; before jax is imported
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+STRICT_DTYPES = ("tests/kernels", "tests/attacks", "tests/test_metrics", "tests/test_intervals")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="also run the long tests and those of real data")
+
+
+def pytest_collection_modifyitems(config, items):
+    data = os.environ.get("JAXSNN_MIA_DATA")
+    for item in items:
+        if "long" in item.keywords and not config.getoption("--all"):
+            item.add_marker(pytest.mark.skip(reason="long: run by --all"))
+        if "real_data" in item.keywords and not data:
+            item.add_marker(pytest.mark.skip(reason="needs JAXSNN_MIA_DATA"))
+
+
+@pytest.fixture(autouse=True)
+def strict_dtypes(request):
+    """Strict dtype promotion in the tests of kernels, attacks and metrics (optax's Adam raises under it)."""
+    if not any(part in str(request.node.path) for part in STRICT_DTYPES):
+        yield
+        return
+    with jax.numpy_dtype_promotion("strict"):
+        yield

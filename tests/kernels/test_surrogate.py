@@ -1,0 +1,42 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from jaxsnn_mia.kernels import surrogate
+
+
+def test_arctan_is_a_heaviside_with_the_published_derivative():
+    x = jnp.array([-2.0, -0.5, 0.0, 0.5, 2.0])
+    spike = surrogate.arctan(alpha=2.0)
+    np.testing.assert_array_equal(spike(x), [0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(surrogate.arctan(at_zero=1.0)(x), [0, 0, 1, 1, 1])
+    gradient = jax.vmap(jax.grad(spike))(x)
+    np.testing.assert_allclose(gradient, 1 / (1 + (np.pi * np.asarray(x)) ** 2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", surrogate.SURROGATES)
+def test_a_traced_slope_works_under_vmap_scan_and_grad(name):
+    def loss(x, slope):
+        spike = surrogate.with_slope(name, slope)
+
+        def step(v, current):
+            v = v * 0.9 + current
+            s = spike(v - 1.0)
+            return v - s, s
+
+        return lax.scan(step, jnp.zeros(3), x)[1].sum()
+
+    x = jnp.linspace(0.1, 1.2, 12).reshape(4, 3)
+    slopes = jnp.array([1.0, 3.0])
+    together = jax.vmap(jax.grad(loss), (None, 0))(x, slopes)
+    alone = jnp.stack([jax.grad(loss)(x, slope) for slope in slopes])
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
+    assert float(jnp.abs(together).sum()) > 0
+    np.testing.assert_array_equal(jax.grad(loss, 1)(x, jnp.float32(2.0)), 0.0)
+
+
+def test_an_unknown_surrogate_names_the_known_ones():
+    with pytest.raises(ValueError, match=r"one of \['arctan'.*got 'atan'"):
+        surrogate.with_slope("atan", 1.0)
