@@ -36,6 +36,7 @@ def parse(argv: list[str]) -> list[str]:
         rest = flags.FLAGS(argv)
         if CONFIG.value is None or (WORKDIR.value is None and not DRY_RUN.value):
             fail("--config=FILE and --workdir=DIR are needed, as in --config=experiments/configs/quickstart.py.")
+        CONFIG.value.to_dict()  # a config file that cannot be loaded fails here, not before
         if rest[1:]:
             fail(f"unexpected argument {rest[1]!r}; flags start with --.")
         return rest

@@ -31,7 +31,8 @@ def save(group: Path, epoch: int, tree: Any, *, keep: tuple[int, ...] = ()) -> N
     import orbax.checkpoint as ocp
 
     path = step_path(group, epoch)
-    store.remove(path)
+    for unfinished in group.glob(f"{path.name}*"):
+        store.remove(unfinished)
     group.mkdir(parents=True, exist_ok=True)
     with store.disk_full(path):
         ocp.PyTreeCheckpointer().save(path.absolute(), flat(tree))
@@ -43,8 +44,8 @@ def save(group: Path, epoch: int, tree: Any, *, keep: tuple[int, ...] = ()) -> N
 
 
 def epochs(group: Path) -> list[int]:
-    """The epochs that have a folder, in order, whole or not."""
-    return sorted(int(path.name.split("-")[1]) for path in group.glob("epoch-*"))
+    """The epochs that have a folder, in order, whole or not; what Orbax left of a killed save has another name."""
+    return sorted(int(path.name.removeprefix("epoch-")) for path in group.glob("epoch-" + 6 * "[0-9]"))
 
 
 def is_whole(path: Path) -> bool:

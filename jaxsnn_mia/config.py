@@ -188,8 +188,9 @@ def check(config: Config) -> Config:
     """The config, every variant of it checked; ValueError names the setting, what was expected and what came."""
     for variant in variants(config).values():
         check_one(variant)
-    names = list(variants(config))
-    require(len(set(names)) == len(names), "sweep", "free of repeated values", names)
+    for axis in SWEPT:
+        values = getattr(config.sweep, axis)
+        require(len(set(values)) == len(values), f"sweep.{axis}", "free of repeated values", values)
     return config
 
 

@@ -90,7 +90,7 @@ def own_rows_norm(x: jax.Array, rows: tuple[jax.Array, jax.Array]) -> Norm:
     own = x[idx_r]
     weight = (mask_r / mask_r.sum()).reshape(-1, *[1] * (own.ndim - 1))
     mean = (own * weight).sum(0)
-    std = jnp.sqrt((weight * (own - mean) ** 2).sum(0))
+    std = jnp.sqrt((weight * (own - mean[None]) ** 2).sum(0))
     return Norm(mean, jnp.where(std > 1e-6, std, 1.0))
 
 
@@ -99,7 +99,7 @@ def make_train(spec: TrainSpec) -> Train:
     model = models.build(spec.model)
 
     def normalise(norm, x):
-        x = x if norm is None else (x - norm.mean) / norm.std
+        x = x if norm is None else (x - norm.mean[None]) / norm.std[None]
         return x.reshape(x.shape[0], -1)
 
     def init(key, hyper, rows, data):

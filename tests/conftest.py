@@ -1,8 +1,13 @@
 """A strict jax: four CPU devices, one thread-pool size, no silent rank or dtype promotion, warnings are errors."""
 
 import os
+import tempfile
 
 os.environ["PJRT_NPROC"] = "4"  # decides the order of sums; before jax is imported
+# programs that several tests, or the processes that they start, run are compiled once
+CACHE = tempfile.TemporaryDirectory(prefix="jaxsnn_mia-compiled-")
+os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+os.environ["JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
 
 import jax
 import pytest

@@ -15,7 +15,8 @@ class Dense(nnx.Linear):
     """x [..., in] -> x W + b [..., out], the weights quantized per output channel."""
 
     def __call__(self, x: jax.Array, hyper: Hyper) -> jax.Array:
-        return product(x, quantize.weight(self.kernel[...], hyper.qmax_weight, axis=-1)) + self.bias[...]
+        current = product(x, quantize.weight(self.kernel[...], hyper.qmax_weight, axis=-1))
+        return current + neuron.align(self.bias[...], current)
 
 
 def layers(spec: ModelSpec, rngs: nnx.Rngs) -> nnx.List:

@@ -1,0 +1,46 @@
+"""A bad command line is one line and exit code 2, never a traceback."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CONFIG = f"--config={ROOT / 'experiments/configs/quickstart.py'}"
+WORKDIR = "--workdir=/nonexistent/never/made"
+BAD = {
+    "a typo in a flag": (["--confg=x"], "did you mean"),
+    "no config": ([WORKDIR], "--config=FILE"),
+    "no such config file": (["--config=none.py", WORKDIR], "none.py"),
+    "no workdir": ([CONFIG], "--workdir=DIR"),
+    "a typo in a setting": ([CONFIG, WORKDIR, "--config.model.bitz=4"], "did you mean"),
+    "a real number for an integer": ([CONFIG, WORKDIR, "--config.train.epochs=0.5"], "epochs"),
+    "None for an integer": ([CONFIG, WORKDIR, "--config.train.epochs=None"], "epochs"),
+    "an unknown stage": ([CONFIG, WORKDIR, "--stage=atack"], "stage"),
+    "a stray argument": ([CONFIG, WORKDIR, "digits"], "unexpected argument 'digits'"),
+    "bits out of range": ([CONFIG, WORKDIR, "--config.model.bits=1"], "`model.bits` must be an int in [2, 16]"),
+    "an odd number of shadows": ([CONFIG, WORKDIR, "--config.splits.n_shadows=7"], "even and at least 6"),
+    "an unknown data set": ([CONFIG, WORKDIR, "--config.sweep.dataset=('mnist',)"], "breast_cancer"),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    def run(flags):
+        command = [sys.executable, str(ROOT / "experiments/run.py"), *flags]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(BAD, pool.map(run, [flags for flags, _ in BAD.values()]), strict=True))
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_command_line_is_one_line_and_exit_code_2(case, outcomes):
+    done = outcomes[case]
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert BAD[case][1].lower() in done.stderr.lower()

@@ -1,0 +1,49 @@
+import pytest
+
+from jaxsnn_mia import config
+
+
+def test_a_sweep_is_every_combination():
+    c = config.from_dict({"sweep": {"dataset": ["digits", "iris"], "family": ("ann", "snn"), "bits": (4, 32)}})
+    variants = config.variants(c)
+    assert list(variants) == [
+        f"{dataset}-{family}-bits{bits}" for dataset in ("digits", "iris") for family in ("ann", "snn") for bits in (4, 32)
+    ]  # fmt: skip
+    assert variants["iris-ann-bits4"].data.name == "iris"
+    assert variants["iris-ann-bits4"].model.bits == 4
+
+
+def test_round_trip_and_float_precision():
+    c = config.from_dict({"model": {"bits": None}})
+    assert c.model.bits is None
+    assert config.from_dict(config.as_dict(c)) == c
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model": {"bitz": 4}}, 'unknown setting "model.bitz"; did you mean "model.bits"'),
+        ({"modle": {}}, 'did you mean "model"'),
+        ({"model": {"bits": 1}}, r"`model\.bits` must be an int in \[2, 16\] or None, got 1"),
+        ({"model": {"time_steps": 0}}, r"`model\.time_steps` must be in \[1, 1000\], got 0"),
+        ({"model": {"family": "cnn"}}, r"one of \['ann', 'snn'\], got 'cnn'"),
+        ({"model": {"readout": "membrane_lst"}}, 'Did you mean "membrane_last"'),
+        ({"model": {"beta": 1.5}}, r"`model\.beta` must be in \[0, 1\], got 1\.5"),
+        ({"splits": {"n_shadows": 7}}, "even and at least 6, got 7"),
+        ({"splits": {"n_shadows": 4}}, "even and at least 6, got 4"),
+        ({"data": {"name": "mnist"}}, "`data.name` must be one of breast_cancer"),
+        ({"attacks": {"names": ("lyra",)}}, 'Did you mean "lira"'),
+        ({"signals": {"names": ("psi",)}}, r"must be among .*'phi'"),
+        ({"train": {"lr": -1.0}}, r"`train\.lr` must be above 0"),
+        ({"train": {"lr": "fast"}}, r"`train\.lr` must be of type float, got 'fast'"),
+        ({"train": {"epochs": 1.5}}, r"`train\.epochs` must be of type int"),
+        ({"train": {"snapshot_epochs": (99,)}}, r"snapshot_epochs` must be in \[1, 40\], got 99"),
+        ({"data": {"population": 0.0}}, "above 0 for rmia, data.standardise=dataset"),
+        ({"sweep": {"family": ("ann", "cnn")}}, "got 'cnn'"),
+        ({"metrics": {"fprs": (0.0,)}}, r"`metrics\.fprs` must be in \(0, 1\)"),
+        ({"sweep": {"family": ("ann", "ann")}}, "repeated"),
+    ],
+)
+def test_bad_settings_are_refused_with_the_reason(values, message):
+    with pytest.raises(ValueError, match=message):
+        config.from_dict(values)

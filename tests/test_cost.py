@@ -1,0 +1,49 @@
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+from jaxsnn_mia import config, cost
+
+
+def test_flops_of_a_product_and_of_a_scan():
+    x, w = jnp.zeros((8, 16)), jnp.zeros((16, 16))
+
+    def chain(x, w):
+        return lax.scan(lambda v, _: (v @ w, None), x, length=5)[0]
+
+    one = cost.flops(jax.make_jaxpr(jnp.matmul)(x, w).jaxpr)
+    assert one == 2 * 8 * 16 * 16
+    assert cost.flops(jax.make_jaxpr(chain)(x, w).jaxpr) == 5 * one
+    assert cost.flops(jax.make_jaxpr(jax.jit(chain))(x, w).jaxpr) == 5 * one
+
+
+def test_a_dry_run_counts_models_and_writes_only_its_probes(tmp_path, monkeypatch):
+    monkeypatch.setattr(cost, "PROBE_SECONDS", 100.0)
+    c = config.from_dict(
+        {"splits": {"n_shadows": 8}, "model": {"hidden": (16,), "time_steps": 2}, "train": {"epochs": 3},
+         "sweep": {"dataset": ("iris",), "family": ("ann", "snn")}}
+    )  # fmt: skip
+    costs = cost.estimate(c, tmp_path)
+    assert [one.models for one in costs] == [8, 8]
+    assert [one.parameters for one in costs] == [4 * 16 + 16 + 16 * 3 + 3] * 2
+    assert costs[1].flops > costs[0].flops > 0
+    assert all(one.measured and one.seconds > 0 for one in costs)
+    assert [path.name for path in tmp_path.iterdir()] == ["probe.json"]
+    assert cost.estimate(c, tmp_path) == costs
+    text = cost.as_text(costs)
+    assert "16 models in about" in text
+    assert "nothing was trained" in text
+
+
+@pytest.mark.parametrize("missing", ["JAX_PROCESS_ID", "JAX_NUM_PROCESSES"])
+def test_a_share_needs_both_variables(missing):
+    from jaxsnn_mia import distributed
+
+    environ = {"JAX_PROCESS_ID": "1", "JAX_NUM_PROCESSES": "2"}
+    assert list(distributed.share(environ).groups(5)) == [1, 3]
+    del environ[missing]
+    with pytest.raises(ValueError, match=missing):
+        distributed.share(environ)
+    with pytest.raises(ValueError, match=r"in \[0, 1\], got 2"):
+        distributed.share({"JAX_PROCESS_ID": "2", "JAX_NUM_PROCESSES": "2"})

@@ -1,0 +1,132 @@
+"""Same model everywhere: alone or among others, on one device or two, in one chunk or many, beside a NaN."""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from jaxsnn_mia import ensemble, models
+from jaxsnn_mia.ensemble import Shadows
+from jaxsnn_mia.models import Hyper, ModelSpec
+from jaxsnn_mia.train import TrainSpec
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 12)).astype(np.float32)
+Y = (X[:, 0] + 0.3 * RNG.normal(size=60) > 0).astype(np.int32) + (X[:, 1] > 1)
+S, R, EPOCHS = 6, 31, 4
+MASK = np.ones((S, R), np.float32)
+MASK[::2, -1] = 0  # unequal rows, padded
+ROWS = (np.stack([RNG.permutation(60)[:R] for _ in range(S)]).astype(np.int32), MASK)
+
+
+def spec(family="snn", **changes):
+    return TrainSpec(
+        ModelSpec(family, (12,), 3, hidden=(16,), time_steps=4), epochs=EPOCHS, batch_size=8, rows=R, **changes
+    )
+
+
+def shadows(ids=range(S), **hyper):
+    ids = np.asarray(ids, np.int32)
+    columns = {name: np.broadcast_to(np.float32(value), S)[ids] for name, value in Hyper()._asdict().items()}
+    columns |= {name: np.asarray(value, np.float32)[ids] for name, value in hyper.items()}
+    return Shadows(ids, Hyper(**columns), tuple(rows[ids] for rows in ROWS))
+
+
+@functools.cache
+def make_engine(spec, width, devices):
+    return ensemble.make_ensemble(spec, seed=3, width=width, devices=jax.devices()[:devices])
+
+
+def train(shadows, *, devices=2, width=1, chunks=(EPOCHS,), spec=spec()):
+    engine = make_engine(spec, width, devices)
+    group, done = engine.init(shadows, (X, Y)), 0
+    for last in chunks:
+        group, done = engine.run(group, shadows, (X, Y), done, last), last
+    return jax.tree.map(np.asarray, group)
+
+
+def assert_equal(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def take(group, ids):
+    return jax.tree.map(lambda leaf: leaf[np.asarray(ids)], group)
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return train(shadows())
+
+
+def test_shadows_learn_and_differ(reference):
+    assert (reference.history[:, -1, 0] < reference.history[:, 0, 0]).all()
+    kernels = reference.state.params["layers"][0]["kernel"]
+    assert np.ptp(kernels, axis=0).min() > 0
+
+
+def test_alone_equals_in_the_ensemble(reference):
+    assert_equal(train(shadows([3]), devices=1), take(reference, [3]))
+
+
+def test_one_device_equals_two(reference):
+    assert_equal(train(shadows(), devices=1), reference)
+
+
+def test_many_chunks_equal_one(reference):
+    assert_equal(train(shadows(), chunks=(1, 2, EPOCHS)), reference)
+
+
+def test_a_diverged_neighbour_changes_nothing(reference):
+    lr = np.full(S, 1e-3)
+    lr[2] = np.inf
+    group = train(shadows(lr=lr))
+    assert not np.isfinite(group.history[2, -1, 0])
+    rest = [0, 1, 3, 4, 5]
+    assert_equal(take(group, rest), take(reference, rest))
+
+
+def test_another_width_agrees_after_a_step():
+    """Another width changes the order of sums, so only one step is compared, to 1e-5 relative."""
+    one = dataclasses.replace(spec("ann", optimizer="sgd", schedule="cosine"), epochs=1, batch_size=R)
+    narrow, wide = (train(shadows(lr=np.full(S, 0.1)), width=w, chunks=(1,), spec=one) for w in (1, 3))
+    for a, b in zip(jax.tree.leaves(narrow.state.params), jax.tree.leaves(wide.state.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_traced_settings_differ_inside_one_ensemble():
+    bits = np.array([0, 1, 7, 127, 0, 0], np.float32)
+    group = train(shadows(qmax_weight=bits, weight_decay=np.array([0, 0, 0, 0, 0, 0.5])), spec=spec("ann"))
+    plain = train(shadows(), spec=spec("ann"))
+    assert_equal(take(group, [0, 4]), take(plain, [0, 4]))
+    for s in (1, 2, 3, 5):
+        assert np.abs(group.history[s] - plain.history[s]).max() > 0
+
+
+def test_padding_is_never_trained_on(reference):
+    rows = (ROWS[0].copy(), MASK)
+    rows[0][::2, -1] = 59  # what masked entries point at does not matter
+    batch = shadows()._replace(rows=rows)
+    assert_equal(train(batch), reference)
+
+
+def test_a_model_can_standardise_by_its_own_rows():
+    group = train(shadows(), spec=spec("ann", per_shadow_standardise=True))
+    own = X[ROWS[0][1]]
+    np.testing.assert_allclose(group.state.norm.mean[1], own.mean(0), atol=1e-5)
+    np.testing.assert_allclose(group.state.norm.std[1], own.std(0), rtol=1e-4)
+
+
+def test_queries_see_each_models_own_weights(reference):
+    engine = make_engine(spec(), 1, 2)
+
+    def logits(apply, params, x, y, hyper, key):
+        return apply(params, x, hyper, key).logits_bc
+
+    got = np.asarray(engine.query(logits)(reference.state, shadows(), X, Y))
+    assert got.shape == (S, 60, 3)
+    model = models.build(spec().model)
+    params = jax.tree.map(lambda leaf: leaf[4], reference.state.params)
+    want = model.apply(params, X, Hyper(), jax.random.key(0), train=False).logits_bc
+    np.testing.assert_allclose(got[4], want, rtol=1e-5, atol=1e-5)

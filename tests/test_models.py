@@ -1,0 +1,55 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsnn_mia import models
+from jaxsnn_mia.models import Hyper, ModelSpec
+
+X = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
+
+
+def make(**changes):
+    spec = ModelSpec(**{"family": "snn", "in_shape": (6,), "n_classes": 3, "hidden": (8, 5), "time_steps": 4, **changes})
+    model = models.build(spec)
+    return model, model.init(jax.random.key(0))
+
+
+@pytest.mark.parametrize("readout", models.READOUTS)
+def test_every_readout_reads_the_last_of_its_steps_and_has_gradients(readout):
+    model, params = make(readout=readout)
+    hyper = Hyper(threshold=0.3)
+
+    def loss(params):
+        out = model.apply(params, X, hyper, jax.random.key(1), train=True)
+        return (out.logits_bc * jnp.arange(1.0, 4.0)[None]).sum(), out
+
+    gradient, out = jax.jit(jax.grad(loss, has_aux=True))(params)
+    assert out.logits_bc.shape == (7, 3)
+    assert out.logits_tbc.shape == (4, 7, 3)
+    np.testing.assert_allclose(out.logits_tbc[-1], out.logits_bc, rtol=1e-5, atol=1e-6)
+    assert all(float(jnp.abs(leaf).sum()) > 0 for leaf in jax.tree.leaves(gradient))
+
+
+def test_the_twins_have_the_same_parameters():
+    shapes = [jax.tree.map(jnp.shape, make(family=family)[1]) for family in ("ann", "snn")]
+    assert shapes[0] == shapes[1]
+
+
+def test_quantized_weights_change_the_output_and_float_does_not():
+    for family in models.MODELS:
+        model, params = make(family=family)
+        full, again, low = (
+            model.apply(params, X, Hyper(qmax_weight=q, threshold=0.3), jax.random.key(0), train=False).logits_bc
+            for q in (0.0, jnp.float32(0.0), 1.0)
+        )
+        np.testing.assert_array_equal(full, again)
+        assert float(jnp.abs(full - low).max()) > 1e-3
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match=r"one of \['ann', 'snn'\], got 'rnn'"):
+        make(family="rnn")
+    with pytest.raises(ValueError, match="got 'membrane'"):
+        model, params = make(readout="membrane")
+        model.apply(params, X, Hyper(), jax.random.key(0), train=False)
