@@ -14,5 +14,5 @@ if [ "${1:-}" = "--all" ]; then
     mkdir -p tests/transcripts
     python -m pytest --all --durations=15 "$@" | sed "s#$root#.#g" | tee tests/transcripts/all.txt
 else
-    exec python -m pytest "$@"
+    exec python -m pytest --numprocesses 2 --dist loadfile "$@"
 fi

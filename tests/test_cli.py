@@ -14,14 +14,12 @@ BAD = {
     "a typo in a flag": (["--confg=x"], "did you mean"),
     "no config": ([WORKDIR], "--config=FILE"),
     "no such config file": (["--config=none.py", WORKDIR], "none.py"),
-    "no workdir": ([CONFIG], "--workdir=DIR"),
     "a typo in a setting": ([CONFIG, WORKDIR, "--config.model.bitz=4"], "did you mean"),
     "a real number for an integer": ([CONFIG, WORKDIR, "--config.train.epochs=0.5"], "epochs"),
     "None for an integer": ([CONFIG, WORKDIR, "--config.train.epochs=None"], "epochs"),
     "an unknown stage": ([CONFIG, WORKDIR, "--stage=atack"], "stage"),
     "a stray argument": ([CONFIG, WORKDIR, "digits"], "unexpected argument 'digits'"),
     "bits out of range": ([CONFIG, WORKDIR, "--config.model.bits=1"], "`model.bits` must be an int in [2, 16]"),
-    "an odd number of shadows": ([CONFIG, WORKDIR, "--config.splits.n_shadows=7"], "even and at least 6"),
     "an unknown data set": ([CONFIG, WORKDIR, "--config.sweep.dataset=('mnist',)"], "breast_cancer"),
 }
 

@@ -17,7 +17,7 @@ from jaxsnn_mia import checkpoint, config, pipeline, results, shadows, store
 ROOT = Path(__file__).parents[1]
 SMALL = {
     "splits": {"n_shadows": 8},
-    "model": {"hidden": (16,), "time_steps": 4},
+    "model": {"family": "ann", "hidden": (16,)},
     "train": {"epochs": 6, "batch_size": 32, "snapshot_epochs": (2,)},
     "ensemble": {"group_size": 4},
     "metrics": {"replicates_auc": 50, "replicates_tpr": 20},
@@ -26,7 +26,7 @@ SMALL = {
 OVERRIDES = [
     "--config.splits.n_shadows=8",
     "--config.model.hidden=(16,)",
-    "--config.model.time_steps=4",
+    "--config.model.family=ann",
     "--config.train.epochs=6",
     "--config.train.batch_size=32",
     "--config.train.snapshot_epochs=(2,)",
@@ -61,7 +61,7 @@ def finished(tmp_path_factory):
 
 
 def test_every_artefact_is_there(finished):
-    (variant,) = finished.glob("breast_cancer-snn")
+    (variant,) = finished.glob("breast_cancer-ann")
     (keep,) = finished.glob("splits-*/keep.npy")
     n = np.load(keep).shape[1]
     assert all(array.shape == (8, n) and array.dtype == np.float32 for array in scores(finished).values())
@@ -150,13 +150,13 @@ def test_a_diverged_shadow_is_recorded_and_excluded_with_its_pair(tmp_path, monk
         return batch._replace(hyper=batch.hyper._replace(lr=lr)), real
 
     monkeypatch.setattr(shadows, "group_of", with_an_infinite_rate)
-    pipeline.run(small(splits={"n_shadows": 10}, train={"epochs": 3, "batch_size": 64, "snapshot_epochs": ()}), tmp_path)
-    assert "1 of 10 shadows diverged and are excluded with their pairs: [5]" in caplog.text
+    pipeline.run(small(), tmp_path)
+    assert "1 of 8 shadows diverged and are excluded with their pairs: [5]" in caplog.text
     for name, array in scores(tmp_path).items():
         excluded = [5] if name == "loss" else [4, 5]
         assert np.isnan(array[excluded]).all()
         assert np.isfinite(np.delete(array, [4, 5], axis=0)).all()
-    assert {row["n_shadows"] for row in results.read(tmp_path)} == {8}
+    assert {row["n_shadows"] for row in results.read(tmp_path)} == {6}
 
 
 def command(workdir: Path, *flags: str) -> list[str]:
@@ -182,6 +182,7 @@ def test_kill_9_in_training_then_resume_equals_uninterrupted(finished, tmp_path)
     assert_same_scores(tmp_path, finished)
 
 
+@pytest.mark.long
 def test_two_processes_that_share_the_groups_equal_one(finished, tmp_path):
     processes = [
         subprocess.Popen(
