@@ -75,8 +75,8 @@ def run_epochs(train: Train, spec: TrainSpec, group: Group, shadow: Shadows, dat
 
 def over_shadows(one: Callable, width: int, devices: list, *, once: bool = False) -> Callable:
     """jit of `one(per_shadow, shared)` over the leading axis of `per_shadow`, which must be a multiple of
-    width x devices: shards over devices, lax.map inside, a vmap of `width` innermost. A program that runs `once` a group
-    is compiled with less optimisation on CPUs: half of the time to start, the same time to run."""
+    width x devices: shards over devices, lax.map inside, a vmap of `width` innermost. A program that runs `once`
+    a group is compiled with less optimisation on CPUs: half of the time to start, the same time to run."""
     mesh = jax.sharding.Mesh(np.array(devices), ("shadow",))
 
     def shard(per_shadow, shared):

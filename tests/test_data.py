@@ -1,11 +1,16 @@
 import io
 import os
+import subprocess
+import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxsnn_mia import data
+
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 @pytest.mark.parametrize(
@@ -101,3 +106,22 @@ def test_the_real_location30():
     dataset = data.load("location30", os.environ["JAXSNN_MIA_DATA"])
     assert dataset.x.shape == (5010, 446)
     assert len(dataset.class_names) == 30
+
+
+def test_tfds_reads_array_records_without_tensorflow():
+    code = f"""
+import sys
+from jaxsnn_mia import data
+dataset = data.load("tfds:glyphs", {str(FIXTURES / "tfds")!r})
+assert dataset.x.shape == (32, 8, 8, 1) and 0 <= dataset.x.min() < dataset.x.max() <= 1, dataset.x.shape
+assert dataset.class_names == ("bar", "box") and dataset.test_n.sum() == 8
+centre = dataset.x[:, 2:6, 5, 0].mean(1) > 0.5  # a box is bright there, a bar is not
+assert (centre == dataset.y).all()
+assert "tensorflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_tfds_that_is_not_prepared_says_how(tmp_path):
+    with pytest.raises(ValueError, match=r"tfds build mnist --file_format=array_record --data_dir="):
+        data.load("tfds:mnist", str(tmp_path))

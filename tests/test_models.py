@@ -10,7 +10,9 @@ X = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
 
 
 def make(**changes):
-    spec = ModelSpec(**{"family": "snn", "in_shape": (6,), "n_classes": 3, "hidden": (8, 5), "time_steps": 4, **changes})
+    spec = ModelSpec(
+        **{"family": "snn", "in_shape": (6,), "n_classes": 3, "hidden": (8, 5), "time_steps": 4, **changes}
+    )
     model = models.build(spec)
     return model, model.init(jax.random.key(0))
 

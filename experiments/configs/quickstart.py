@@ -1,6 +1,9 @@
 """64 shadow models of the dense ANN and of its spiking twin on two real tables, attacked by four attacks.
 
-python experiments/run.py --config=experiments/configs/quickstart.py --workdir=runs/quickstart
+    python experiments/run.py --config=experiments/configs/quickstart.py --workdir=runs/quickstart
+
+Expected on 2 x86 cores: under a minute. Expected result: online LiRA has an AUC of about .66 (ANN) and .70 (SNN) on
+digits, .56 and .57 on breast cancer, where the loss threshold has .54, .57 and .51, .51.
 """
 
 from ml_collections import ConfigDict

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from jaxsnn_mia.data import location, npz, tables
+from jaxsnn_mia.data import location, npz, tables, tfds
 from jaxsnn_mia.data.dataset import Dataset, make_dataset, units
 
 
@@ -20,15 +20,16 @@ SOURCES: dict[str, Source] = {
     **{name: Source(partial(tables.load, name), tables.fingerprint) for name in tables.NAMES},
     "location30": Source(location.load, location.fingerprint),
     "npz": Source(npz.load, npz.fingerprint),
+    "tfds": Source(tfds.load, tfds.fingerprint),
 }
-WITH_ARGUMENT = ("npz",)
+WITH_ARGUMENT = {"npz": "PATH", "tfds": "NAME"}
 
 
 def check_name(name: str) -> str:
     """The name if a source of `SOURCES` answers to it; ValueError with the known names otherwise."""
     source, _, argument = name.partition(":")
     if source not in SOURCES or (source in WITH_ARGUMENT) != bool(argument):
-        known = ", ".join(f"{s}:PATH" if s in WITH_ARGUMENT else s for s in sorted(SOURCES))
+        known = ", ".join(f"{s}:{WITH_ARGUMENT[s]}" if s in WITH_ARGUMENT else s for s in sorted(SOURCES))
         raise ValueError(f"`data.name` must be one of {known}, got {name!r}.")
     return name
 

@@ -26,7 +26,9 @@ def test_large_offsets_do_not_cancel():
 
 def test_the_published_log_density():
     # IN = {-1, 1}: mean 0, variance 1, so -log N(1; 0, 1) = 1.418939
-    mu, sigma = lira.location_scale((np.full((1, 1, 1), 2.0), np.zeros((1, 1, 1)), np.full((1, 1, 1), 2.0)), False, 1e-9)
+    mu, sigma = lira.location_scale(
+        (np.full((1, 1, 1), 2.0), np.zeros((1, 1, 1)), np.full((1, 1, 1), 2.0)), False, 1e-9
+    )
     assert float(-lira.log_normal(np.float32(1), mu, sigma)[0, 0, 0]) == pytest.approx(1.418939, abs=1e-6)
 
 
