@@ -7,8 +7,11 @@ def test_a_sweep_is_every_combination():
     c = config.from_dict({"sweep": {"dataset": ["digits", "iris"], "family": ("ann", "snn"), "bits": (4, 32)}})
     variants = config.variants(c)
     assert list(variants) == [
-        f"{dataset}-{family}-bits{bits}" for dataset in ("digits", "iris") for family in ("ann", "snn") for bits in (4, 32)
-    ]  # fmt: skip
+        f"{dataset}-{family}-bits{bits}"
+        for dataset in ("digits", "iris")
+        for family in ("ann", "snn")
+        for bits in (4, 32)
+    ]
     assert variants["iris-ann-bits4"].data.name == "iris"
     assert variants["iris-ann-bits4"].model.bits == 4
 

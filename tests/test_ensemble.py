@@ -27,6 +27,9 @@ def spec(family="snn", **changes):
     )
 
 
+SPEC = spec()
+
+
 def shadows(ids=range(S), **hyper):
     ids = np.asarray(ids, np.int32)
     columns = {name: np.broadcast_to(np.float32(value), S)[ids] for name, value in Hyper()._asdict().items()}
@@ -39,7 +42,7 @@ def make_engine(spec, width, devices):
     return ensemble.make_ensemble(spec, seed=3, width=width, devices=jax.devices()[:devices])
 
 
-def train(shadows, *, devices=2, width=1, chunks=(EPOCHS,), spec=spec()):
+def train(shadows, *, devices=2, width=1, chunks=(EPOCHS,), spec=SPEC):
     engine = make_engine(spec, width, devices)
     group, done = engine.init(shadows, (X, Y)), 0
     for last in chunks:

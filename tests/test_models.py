@@ -55,6 +55,6 @@ def test_quantized_weights_change_the_output_and_float_does_not():
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"one of \['ann', 'snn'\], got 'rnn'"):
         make(family="rnn")
+    model, params = make(readout="membrane")
     with pytest.raises(ValueError, match="got 'membrane'"):
-        model, params = make(readout="membrane")
         model.apply(params, X, Hyper(), jax.random.key(0), train=False)

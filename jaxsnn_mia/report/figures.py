@@ -48,7 +48,7 @@ def privacy_against_accuracy(rows: list[dict[str, Any]]) -> str:
         )
     axes.axhline(0.5, color="grey", linewidth=0.8, linestyle="--")
     axes.set(xlabel="test accuracy (right is better)", ylabel="AUC of the highest attack (lower leaks less)")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2, frameon=False)
     return as_svg(figure)
 
 
