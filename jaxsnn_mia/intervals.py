@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxsnn_mia import metrics
 
-BLOCK = 128  # replicates per block, so that a target's [N, BLOCK] weights stay in cache
+BLOCK = 256  # replicates per block, so that a target's [N, BLOCK] weights stay in cache
 
 
 def multinomial(rng: np.random.Generator, unit: np.ndarray, replicates: int) -> np.ndarray:
@@ -33,13 +33,23 @@ def weighted_auc(scores_n: np.ndarray, member_n: np.ndarray, weight_nr: np.ndarr
     for start in range(0, weight_nr.shape[1], BLOCK):
         block = weight_nr[:, start : start + BLOCK]
         inside = block[order[member]]
-        outside = np.zeros((np.sum(~member) + 1, block.shape[1]), np.float32)
-        np.cumsum(block[order[~member]], axis=0, out=outside[1:])
+        outside = running_sums(block[order[~member]])
         beaten = outside[below] if (below == upto).all() else (outside[below] + outside[upto]) / 2
-        won = np.einsum("nr,nr->r", inside, beaten, dtype=np.float64)
+        won = (inside * beaten).sum(0, dtype=np.float64)
         with np.errstate(invalid="ignore"):
             out[start : start + BLOCK] = won / (inside.sum(0, dtype=np.float64) * outside[-1])
     return out
+
+
+def running_sums(x_nr: np.ndarray, rows: int = 32) -> np.ndarray:
+    """[N + 1, R]: 0, then the sums of the first 1, 2, ... rows. Exact for counts below 2^24; products with a triangle
+    of ones take a quarter of the time of a cumulative sum along the first axis."""
+    n, r = x_nr.shape
+    padded = np.zeros((-(-n // rows) * rows, r), x_nr.dtype)
+    padded[:n] = x_nr
+    sums = np.matmul(np.tri(rows, dtype=x_nr.dtype), padded.reshape(-1, rows, r))
+    sums[1:] += np.cumsum(sums[:-1, -1], axis=0)[:, None]
+    return np.concatenate([np.zeros((1, r), x_nr.dtype), sums.reshape(-1, r)[:n]])
 
 
 def crossed_auc(
