@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
             return
         share = distributed.share() if DISTRIBUTED.value else distributed.Share()
         pipeline.run(c, workdir, until=STAGE.value, share=share)
-    except (ValueError, store.StoreError) as error:
+    except (ValueError, OSError, store.StoreError) as error:
         fail(error)
     if STAGE.value == "report" and share.rank == 0:
         print(results.as_text(results.table(results.read(workdir))))

@@ -36,11 +36,11 @@ def save(group: Path, epoch: int, tree: Any, *, keep: tuple[int, ...] = ()) -> N
     group.mkdir(parents=True, exist_ok=True)
     with store.disk_full(path):
         ocp.PyTreeCheckpointer().save(path.absolute(), flat(tree))
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    store.write_json(path / DIGESTS, {str(f.relative_to(path)): store.file_sha256(f) for f in files})
     for old in epochs(group)[:-2]:
         if old not in keep:
             store.remove(step_path(group, old))
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    store.write_json(path / DIGESTS, {str(f.relative_to(path)): store.file_sha256(f) for f in files})
 
 
 def epochs(group: Path) -> list[int]:

@@ -130,7 +130,7 @@ class Config:
 
 
 # changes in these sections add or redo stages in the same workdir; in any other they need a new one
-FOLLOWING = ("ensemble", "signals", "attacks", "metrics", "report")
+FOLLOWING = ("ensemble", "signals", "attacks", "metrics", "report", "data.dir")
 
 
 def as_dict(config: Any) -> dict:
@@ -188,8 +188,15 @@ def check(config: Config) -> Config:
     """The config, every variant of it checked; ValueError names the setting, what was expected and what came."""
     for variant in variants(config).values():
         check_one(variant)
-    for axis in SWEPT:
-        values = getattr(config.sweep, axis)
+    for axis, (part, field) in SWEPT.items():
+        values, alone = getattr(config.sweep, axis), getattr(getattr(config, part), field)
+        require(
+            not values or alone == getattr(getattr(Config(), part), field),
+            f"{part}.{field}",
+            f"left alone, since sweep.{axis}={values} varies it",
+            alone,
+            f"Pass --config.sweep.{axis} instead.",
+        )
         require(len(set(values)) == len(values), f"sweep.{axis}", "free of repeated values", values)
     return config
 
@@ -201,6 +208,12 @@ def check_one(c: Config) -> None:
     for name in ("population", "validation"):
         share = getattr(c.data, name)
         require(0 <= share <= 0.5, f"data.{name}", "a share in [0, 0.5]", share)
+    require(
+        c.data.population + c.data.validation <= 0.8,
+        "data.population + data.validation",
+        "at most 0.8",
+        c.data.population + c.data.validation,
+    )
     uses_population = [n for n in c.attacks.names if "logp_population" in attacks.ATTACKS.get(n, ((), ()))[1]]
     wants = [*uses_population, *(["data.standardise=dataset"] if c.data.standardise == "dataset" else [])]
     require(
@@ -238,11 +251,15 @@ def check_one(c: Config) -> None:
 
     require(c.ensemble.width >= 0, "ensemble.width", "at least 0", c.ensemble.width)
     require(c.ensemble.group_size >= 2, "ensemble.group_size", "at least 2", c.ensemble.group_size)
-    require(c.ensemble.chunk_seconds > 0, "ensemble.chunk_seconds", "above 0", c.ensemble.chunk_seconds)
+    require(0 < c.ensemble.chunk_seconds < 1e6, "ensemble.chunk_seconds", "in (0, 1e6)", c.ensemble.chunk_seconds)
     require(c.ensemble.devices >= 0, "ensemble.devices", "at least 0", c.ensemble.devices)
     signals.names(c.signals.names)
+    require(len(c.attacks.names) > 0, "attacks.names", f"one or more of {sorted(attacks.ATTACKS)}", c.attacks.names)
     for name in c.attacks.names:
         one_of(attacks.ATTACKS, "attacks.names", name)
+    for part in (c.splits, c.train, c.metrics):
+        require(0 <= part.seed < 2**32, f"{type(part).__name__.lower()}.seed", "in [0, 2^32)", part.seed)
+    require(len(c.metrics.fprs) > 0, "metrics.fprs", "one or more rates", c.metrics.fprs)
     for fpr in c.metrics.fprs:
         require(0 < fpr < 1, "metrics.fprs", "in (0, 1)", fpr)
     require(0 < c.metrics.level < 1, "metrics.level", "in (0, 1)", c.metrics.level)

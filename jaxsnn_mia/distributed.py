@@ -7,11 +7,15 @@ Process 0 prepares the data, trains its share, waits for the others' groups and 
 import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from absl import logging
 
+from jaxsnn_mia import store
+
 POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 60.0
 
 
 class Share(NamedTuple):
@@ -39,10 +43,14 @@ def share(environ: Mapping[str, str] = os.environ) -> Share:
     return Share(rank, world)
 
 
-def wait_for(ready: Callable[[], bool], what: str) -> None:
-    """Returns when `ready()` holds; says once a minute what it waits for."""
-    polls = 0
+def wait_for(ready: Callable[[], bool], what: str, led: Path | None = None) -> None:
+    """Returns when `ready()` holds; says once a minute what it waits for. StoreError where for that minute no process
+    held the workdir `led`: process 0 was refused or is gone."""
+    polls, abandoned = 0, 0
     while not ready():
+        abandoned = abandoned + 1 if led is not None and not store.is_locked(led) else 0
+        if abandoned * POLL_SECONDS >= PATIENCE_SECONDS:
+            raise store.StoreError(f"process 0 does not run in {led}: gave up waiting for {what}. Start it again.")
         if polls % int(60 / POLL_SECONDS) == 0:
             logging.info("waiting for %s", what)
         polls += 1

@@ -108,7 +108,7 @@ def tpr_replicates(scores_sn, member_sn, order, weight_sr, weight_nr, fprs) -> t
     """TPR [R, F] from the pooled entries `order`, best first; and whether they reach beyond every FPR."""
     s, n = np.unravel_index(order, scores_sn.shape)
     ranked, member = scores_sn[s, n], member_sn[s, n]
-    ends = np.flatnonzero(np.diff(ranked))  # the last block may be cut in the middle of a tie
+    ends = np.flatnonzero(ranked[1:] != ranked[:-1])  # the last block may be cut in the middle of a tie
     if len(order) == scores_sn.size:
         ends = np.append(ends, len(order) - 1)
     total = {side: ((member_sn == side) @ weight_nr * weight_sr).sum(0, dtype=np.float64) for side in (True, False)}
@@ -138,9 +138,13 @@ def percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def mean_interval(
-    values_s, pair_s, *, level: float = 0.95, replicates: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """Interval of a mean over models (an accuracy, a gap), by a bootstrap over pairs."""
-    weight_sr = multinomial(np.random.default_rng(seed), np.asarray(pair_s), replicates)
-    return percentiles(np.asarray(values_s) @ weight_sr / weight_sr.sum(0), level)
+def crossed_mean(values_sn, counted_sn, unit_n, pair_s, *, replicates: int = 1000, seed: int = 0) -> np.ndarray:
+    """float64 [R]: replicates of the mean over models of each model's mean value over the examples `counted_sn` (an
+    accuracy on its members, or on its non-members). Equal seeds, units and pairs draw equal weights, so that
+    differences of two are paired."""
+    rng = np.random.default_rng(seed)
+    weight_nr = multinomial(rng, unit_n, replicates).astype(np.float64)
+    weight_sr = multinomial(rng, pair_s, replicates)
+    with np.errstate(invalid="ignore"):
+        mean_sr = (np.asarray(values_sn) * counted_sn) @ weight_nr / (counted_sn @ weight_nr)
+    return (mean_sr * weight_sr).sum(0) / weight_sr.sum(0)

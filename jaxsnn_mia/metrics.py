@@ -25,7 +25,7 @@ def rows(scores, member, valid_s=None) -> tuple[np.ndarray, np.ndarray]:
     Raises ValueError for shapes that differ, member not boolean, NaN scores, or a target without members or
     without non-members.
     """
-    scores, member = np.asarray(scores), np.asarray(member)
+    scores, member = np.asarray(scores, np.float64), np.asarray(member)
     if scores.shape != member.shape or scores.ndim not in (1, 2):
         raise ValueError(f"scores and member must both be [N] or [S, N], got {scores.shape} and {member.shape}.")
     if member.dtype != bool:
@@ -54,7 +54,7 @@ def curve(scores: np.ndarray, member: np.ndarray, weight: np.ndarray | None = No
     scores, member = scores[order], member[order]
     inside = member.astype(np.float64) if weight is None else member * weight[order]
     outside = (~member).astype(np.float64) if weight is None else ~member * weight[order]
-    ends = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+    ends = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)
     tp, fp = np.cumsum(inside)[ends], np.cumsum(outside)[ends]
     return Roc(
         np.concatenate([[0.0], fp / fp[-1]]),

@@ -1,7 +1,9 @@
 """The list of stages from a config to a report. Each: done? else run."""
 
+import functools
 import json
 import platform
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -34,12 +36,14 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
     """
     variants = config.variants(c)
     if share.rank:
-        for name, variant in variants.items():
-            help_training(variant, workdir, workdir / name, share)
+        if upto("train", until):
+            for name, variant in variants.items():
+                help_training(variant, workdir, workdir / name, share)
         return
     with store.lock(workdir):
-        store.claim(workdir, config.as_dict(c), config.FOLLOWING)
+        store.check_claim(workdir, config.as_dict(c), config.FOLLOWING)
         shared = {name: prepare_data(v, workdir) for name, v in variants.items()}  # all data is checked first
+        store.claim(workdir, config.as_dict(c))
         metrics = {}
         for name, variant in variants.items():
             paths = run_variant(name, variant, workdir / name, shared[name], until, share)
@@ -52,9 +56,9 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
 def help_training(c: config.Config, workdir: Path, folder: Path, share: Share) -> None:
     """Trains this process's groups of a variant that process 0 leads."""
     paths = {"data": data_path(c, workdir)[0]}
-    wait_for((paths["data"] / store.MANIFEST).exists, f"{paths['data']}")
+    wait_for((paths["data"] / store.MANIFEST).exists, f"{paths['data']}", workdir)
     paths["splits"] = splits_path(c, workdir, paths["data"])[0]
-    wait_for((paths["splits"] / store.MANIFEST).exists, f"{paths['splits']}")
+    wait_for((paths["splits"] / store.MANIFEST).exists, f"{paths['splits']}", workdir)
     path, _ = train_path(c, folder, paths)
     if not store.is_done(path):
         shadows.train_all(path, c, load_work(c, paths), share)
@@ -93,7 +97,18 @@ def about() -> dict[str, Any]:
         "device": f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}",
         "python": platform.python_version(),
         "jax": jax.__version__,
+        "commit": git_commit(),
     }
+
+
+@functools.cache
+def git_commit() -> str:
+    """The commit of the checkout that this package runs from; empty where it is none."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def manifest(path: Path) -> dict[str, Any]:
@@ -137,6 +152,14 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
             raise ValueError(f"`data.population` gives {len(public)} rows of {name}, at least 2 are needed.")
         std = public.std(0)
         x = ((x - public.mean(0)) / np.where(std > 1e-6, std, 1.0)).astype(np.float32)
+    if not (role_n == splits.CANDIDATE).any() or (c.data.population and not (role_n == splits.POPULATION).any()):
+        raise ValueError(
+            f"{name} has {len(x)} rows: population={c.data.population} and validation={c.data.validation} leave "
+            f"{np.sum(role_n == splits.CANDIDATE)} candidates and {np.sum(role_n == splits.POPULATION)} of population."
+        )
+    absent = set(range(len(dataset.class_names))) - set(y[role_n == splits.CANDIDATE].tolist())
+    if absent:
+        raise ValueError(f"{name}: classes {sorted(absent)} have no candidate. Merge or drop them.")
     # a split that cannot be made is an error now, before anything is trained
     make_keep(c, y[role_n == splits.CANDIDATE], unit_n[role_n == splits.CANDIDATE])
     for array_name, array in {"x": x, "y": y, "role": role_n, "unit": unit_n}.items():
@@ -263,8 +286,11 @@ def attacks_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> di
 
         def work(path: Path, name=name, attack=attack) -> None:
             valid_s = shadows.valid(paths["train"])
-            arrays, options = [], {}
+            arrays: list[np.ndarray] = []
+            options: dict[str, Any] = {}
             for need in attack.needs:
+                if need == "keep" and name.startswith("lira") and c.model.readout == "spike_count":
+                    options["sigma_floor"] = 1 / 12**0.5  # spike counts are whole: rounding to steps of one
                 if need == "keep":
                     arrays.append(np.asarray(store.read_array(paths["splits"] / "keep.npy")))
                     options["partner_s"] = splits.partners(len(valid_s))

@@ -81,31 +81,27 @@ def labels(audit: Audit, usable_s: np.ndarray) -> dict[str, Any]:
 def accuracy_rows(audit: Audit, usable_s: np.ndarray) -> list[dict[str, Any]]:
     """Train and test accuracy and their gap, means over shadows. Without a test split of the source, a shadow's
     own non-members are its test set."""
-    level, seed = audit.config.metrics.level, audit.config.metrics.seed
+    m = audit.config.metrics
     keep_sn, correct_sn = audit.keep_sn[usable_s], np.asarray(audit.correct_sn)[usable_s]
-    train_s = (correct_sn * keep_sn).sum(1) / keep_sn.sum(1)
+    sides = {"train_accuracy": (correct_sn, keep_sn, audit.unit_n)}
     if audit.correct_test is None:
-        test_s = (correct_sn * ~keep_sn).sum(1) / (~keep_sn).sum(1)
+        sides["test_accuracy"] = (correct_sn, ~keep_sn, audit.unit_n)
     else:
-        test_s = np.asarray(audit.correct_test)[usable_s].mean(1)
+        tested = np.asarray(audit.correct_test)[usable_s]
+        sides["test_accuracy"] = (tested, np.ones(tested.shape, bool), np.arange(tested.shape[1]))
     pair_s = np.flatnonzero(usable_s) // 2
-    rows = []
-    for metric, values_s in {
-        "train_accuracy": train_s,
-        "test_accuracy": test_s,
-        "gap": train_s - test_s,
-    }.items():
-        low, high = intervals.mean_interval(values_s, pair_s, level=level, seed=seed)
-        rows.append(
-            {
-                "attack": "",
-                "metric": metric,
-                "value": values_s.mean(),
-                "low": low,
-                "high": high,
-                "level": level,
-            }
+    values, drawn = {}, {}
+    for metric, (correct, counted, unit_n) in sides.items():
+        values[metric] = float(((correct * counted).sum(1) / counted.sum(1)).mean())
+        drawn[metric] = intervals.crossed_mean(
+            correct, counted, unit_n, pair_s, replicates=m.replicates_auc, seed=m.seed
         )
+    values["gap"] = values["train_accuracy"] - values["test_accuracy"]
+    drawn["gap"] = drawn["train_accuracy"] - drawn["test_accuracy"]
+    rows = []
+    for metric, value in values.items():
+        low, high = intervals.percentiles(drawn[metric], m.level)
+        rows.append({"attack": "", "metric": metric, "value": value, "low": low, "high": high, "level": m.level})
     return rows
 
 
@@ -113,6 +109,10 @@ def attack_rows(audit: Audit, name: str, usable_s: np.ndarray) -> list[dict[str,
     """AUC, TPR at each FPR and balanced accuracy of one attack."""
     m, scores_sn, keep_sn = audit.config.metrics, audit.scores[name], audit.keep_sn
     pair_s = np.arange(len(keep_sn)) // 2
+    outside = {
+        "pooled_non_members": int(np.sum(~keep_sn[usable_s])),
+        "distinct_non_members": len(np.unique(audit.unit_n[(~keep_sn[usable_s]).any(0)])),
+    }
     common: dict[str, Any] = {"level": m.level, "seed": m.seed, "valid_s": usable_s}
     low, high = intervals.crossed_auc(scores_sn, keep_sn, audit.unit_n, pair_s, replicates=m.replicates_auc, **common)
     value = metrics.auc(scores_sn, keep_sn, usable_s)
@@ -123,7 +123,7 @@ def attack_rows(audit: Audit, name: str, usable_s: np.ndarray) -> list[dict[str,
     for fpr, (low, high) in zip(m.fprs, bands, strict=True):
         tpr, realised = metrics.tpr_at_fpr(scores_sn, keep_sn, fpr, usable_s)
         rows.append({"metric": f"tpr@{fpr:g}", "value": tpr, "low": low, "high": high, "level": m.level,
-                     "realised_fpr": realised})  # fmt: skip
+                     "realised_fpr": realised, **outside})  # fmt: skip
     rows.append({"metric": "balanced_accuracy", "value": metrics.balanced_accuracy(scores_sn, keep_sn, usable_s)})
     return rows
 
@@ -141,7 +141,7 @@ def none_for_nan(value: Any) -> Any:
 
 def as_csv(rows: list[dict[str, Any]]) -> str:
     out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+    writer = csv.DictWriter(out, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({key: shown(value) for key, value in row.items()})
@@ -182,6 +182,9 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         for of, name, metric in by_key:
             if (of, name) == (variant, attack) and metric.startswith("tpr@"):
                 line[f"TPR @ {100 * float(metric[4:]):g} % FPR"] = with_realised_fpr(value(metric))
+                line["non-members (distinct)"] = (
+                    f"{value(metric)['pooled_non_members']} ({value(metric)['distinct_non_members']})"
+                )
         line["bal. acc"] = f"{value('balanced_accuracy')['value']:.3f}"
         lines.append(line)
     return lines

@@ -37,6 +37,8 @@ class Work(NamedTuple):
 def prepare(c: config.Config, x: np.ndarray, y: np.ndarray, n_classes: int, keep_sn: np.ndarray) -> Work:
     """The work of one checked variant on its candidates x, y [N]."""
     rows = splits.training_rows(keep_sn)
+    batch_size = min(c.train.batch_size, rows[0].shape[1])
+    last_batch = (rows[0].shape[1] - 1) // batch_size * batch_size
     spec = TrainSpec(
         models.ModelSpec(
             family=c.model.family,
@@ -52,9 +54,10 @@ def prepare(c: config.Config, x: np.ndarray, y: np.ndarray, n_classes: int, keep
         momentum=c.train.momentum,
         schedule=c.train.schedule,
         epochs=c.train.epochs,
-        batch_size=min(c.train.batch_size, rows[0].shape[1]),
+        batch_size=batch_size,
         rows=rows[0].shape[1],
         per_shadow_standardise=c.data.standardise == "per_shadow",
+        ragged=bool((rows[1].sum(1) <= last_batch).any()),
     )
     hyper = models.Hyper(
         lr=c.train.lr,
@@ -77,11 +80,13 @@ def instruction_set() -> str:
     return next((name for name in ("amx_tile", "avx512f", "avx2", "avx") if name in flags), platform.machine())
 
 
-def make_plan(c: config.Config, n_devices: int) -> dict[str, Any]:
-    """Groups of whole pairs, all of one size, the width on each device, and what the bits depend on."""
+def make_plan(c: config.Config, n_devices: int, world: int = 1) -> dict[str, Any]:
+    """Groups of whole pairs, all of one size and at least one for each process, the width on each device, and what
+    the bits depend on."""
     pairs = c.splits.n_shadows // 2
-    groups = -(-pairs // max(c.ensemble.group_size // 2, 1))
+    groups = min(max(-(-pairs // max(c.ensemble.group_size // 2, 1)), world), pairs)
     group_size = 2 * -(-pairs // groups)
+    groups = -(-pairs // (group_size // 2))
     wide = jax.default_backend() != "cpu"
     return {
         "group_size": group_size,
@@ -142,10 +147,10 @@ def train_all(folder: Path, c: config.Config, work: Work, share: Share) -> None:
     history.npz and shadows.jsonl."""
     used = devices(c)
     if share.rank:
-        wait_for((folder / "plan.json").exists, f"the plan of {folder}")
+        wait_for((folder / "plan.json").exists, f"the plan of {folder}", folder.parent.parent)
         plan = json.loads((folder / "plan.json").read_text())
     else:
-        plan = agreed_plan(folder, make_plan(c, len(used)))
+        plan = agreed_plan(folder, make_plan(c, len(used), share.world))
     ensemble = make_ensemble(work.spec, seed=work.seed, width=plan["width"], devices=used)
     mine = [group_of(work, plan, group, len(used)) for group in share.groups(plan["groups"])]
     total = sum(real for _, real in mine) * work.spec.epochs
@@ -154,13 +159,15 @@ def train_all(folder: Path, c: config.Config, work: Work, share: Share) -> None:
             train_group(group_path(folder, group), c, work, ensemble, shadows, real, bar)
     if share.rank:
         return
-    histories = []
+    histories, finite = [], []
     for group in range(plan["groups"]):
         path = group_path(folder, group)
         if group not in share.groups(plan["groups"]):
             wait_for(partial(is_trained, path, work), f"{path}, which process {group % share.world} trains")
-        histories.append(load_group(folder, work, ensemble, plan, group, len(used))[0].history)
-    write_history(folder, np.concatenate(histories))
+        trained = load_group(folder, work, ensemble, plan, group, len(used))[0]
+        histories.append(trained.history)
+        finite.append(all_finite(trained.state.params))
+    write_history(folder, np.concatenate(histories), np.concatenate(finite))
 
 
 def group_path(folder: Path, group: int) -> Path:
@@ -205,19 +212,25 @@ def load_group(
     return checkpoint.restore(path, work.spec.epochs, ensemble.shape_of(shadows, work.data)), shadows, real
 
 
-def write_history(folder: Path, history_se2: np.ndarray) -> None:
-    """history.npz (loss, accuracy: [S, E]) and shadows.jsonl; a loss that is not finite is a diverged shadow."""
+def all_finite(params: Any) -> np.ndarray:
+    """bool [G]: the models all of whose parameters are finite (the last update comes after the last loss)."""
+    return np.all([np.isfinite(leaf).reshape(len(leaf), -1).all(1) for leaf in jax.tree.leaves(params)], axis=0)
+
+
+def write_history(folder: Path, history_se2: np.ndarray, finite_s: np.ndarray) -> None:
+    """history.npz (loss, accuracy: [S, E]) and shadows.jsonl; a loss or parameter that is not finite is a diverged
+    shadow."""
     loss_se, accuracy_se = history_se2[..., 0], history_se2[..., 1]
     with store.atomic(folder / "history.npz") as path, open(path, "wb") as file:
         np.savez(file, loss=loss_se, accuracy=accuracy_se)
-    valid_s = np.isfinite(loss_se).all(1)
+    valid_s = np.isfinite(loss_se).all(1) & finite_s
     lines = [
         {
             "id": s,
             "status": "ok" if valid_s[s] else "diverged",
             "epochs": loss_se.shape[1],
             "train_accuracy": round(float(accuracy_se[s, -1]), 6),
-            "loss": float(loss_se[s, -1]) if valid_s[s] else None,
+            "loss": float(loss_se[s, -1]) if np.isfinite(loss_se[s, -1]) else None,
         }
         for s in range(len(loss_se))
     ]

@@ -52,8 +52,8 @@ def disk_full(path: Path) -> Iterator[None]:
     """Turns "no space left" into an error that says what survives."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, ValueError) as error:  # Orbax says it by a ValueError
+        if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and "No space left" not in str(error):
             raise
         raise StoreError(
             f"the disk is full: could not write {path}. Everything finished before it survives: free some "
@@ -141,8 +141,20 @@ def lock(workdir: Path) -> Iterator[None]:
         yield
 
 
-def claim(workdir: Path, config: dict, follow: tuple[str, ...]) -> None:
-    """Writes config.json, or checks that the workdir belongs to this config.
+def is_locked(workdir: Path) -> bool:
+    """Whether a process holds the workdir."""
+    try:
+        with open(workdir / ".lock", "a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def check_claim(workdir: Path, config: dict, follow: tuple[str, ...]) -> None:
+    """StoreError unless the workdir is new or belongs to this config.
 
     Sections named in `follow` (attacks, metrics, report, ...) may change: their stages are added beside the
     old ones. Any other difference is refused with its name, and nothing is overwritten.
@@ -157,14 +169,18 @@ def claim(workdir: Path, config: dict, follow: tuple[str, ...]) -> None:
         differences = [
             f"{name} is {was!r} there and {now!r} here"
             for name, was, now in compare(old, new)
-            if name.split(".")[0] not in follow
+            if name.split(".")[0] not in follow and name not in follow
         ]
         if differences:
             raise StoreError(
                 f"{workdir} belongs to another config: {'; '.join(differences)}. Pass another --workdir; "
                 "nothing was overwritten."
             )
-    write_json(path, {"hash": digest(config), "config": config})
+
+
+def claim(workdir: Path, config: dict) -> None:
+    """Writes config.json."""
+    write_json(workdir / "config.json", {"hash": digest(config), "config": config})
 
 
 def compare(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:

@@ -29,6 +29,7 @@ class TrainSpec:
     batch_size: int = 64
     rows: int = 0  # rows of the longest training set, padding included
     per_shadow_standardise: bool = False
+    ragged: bool = False  # some model's rows leave a whole batch empty
 
     @property
     def steps_per_epoch(self) -> int:
@@ -114,13 +115,16 @@ def make_train(spec: TrainSpec) -> Train:
         def mean_loss(params):
             logits_bc = model.apply(params, x, hyper, key, train=True).logits_bc
             loss_b = cross_entropy(logits_bc, labels_b, hyper.smoothing) * mask_b
-            return loss_b.sum() / mask_b.sum(), (loss_b.sum(), logits_bc)
+            return loss_b.sum() / jnp.maximum(mask_b.sum(), 1), (loss_b.sum(), logits_bc)
 
         grads, (loss, logits_bc) = jax.grad(mean_loss, has_aux=True)(state.params)
         updates, opt_state = optimizer(spec, hyper).update(grads, state.opt_state, state.params)
         correct = ((logits_bc.argmax(1) == labels_b) * mask_b).sum()
         metrics = {"loss": loss, "correct": correct, "count": mask_b.sum()}
-        return State(optax.apply_updates(state.params, updates), opt_state, state.norm), metrics
+        stepped = State(optax.apply_updates(state.params, updates), opt_state, state.norm)
+        if spec.ragged:  # an empty batch is no step
+            stepped = jax.tree.map(lambda new, old: jnp.where(mask_b.sum() > 0, new, old), stepped, state)
+        return stepped, metrics
 
     def apply(params, norm, x, hyper, key):
         return model.apply(params, normalise(norm, x), hyper, key, train=False)

@@ -45,6 +45,12 @@ def test_round_trip_and_float_precision():
         ({"sweep": {"family": ("ann", "cnn")}}, "got 'cnn'"),
         ({"metrics": {"fprs": (0.0,)}}, r"`metrics\.fprs` must be in \(0, 1\)"),
         ({"sweep": {"family": ("ann", "ann")}}, "repeated"),
+        ({"data": {"name": "iris"}, "sweep": {"dataset": ("wine",)}}, r"Pass --config\.sweep\.dataset instead"),
+        ({"attacks": {"names": ()}}, "one or more of"),
+        ({"metrics": {"fprs": ()}}, "one or more rates"),
+        ({"train": {"seed": -1}}, r"`train\.seed` must be in"),
+        ({"data": {"population": 0.5, "validation": 0.5}}, "at most 0.8"),
+        ({"ensemble": {"chunk_seconds": float("inf")}}, "chunk_seconds"),
     ],
 )
 def test_bad_settings_are_refused_with_the_reason(values, message):

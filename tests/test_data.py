@@ -56,10 +56,13 @@ def bad(**arrays):
         (bad(x=np.full((6, 2), np.nan)), "NaN or infinity in 6 rows"),
         (bad(x=np.array([[0, np.inf]] * 6)), "NaN or infinity"),
         (bad(y=np.zeros(6, int)), "at least 2 classes, got 1"),
-        (bad(y=np.arange(6) % 2 - 1), r"must lie in \[0, 0\], got -1 to 0"),
+        (bad(y=np.arange(6) % 2 - 1), r"without gaps, got \[-1, 0\]"),
         (bad(y=np.arange(6) / 2), "must be integers, got float64"),
         (bad(y=np.arange(5) % 2), r"shape \(6,\)"),
         (bad(x=np.zeros(6)), r"\[N, ...\]"),
+        (bad(x=np.full((6, 2), 1e300)), "finite in float32"),
+        (bad(y=np.arange(6) % 2 * 7), r"without gaps, got \[0, 7\]"),
+        (bad(test=np.arange(2)), r"test must be boolean \(6,\), got int64 \(2,\)"),
         (bad(x=np.array([[{}]] * 6)), "Pickled objects are refused"),
         ({"x": np.zeros((6, 2))}, "lacks \\['y'\\]"),
         (bad(class_names=np.array(["a"])), r"must lie in \[0, 0\]"),
@@ -96,6 +99,10 @@ def test_location30_reads_the_published_format(tmp_path, monkeypatch):
     dataset = data.load("location30")
     np.testing.assert_array_equal(dataset.x, rows)
     np.testing.assert_array_equal(dataset.y, np.arange(60) % 30)
+    archive_path = tmp_path / "dataset_location.tgz"
+    archive_path.write_bytes(archive_path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"not the published archive.*Download it again"):
+        data.load("location30")
     monkeypatch.delenv("JAXSNN_MIA_DATA")
     with pytest.raises(ValueError, match=r"dataset_location\.tgz not found in any folder.*data\.dir"):
         data.load("location30")

@@ -114,6 +114,17 @@ def test_padding_is_never_trained_on(reference):
     assert_equal(train(batch), reference)
 
 
+def test_an_empty_batch_is_no_step():
+    """Where every row fits in one batch less, the padded last batch leaves the weights and their moments alone."""
+    rows = (ROWS[0], np.repeat((np.arange(R) < 24)[None], S, 0).astype(np.float32))
+    ragged = train(shadows()._replace(rows=rows), spec=spec("ann", ragged=True))
+    assert spec("ann").steps_per_epoch == 4
+    assert np.isfinite(ragged.history).all()
+    counts = [leaf for leaf in jax.tree.leaves(ragged.state.opt_state) if leaf.ndim == 1 and leaf.dtype == np.int32]
+    assert counts
+    assert all((count == EPOCHS * 3).all() for count in counts)
+
+
 def test_a_model_can_standardise_by_its_own_rows():
     group = train(shadows(), spec=spec("ann", per_shadow_standardise=True))
     own = X[ROWS[0][1]]

@@ -33,6 +33,18 @@ def test_the_weighted_tpr_is_the_tpr_of_repeated_rows():
     np.testing.assert_allclose(top, got)
 
 
+def test_accuracy_intervals_cover_what_new_examples_would_give():
+    """Examples differ in difficulty, so resampling shadows alone would be far too narrow."""
+    rng, covered = np.random.default_rng(0), 0
+    keep = planted.pairs(16, 200)
+    for _ in range(100):
+        correct = rng.random((16, 200)) < rng.beta(0.5, 0.2, 200)
+        drawn = intervals.crossed_mean(correct, keep, np.arange(200), np.arange(16) // 2, replicates=200)
+        low, high = intervals.percentiles(drawn, 0.95)
+        covered += low <= 0.5 / 0.7 <= high
+    assert covered >= 90
+
+
 def simulated(leak, seed, S=16, N=300):
     """Scores of S targets that share examples and shadows: LiRA on planted confidences."""
     from jaxsnn_mia.attacks import lira

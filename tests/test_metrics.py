@@ -50,6 +50,10 @@ def test_ties_are_one_threshold():
     roc = metrics.roc(np.ones(10), np.arange(10) < 4)
     np.testing.assert_array_equal(roc.fpr, [0, 1])
     assert metrics.tpr_at_fpr(np.ones(10), np.arange(10) < 4, 0.5) == (0.0, 0.0)
+    member = np.array([True, True, False])
+    for scores in (np.array([9, 7, 3], np.uint8), np.array([True, True, False]), np.array([np.inf, np.inf, 0])):
+        assert metrics.auc(scores, member) == 1.0
+    assert metrics.auc(np.array([np.inf, -np.inf, np.inf]), member) == 0.25
     rng = np.random.default_rng(0)
     assert metrics.auc(rng.integers(10, size=20_000), rng.random(20_000) < 0.5) == pytest.approx(0.5, abs=0.012)
 

@@ -102,8 +102,11 @@ def test_a_second_run_does_nothing_and_another_attack_reuses_the_signals(finishe
     pipeline.run(small(attacks={"names": ("loss", "lira", "lira_offline", "rmia", "rmia_online")}), finished)
     assert len(scores(finished)) == 5
     (finished / "report.html").unlink()
+    (finished / "results.csv").write_text("cut")
     (next(finished.glob("*/attacks-*/rmia_online.npy"))).unlink()
     pipeline.run(small(), finished)
+    assert (finished / "report.html").exists()
+    assert (finished / "results.csv").read_text().startswith("variant,")
 
 
 def test_another_config_in_the_same_workdir_is_refused(finished):

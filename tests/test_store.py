@@ -57,6 +57,8 @@ def test_a_full_disk_is_a_clear_error_and_leaves_the_old_file(tmp_path, monkeypa
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    with pytest.raises(store.StoreError, match="disk is full"), store.disk_full(tmp_path):
+        raise ValueError("RESOURCE_EXHAUSTED: write failed: No space left on device")
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(store.StoreError, match=r"disk is full.*survives.*again"):
         store.write_array(tmp_path / "a.npy", np.zeros(3))
@@ -71,11 +73,12 @@ def test_pickle_is_refused(tmp_path):
 
 
 def test_another_config_is_refused_with_the_difference(tmp_path):
-    store.claim(tmp_path, {"train": {"lr": 0.1}, "attacks": {"names": ["lira"]}}, ("attacks",))
-    store.claim(tmp_path, {"train": {"lr": 0.1}, "attacks": {"names": ["rmia"]}}, ("attacks",))
+    store.check_claim(tmp_path, {"train": {"lr": 0.1}}, ())
+    store.claim(tmp_path, {"train": {"lr": 0.1}, "attacks": {"names": ["lira"]}})
+    store.check_claim(tmp_path, {"train": {"lr": 0.1}, "attacks": {"names": ["rmia"]}}, ("attacks",))
     before = (tmp_path / "config.json").read_text()
     with pytest.raises(store.StoreError, match=r"train\.lr is 0\.1 there and 0\.2 here"):
-        store.claim(tmp_path, {"train": {"lr": 0.2}, "attacks": {"names": ["rmia"]}}, ("attacks",))
+        store.check_claim(tmp_path, {"train": {"lr": 0.2}, "attacks": {"names": ["rmia"]}}, ("attacks",))
     assert (tmp_path / "config.json").read_text() == before
 
 
@@ -95,5 +98,6 @@ with store.lock(Path({str(tmp_path)!r})):
     holder.kill()
     holder.wait()
     holder.stdout.close()
+    assert not store.is_locked(tmp_path)
     with store.lock(tmp_path):
-        pass
+        assert store.is_locked(tmp_path)

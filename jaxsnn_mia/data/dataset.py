@@ -34,10 +34,12 @@ def make_dataset(x, y, class_names, source: str, test_n=None) -> Dataset:
         raise ValueError(f"{source}: x must be a numeric array [N, ...], got {x.dtype} {x.shape}.")
     if y.shape != x.shape[:1]:
         raise ValueError(f"{source}: y must have shape {x.shape[:1]} like x {x.shape}, got {y.shape}.")
+    with np.errstate(over="ignore"):
+        x = np.ascontiguousarray(x, np.float32)
     finite = np.isfinite(x.reshape(len(x), -1)).all(1)
     if not finite.all():
         raise ValueError(
-            f"{source}: x must be finite, got NaN or infinity in {np.sum(~finite)} rows (the first is row "
+            f"{source}: x must be finite in float32, got NaN or infinity in {np.sum(~finite)} rows (the first is row "
             f"{np.flatnonzero(~finite)[0]}). Drop or impute them."
         )
     if not np.issubdtype(y.dtype, np.integer):
@@ -50,11 +52,12 @@ def make_dataset(x, y, class_names, source: str, test_n=None) -> Dataset:
         )
     if len(np.unique(y)) < 2:
         raise ValueError(f"{source}: labels must hold at least 2 classes, got {len(np.unique(y))}.")
-    x = np.ascontiguousarray(x, np.float32)
     y = np.ascontiguousarray(y, np.int32)
     sha = hashlib.sha256(repr((x.shape, class_names)).encode() + x.tobytes() + y.tobytes())
     if test_n is not None:
-        test_n = np.ascontiguousarray(test_n, bool)
+        test_n = np.asarray(test_n)
+        if test_n.shape != y.shape or test_n.dtype != bool:
+            raise ValueError(f"{source}: test must be boolean {y.shape}, got {test_n.dtype} {test_n.shape}.")
         sha.update(test_n.tobytes())
     return Dataset(x, y, class_names, source, sha.hexdigest(), test_n)
 

@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +33,12 @@ def fingerprint(argument: str, folder: str) -> str:
 def load(argument: str, folder: str) -> Dataset:
     """Reads `dataset_location.tgz` from `folder`, or from JAXSNN_MIA_DATA where that is empty."""
     path = existing(folder)
-    with tarfile.open(path) as archive:
-        member = archive.extractfile("bangkok")
-        if member is None:
-            raise ValueError(f"location30: {path} holds no text file `bangkok`; download it again.")
-        text = member.read().replace(b'"', b"")
-    table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.int32)
+    try:
+        with tarfile.open(path) as archive:
+            text = archive.extractfile("bangkok").read().replace(b'"', b"")  # type: ignore[union-attr]
+        table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.int32, ndmin=2)
+    except (tarfile.TarError, KeyError, EOFError, OSError, AttributeError, ValueError, zlib.error) as error:
+        raise ValueError(f"location30: {path} is not the published archive ({error}). Download it again.") from None
     if table.shape[1] != 447:
-        raise ValueError(f"location30: expected 447 columns in {path}, got {table.shape[1]}.")
+        raise ValueError(f"location30: expected 447 columns in {path}, got {table.shape[1]}. Download it again.")
     return make_dataset(table[:, 1:], table[:, 0] - 1, range(1, 31), "location30")

@@ -1,6 +1,7 @@
 """A user's own arrays: an .npz file with `x` and `y`."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,12 @@ def load(path: str, folder: str = "") -> Dataset:
     Raises ValueError for a file that is missing, not an npz, needs pickle or lacks an array.
     """
     try:
-        with np.load(existing(path), allow_pickle=False) as arrays:
+        loaded = np.load(existing(path), allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise ValueError("one array, as numpy.save writes it")
+        with loaded as arrays:
             found = {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+    except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, AttributeError) as error:
         raise ValueError(
             f"npz:{path}: not an .npz of plain arrays ({error}). Pickled objects are refused, never loaded: "
             "save numeric arrays by numpy.savez(path, x=x, y=y)."
@@ -38,6 +42,8 @@ def load(path: str, folder: str = "") -> Dataset:
     y = found["y"]
     names = found.get("class_names")
     if names is None:
-        count = int(y.max()) + 1 if y.size and np.issubdtype(y.dtype, np.integer) else 0
-        names = [str(i) for i in range(count)]
+        labels = np.unique(y)
+        if not np.array_equal(labels, np.arange(len(labels))) and np.issubdtype(y.dtype, np.integer):
+            raise ValueError(f"npz:{path}: labels must be 0 to C - 1 without gaps, got {labels[:10].tolist()}.")
+        names = [str(i) for i in range(len(labels))]
     return make_dataset(found["x"], y, names, f"npz:{Path(path).name}", found.get("test"))

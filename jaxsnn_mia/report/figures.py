@@ -29,25 +29,27 @@ def as_svg(figure) -> str:
 
 
 def privacy_against_accuracy(rows: list[dict[str, Any]]) -> str:
-    """One point per variant: test accuracy against the strongest attack's mean AUC, both with intervals."""
+    """Test accuracy against the mean AUC of every attack, with intervals: a colour per variant, a marker per attack.
+    No attack is picked out by its own result."""
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(6.2, 4.2))
-    for i, variant in enumerate(dict.fromkeys(row["variant"] for row in rows)):
-        mine = [row for row in rows if row["variant"] == variant]
-        accuracy = next(row for row in mine if row["metric"] == "test_accuracy")
-        auc = max((row for row in mine if row["metric"] == "auc"), key=lambda row: row["value"])
-        axes.errorbar(
-            accuracy["value"],
-            auc["value"],
-            xerr=bars(accuracy),
-            yerr=bars(auc),
-            fmt=MARKERS[i % len(MARKERS)],
-            color=COLOURS[i % len(COLOURS)],
-            capsize=3,
-            label=f"{variant} ({auc['attack']})",
-        )
+    variants = list(dict.fromkeys(row["variant"] for row in rows))
+    names = list(dict.fromkeys(row["attack"] for row in rows if row["attack"]))
+    accuracies = {row["variant"]: row for row in rows if row["metric"] == "test_accuracy"}
+    for row in rows:
+        if row["metric"] == "auc":
+            i, j = variants.index(row["variant"]), names.index(row["attack"])
+            accuracy = accuracies[row["variant"]]
+            axes.errorbar(
+                accuracy["value"], row["value"], xerr=bars(accuracy), yerr=bars(row), capsize=2, alpha=0.85,
+                fmt=MARKERS[j % len(MARKERS)], color=COLOURS[i % len(COLOURS)],
+            )  # fmt: skip
     axes.axhline(0.5, color="grey", linewidth=0.8, linestyle="--")
-    axes.set(xlabel="test accuracy (right is better)", ylabel="AUC of the highest attack (lower leaks less)")
+    axes.set(xlabel="test accuracy (right is better)", ylabel="AUC of the attack (lower leaks less)")
+    for i, variant in enumerate(variants):
+        axes.plot([], [], "s", color=COLOURS[i % len(COLOURS)], label=variant)
+    for j, name in enumerate(names):
+        axes.plot([], [], MARKERS[j % len(MARKERS)], color="grey", label=name)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2, frameon=False)
     return as_svg(figure)
 

@@ -13,18 +13,14 @@ import numpy as np
 from jaxsnn_mia import __version__, config, results, store
 
 TEMPLATE_VERSION = 1
+FILES = ("results.csv", "report.html")
 
 
 def write(c: config.Config, workdir: Path, metrics: dict[str, Path]) -> None:
     """Makes the report from the metrics folder of each variant, unless it is up to date."""
     inputs = store.digest([TEMPLATE_VERSION, config.as_dict(c), {name: path.name for name, path in metrics.items()}])
-    made = workdir / "summary.json"
-    if made.exists() and (workdir / "report.html").exists():
-        try:
-            if json.loads(made.read_text())["inputs"] == inputs:
-                return
-        except (ValueError, KeyError):
-            pass  # damaged: made again below
+    if is_current(workdir, inputs):
+        return
     summaries = {name: json.loads((path / "summary.json").read_text()) for name, path in metrics.items()}
     rows = [row for summary in summaries.values() for row in summary["rows"]]
     store.write_text(
@@ -36,7 +32,21 @@ def write(c: config.Config, workdir: Path, metrics: dict[str, Path]) -> None:
         with np.load(path / "roc.npz", allow_pickle=False) as arrays:
             curves[name] = {attack: arrays[attack] for attack in arrays.files}
     store.write_text(workdir / "report.html", html(c, summaries, rows, curves))
-    store.write_json(made, {"inputs": inputs, "made": time.ctime(), "variants": summaries})
+    files = {name: store.file_sha256(workdir / name) for name in FILES}
+    store.write_json(
+        workdir / "summary.json", {"inputs": inputs, "made": time.ctime(), "files": files, "variants": summaries}
+    )
+
+
+def is_current(workdir: Path, inputs: str) -> bool:
+    """Whether the report was made from these inputs and nothing of it is missing or damaged."""
+    try:
+        made = json.loads((workdir / "summary.json").read_text())
+        return made["inputs"] == inputs and all(
+            store.intact(workdir / name, sha) for name, sha in made["files"].items()
+        )
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def nan_for_none(value: Any) -> Any:

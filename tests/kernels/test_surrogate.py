@@ -20,15 +20,17 @@ def test_arctan_is_a_heaviside_with_the_published_derivative():
 def test_a_traced_slope_works_under_vmap_scan_and_grad(name):
     def loss(x, slope):
         spike = surrogate.with_slope(name, slope)
+        keys = jax.random.split(jax.random.key(0), 4)
 
-        def step(v, current):
+        def step(v, part):
+            current, key = part
             v = v * 0.9 + current
-            s = spike(v - 1.0)
+            s = spike(v - 1.0, key)
             return v - s, s
 
-        return lax.scan(step, jnp.zeros(3), x)[1].sum()
+        return lax.scan(step, jnp.zeros(3), (x, keys))[1].sum()
 
-    x = jnp.linspace(0.1, 1.2, 12).reshape(4, 3)
+    x = jnp.linspace(0.1, 3.2, 12).reshape(4, 3)
     slopes = jnp.array([1.0, 3.0])
     together = jax.vmap(jax.grad(loss), (None, 0))(x, slopes)
     alone = jnp.stack([jax.grad(loss)(x, slope) for slope in slopes])
