@@ -116,14 +116,14 @@ def attack_rows(audit: Audit, name: str, usable_s: np.ndarray) -> list[dict[str,
     common: dict[str, Any] = {"level": m.level, "seed": m.seed, "valid_s": usable_s}
     low, high = intervals.crossed_auc(scores_sn, keep_sn, audit.unit_n, pair_s, replicates=m.replicates_auc, **common)
     value = metrics.auc(scores_sn, keep_sn, usable_s)
-    rows = [{"metric": "auc", "value": value, "low": low, "high": high, "level": m.level}]
+    rows = [{"metric": "auc", "value": value, "low": low, "high": high, "level": m.level, **outside}]
     bands = intervals.crossed_tpr(
         scores_sn, keep_sn, audit.unit_n, pair_s, m.fprs, replicates=m.replicates_tpr, **common
     )
     for fpr, (low, high) in zip(m.fprs, bands, strict=True):
         tpr, realised = metrics.tpr_at_fpr(scores_sn, keep_sn, fpr, usable_s)
         rows.append({"metric": f"tpr@{fpr:g}", "value": tpr, "low": low, "high": high, "level": m.level,
-                     "realised_fpr": realised, **outside})  # fmt: skip
+                     "realised_fpr": realised})  # fmt: skip
     rows.append({"metric": "balanced_accuracy", "value": metrics.balanced_accuracy(scores_sn, keep_sn, usable_s)})
     return rows
 
@@ -182,10 +182,8 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         for of, name, metric in by_key:
             if (of, name) == (variant, attack) and metric.startswith("tpr@"):
                 line[f"TPR @ {100 * float(metric[4:]):g} % FPR"] = with_realised_fpr(value(metric))
-                line["non-members (distinct)"] = (
-                    f"{value(metric)['pooled_non_members']} ({value(metric)['distinct_non_members']})"
-                )
         line["bal. acc"] = f"{value('balanced_accuracy')['value']:.3f}"
+        line["non-members (distinct)"] = f"{auc['pooled_non_members']} ({auc['distinct_non_members']})"
         lines.append(line)
     return lines
 
