@@ -24,8 +24,7 @@ class Cell(NamedTuple):
     """The parts of one step, functions of arrays alone: what may be traced comes in the pytree `p`.
 
     before(p, carry, x, t) -> raw, the current x plus what does not depend on it; after(p, carry, raw, t) -> (carry,
-    out), out a tuple of arrays; rebuild(p, raw_tb) -> (carry_tb, out_tb) after every step at once, or None where raw
-    cannot tell them.
+    out), out a tuple of arrays; rebuild(p, raw) -> (carry, out) after the step, or None where raw cannot tell them.
     """
 
     before: Callable[..., Any]
@@ -63,32 +62,56 @@ def _forward(cell, p, carry, x_tb, times):
 
     last, (raw_tb, before_tb, out_tb) = lax.scan(body, carry, (x_tb, times), unroll=unroll(len(x_tb)))
     if cell.rebuild:
-        _, out_tb = cell.rebuild(p, raw_tb)
+        _, out_tb = jax.vmap(partial(cell.rebuild, p))(raw_tb)
     return (last, out_tb), (p, carry, raw_tb, before_tb, times)
 
 
 def _backward(cell, saved, cotangents):
     p, first, raw_tb, before_tb, times = saved
     last_ct, out_ct = cotangents
-    if cell.rebuild:  # the carry before each step: the first one, then those after all steps but the last
-        after_tb, _ = cell.rebuild(p, raw_tb)
-        before_tb = jax.tree.map(lambda a, rest: jnp.concatenate([a[None], rest[:-1]]), first, after_tb)
     floats, join = split_floats(p)
+    shape = raw_tb.shape[1:]
 
-    def body(state, step):
+    def pull_step(state, before, raw, t, out_ct):
+        """Cotangents of one step; those of scalars and [B, ...] parameters stay [B, ...] until the end."""
         carry_ct, p_ct = state
-        before, raw, t, out_ct = step
-        _, pull_after = jax.vjp(lambda f, c, r: cell.after(join(f), c, r, t), floats, before, raw)
+        wide = [jnp.broadcast_to(leaf, shape) if spreads(leaf, shape) else leaf for leaf in floats]
+        _, pull_after = jax.vjp(lambda f, c, r: cell.after(join(f), c, r, t), wide, before, raw)
         p_after, carry_after, raw_ct = pull_after((carry_ct, out_ct))
-        _, pull_before = jax.vjp(lambda f, c: cell.before(join(f), c, jnp.zeros_like(raw), t), floats, before)
+        _, pull_before = jax.vjp(lambda f, c: cell.before(join(f), c, jnp.zeros_like(raw), t), wide, before)
         p_before, carry_before = pull_before(raw_ct)
         p_ct = jax.tree.map(lambda total, a, b: total + a + b, p_ct, p_after, p_before)
         return (jax.tree.map(jnp.add, carry_after, carry_before), p_ct), raw_ct
 
-    start = (last_ct, jax.tree.map(jnp.zeros_like, floats))
-    scanned = (before_tb, raw_tb, times, out_ct)
-    (first_ct, p_ct), x_ct = lax.scan(body, start, scanned, reverse=True, unroll=unroll(len(raw_tb)))
+    def before_step(i, before):
+        if cell.rebuild is None:
+            return before
+        rebuilt, _ = cell.rebuild(p, raw_tb[jnp.maximum(i - 1, 0)])
+        return jax.tree.map(lambda given, known: jnp.where(i == 0, given, known), first, rebuilt)
+
+    def body(state, step):
+        i, t, raw, before, out_ct = step
+        return pull_step(state, before_step(i, before), raw, t, out_ct)
+
+    zeros = [jnp.zeros(shape if spreads(leaf, shape) else leaf.shape, leaf.dtype) for leaf in floats]
+    steps = (jnp.arange(len(raw_tb)), times, raw_tb, before_tb, out_ct)
+    (first_ct, p_ct), x_ct = lax.scan(body, (last_ct, zeros), steps, reverse=True, unroll=unroll(len(raw_tb)))
+    p_ct = [sum_to(ct, leaf) for ct, leaf in zip(p_ct, floats, strict=True)]
     return join(p_ct, zeros=True), first_ct, x_ct, None
+
+
+def spreads(leaf: jax.Array, shape: tuple[int, ...]) -> bool:
+    """Whether a parameter acts on each element of [B, ...]: a scalar, or aligned with one axis at least of size one."""
+    return leaf.ndim == 0 or (
+        leaf.ndim == len(shape) and leaf.shape[0] == 1 != shape[0] and leaf.shape[1:] == shape[1:]
+    )
+
+
+def sum_to(x: jax.Array, like: jax.Array) -> jax.Array:
+    """x [B, ...] summed to the shape of the parameter that was spread to it."""
+    if x.shape == like.shape:
+        return x
+    return x.sum() if like.ndim == 0 else x.sum(0, keepdims=True)
 
 
 fused_scan.defvjp(_forward, _backward)

@@ -145,8 +145,8 @@ def lif(
         v, spikes = settle(c, p, v, raw, t)
         return v, (spikes, v)
 
-    def rebuild(p, raw_tb):
-        return jax.vmap(lambda raw: after(p, raw, raw, 0))(raw_tb)
+    def rebuild(p, raw):
+        return after(p, raw, raw, 0)
 
     # with a delayed reset the integrated membrane tells the whole state
     cell = Cell(partial(integrate, c), after, rebuild if c.emit == "post" and c.reset_delay else None)
@@ -317,7 +317,7 @@ def leaky_integrator(
     cell = Cell(
         lambda p, v, x, t: p["beta"] * v + x,
         lambda p, v, raw, t: (raw, (raw,)),
-        lambda p, raw_tb: (raw_tb, (raw_tb,)),
+        lambda p, raw: (raw, (raw,)),
     )
     return sequence(cell, {"beta": beta}, state, current_tb, None, True, None)[0]
 
@@ -375,8 +375,8 @@ def fed_back(cell: Cell, p: dict, carry: Any, recurrent: Any, silent: jax.Array)
         inner, out = cell.after(p, carry[0], raw, t)
         return (inner, out[0]), out
 
-    def rebuild(p, raw_tb):
-        inner_tb, out_tb = cell.rebuild(p, raw_tb)  # type: ignore[misc]
-        return (inner_tb, out_tb[0]), out_tb
+    def rebuild(p, raw):
+        inner, out = cell.rebuild(p, raw)  # type: ignore[misc]
+        return (inner, out[0]), out
 
     return Cell(before, after, rebuild if cell.rebuild else None), p | {"recurrent": feedback}, (carry, silent)
