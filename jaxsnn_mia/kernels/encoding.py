@@ -24,13 +24,13 @@ def direct(x: jax.Array, T: int) -> jax.Array:
 def rate(key: jax.Array, x: jax.Array, T: int, *, gain: Any = 1.0) -> jax.Array:
     """Bernoulli spikes with probability clip(gain x, 0, 1) at each step, by a typed key; snnTorch's `rate`."""
     check_steps(T)
-    return jax.random.bernoulli(key, jnp.clip(gain * x, 0, 1), (T, *x.shape)).astype(x.dtype)
+    return jax.random.bernoulli(key, jnp.clip(gain * x, 0, 1)[None], (T, *x.shape)).astype(x.dtype)
 
 
 def poisson(key: jax.Array, x: jax.Array, T: int, *, gain: Any = 1.0) -> jax.Array:
     """Counts (0, 1, 2, ...) of a Poisson process with mean max(gain x, 0) per step, by a typed key."""
     check_steps(T)
-    return jax.random.poisson(key, jnp.maximum(gain * x, 0), (T, *x.shape)).astype(x.dtype)
+    return jax.random.poisson(key, jnp.maximum(gain * x, 0)[None], (T, *x.shape)).astype(x.dtype)
 
 
 def latency(

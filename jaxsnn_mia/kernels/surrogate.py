@@ -68,7 +68,7 @@ def _spike_forward(rule, x, params, key):
 def _spike_backward(rule, saved, cotangent):
     derivative, at_zero, stochastic = rule
     x, params, key = saved
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = x.dtype if x.dtype.itemsize >= 4 else jnp.dtype(jnp.float32)
     params = {name: jnp.asarray(value, wide) for name, value in params.items()}
     scale = params.pop("scale")
     drawn = (heaviside(x, at_zero).astype(wide), jax.random.uniform(key, x.shape, wide)) if stochastic else ()
