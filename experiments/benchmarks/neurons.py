@@ -130,7 +130,7 @@ def spikingjelly_run(torch):
     return run
 
 
-def peak_call(call, repeats):
+def timed(call, repeats):
     call()
     times = []
     for _ in range(repeats):
@@ -163,7 +163,7 @@ def main():
     times = {name: [] for name in calls}
     for _ in range(args.rounds):
         for name, (call, _) in calls.items():
-            times[name] += peak_call(call, args.repeats)
+            times[name] += timed(call, args.repeats)
     steps = args.T * args.batch * args.n
     rows = [
         {"row": name, "median_ms": 1e3 * statistics.median(times[name]), "min_ms": 1e3 * min(times[name]),

@@ -118,7 +118,8 @@ def lif(
     checkpoint_every: int | None = None,
     **reset: Any,
 ) -> tuple[jax.Array, jax.Array]:
-    """A whole sequence of `lif_step`; its backward stores the membrane alone.
+    """A whole sequence of `lif_step`. Its backward stores the membrane alone where the reset is delayed and spikes are
+    emitted after integration (the default), and the state before each step beside it otherwise.
 
     Args:
       current_tb: input current [T, B, ...], float32, bfloat16 or float16.
