@@ -52,9 +52,9 @@ def jax_row(run, x, weight, matrix, linear):
     return lambda: jax.block_until_ready(compiled(*args)), memory.temp_size_in_bytes
 
 
-def ours(fused):
+def ours(method):
     def run(x, beta, threshold):
-        return neuron.lif(x, beta=beta, threshold=threshold, spike=surrogate.arctan(), fused=fused)
+        return neuron.lif(x, beta=beta, threshold=threshold, spike=surrogate.arctan(), method=method)
 
     return run
 
@@ -148,8 +148,8 @@ def main():
     args = parser.parse_args()
     x, weight, matrix = arrays(args)
     makers = {
-        "plain scan, autodiff": lambda: jax_row(ours(False), x, weight, matrix, args.linear),
-        "fused": lambda: jax_row(ours(True), x, weight, matrix, args.linear),
+        "plain scan, autodiff": lambda: jax_row(ours("plain"), x, weight, matrix, args.linear),
+        "fused": lambda: jax_row(ours("fused"), x, weight, matrix, args.linear),
         "Spyx": lambda: spyx_row(x, weight, matrix, args.linear),
         "snnTorch": lambda: torch_row(snntorch_run, x, weight, matrix, args.linear),
         "SpikingJelly": lambda: torch_row(spikingjelly_run, x, weight, matrix, args.linear),

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxsnn_mia.kernels.fused import Cell, checkpointed, fused_scan, hoist, plain_scan
+from jaxsnn_mia.kernels.cell import Cell, hoist
+from jaxsnn_mia.kernels.fused import checkpointed, over_time
 from jaxsnn_mia.kernels.reset import (
     PRESETS,
     RESETS,
@@ -114,7 +115,7 @@ def lif(
     recurrent: Any = None,
     state: jax.Array | None = None,
     state_dtype: Any = None,
-    fused: bool = True,
+    method: str = "auto",
     checkpoint_every: int | None = None,
     **reset: Any,
 ) -> tuple[jax.Array, jax.Array]:
@@ -128,7 +129,7 @@ def lif(
       recurrent: weights [n, n] from the last step's spikes [B, n] to its current, or a function of those spikes.
       state: membrane before the first step [B, ...]; zeros by default.
       state_dtype: dtype of the membrane; by default that of `state`, or else of the current.
-      fused: False takes jax's own backward of the plain scan.
+      method: "auto", "fused", "pallas" or "plain" (a scan with jax's own backward); see `fused.over_time`.
       checkpoint_every: keep the membrane only every so many steps and compute the rest again (long T).
       The others are those of `lif_step`.
 
@@ -152,7 +153,7 @@ def lif(
     # with a delayed reset the integrated membrane tells the whole state
     cell = Cell(partial(integrate, c), after, rebuild if c.emit == "post" and c.reset_delay else None)
     x_tb = scaled(current_tb, gain, state.dtype)
-    spikes_tb, membrane_tb = sequence(cell, p, state, x_tb, recurrent, fused, checkpoint_every)
+    spikes_tb, membrane_tb = sequence(cell, p, state, x_tb, recurrent, method, checkpoint_every)
     return spikes_tb.astype(current_tb.dtype), membrane_tb
 
 
@@ -214,7 +215,7 @@ def synaptic(
     recurrent: Any = None,
     state: Synaptic | None = None,
     state_dtype: Any = None,
-    fused: bool = True,
+    method: str = "auto",
     checkpoint_every: int | None = None,
     **reset: Any,
 ) -> tuple[jax.Array, jax.Array]:
@@ -227,7 +228,7 @@ def synaptic(
     p["gain"] = align(gain, like)
     cell = Cell(partial(synaptic_before, c), partial(synaptic_after, c), None)
     x_tb = current_tb.astype(like.dtype)
-    spikes_tb, membrane_tb = sequence(cell, p, start, x_tb, recurrent, fused, checkpoint_every)
+    spikes_tb, membrane_tb = sequence(cell, p, start, x_tb, recurrent, method, checkpoint_every)
     return spikes_tb.astype(current_tb.dtype), membrane_tb
 
 
@@ -287,7 +288,7 @@ def adaptive_lif(
     recurrent: Any = None,
     state: Adaptive | None = None,
     state_dtype: Any = None,
-    fused: bool = True,
+    method: str = "auto",
     checkpoint_every: int | None = None,
     **reset: Any,
 ) -> tuple[jax.Array, jax.Array]:
@@ -300,7 +301,7 @@ def adaptive_lif(
     p["strength"] = align(strength, like)
     cell = Cell(partial(adaptive_before, c), partial(adaptive_after, c), None)
     x_tb = current_tb.astype(like.dtype)
-    spikes_tb, membrane_tb = sequence(cell, p, start, x_tb, recurrent, fused, checkpoint_every)
+    spikes_tb, membrane_tb = sequence(cell, p, start, x_tb, recurrent, method, checkpoint_every)
     return spikes_tb.astype(current_tb.dtype), membrane_tb
 
 
@@ -320,7 +321,7 @@ def leaky_integrator(
         lambda p, v, raw, t: (raw, (raw,)),
         lambda p, raw: (raw, (raw,)),
     )
-    return sequence(cell, {"beta": beta}, state, current_tb, None, True, None)[0]
+    return sequence(cell, {"beta": beta}, state, current_tb, None, "auto", None)[0]
 
 
 def linear_recurrence(x_tb: jax.Array, beta: jax.Array, state: jax.Array) -> jax.Array:
@@ -349,12 +350,12 @@ def states(current_tb: jax.Array, dtype: Any, *given: jax.Array | None) -> list[
 
 
 def sequence(
-    cell: Cell, p: dict, carry: Any, x_tb: jax.Array, recurrent: Any, fused: bool, checkpoint_every: int | None
+    cell: Cell, p: dict, carry: Any, x_tb: jax.Array, recurrent: Any, method: str, checkpoint_every: int | None
 ) -> tuple:
     """The outputs [T, B, ...] of a cell over its input; with `recurrent`, its spikes of the last step are fed back."""
     if recurrent is not None:
         cell, p, carry = fed_back(cell, p, carry, recurrent, jnp.zeros_like(x_tb[0]))
-    run = partial(fused_scan if fused else plain_scan, cell, p)
+    run = partial(over_time, method, cell, p)
     times = jnp.arange(len(x_tb))
     if checkpoint_every is None:
         return run(carry, x_tb, times)[1]

@@ -57,14 +57,14 @@ def compare(key, run, args, tolerances):
         np.testing.assert_allclose(got, GOLDEN[f"{key}/{name}"], rtol=0, atol=tolerances[name])
 
 
-@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("method", ["fused", "plain", pytest.param("pallas", marks=pytest.mark.long)])
 @pytest.mark.parametrize("reset", neuron.RESETS)
 @pytest.mark.parametrize(("mode", "preset"), [("delay", "snntorch"), ("immediate", "snntorch_immediate")])
-def test_snntorch_leaky(reset, mode, preset, fused):
+def test_snntorch_leaky(reset, mode, preset, method):
     compare(
         f"lif/snntorch_leaky/{reset}/{mode}",
         lambda x, beta, threshold: neuron.lif(
-            x, beta=beta, threshold=threshold, spike=surrogate.arctan(), fused=fused,
+            x, beta=beta, threshold=threshold, spike=surrogate.arctan(), method=method,
             **neuron.PRESETS[preset] | {"reset": reset},
         ),
         (jnp.asarray(GOLDEN["lif/x"]), jnp.full(8, 0.9), jnp.float32(0.7)),

@@ -25,10 +25,10 @@ def loop(current, beta, threshold, reset):
 
 
 @pytest.mark.parametrize("reset", neuron.RESETS)
-@pytest.mark.parametrize("fused", [True, False])
-def test_a_sequence_equals_the_float64_loop(reset, fused):
+@pytest.mark.parametrize("method", ["fused", "plain", "pallas"])
+def test_a_sequence_equals_the_float64_loop(reset, method):
     spike = surrogate.arctan()
-    spikes, membrane = neuron.lif(CURRENT, beta=0.9, threshold=0.7, spike=spike, reset=reset, fused=fused)
+    spikes, membrane = neuron.lif(CURRENT, beta=0.9, threshold=0.7, spike=spike, reset=reset, method=method)
     want_spikes, want_membrane = loop(CURRENT, 0.9, 0.7, reset)
     np.testing.assert_array_equal(spikes, want_spikes)
     np.testing.assert_allclose(membrane, want_membrane, atol=2e-6)
@@ -42,14 +42,14 @@ def test_the_fused_backward_equals_autodiff_of_the_plain_scan(reset, steps, per_
     beta, threshold = jnp.full(shape, 0.9), jnp.full(shape, 0.7)
     weight = jnp.linspace(0.1, 1.0, steps)[:, None, None]
 
-    def loss(current, beta, threshold, state, fused):
+    def loss(current, beta, threshold, state, method):
         spikes, membrane = neuron.lif(
-            current, beta=beta, threshold=threshold, spike=surrogate.arctan(), reset=reset, state=state, fused=fused
+            current, beta=beta, threshold=threshold, spike=surrogate.arctan(), reset=reset, state=state, method=method
         )
         return (weight * spikes).sum() + 0.3 * (membrane**2).mean()
 
     args = (jnp.asarray(CURRENT[:steps]), beta, threshold, jnp.asarray(CURRENT[-1]))
-    fused, plain = (jax.grad(loss, (0, 1, 2, 3))(*args, way) for way in (True, False))
+    fused, plain = (jax.grad(loss, (0, 1, 2, 3))(*args, way) for way in ("fused", "plain"))
     for got, want, tolerance in zip(fused, plain, (1e-6, 1e-5, 1e-5, 1e-6), strict=True):
         assert float(jnp.abs(want).max()) > 0
         np.testing.assert_allclose(got, want, atol=tolerance * float(jnp.abs(want).max()))

@@ -52,7 +52,7 @@ def test_a_users_own_backward_and_a_closure_are_accepted():
     own = surrogate.custom(lambda x, width: jnp.exp(-width * x * x), width=2.0)
     assert float(jax.grad(own)(jnp.float32(1.0))) == pytest.approx(np.exp(-2))
 
-    def loss(width, fused):
+    def loss(width, method):
         @jax.custom_vjp
         def spike(x):
             return surrogate.heaviside(x)
@@ -62,9 +62,9 @@ def test_a_users_own_backward_and_a_closure_are_accepted():
         def level(v):
             return jnp.round(v * width) / width + v - jax.lax.stop_gradient(v)
 
-        return neuron.lif(CURRENT, beta=0.9, spike=spike, state_fn=level, fused=fused)[1].sum()
+        return neuron.lif(CURRENT, beta=0.9, spike=spike, state_fn=level, method=method)[1].sum()
 
-    fused, plain = (jax.vmap(jax.grad(loss), (0, None))(jnp.array([2.0, 4.0]), way) for way in (True, False))
+    fused, plain = (jax.vmap(jax.grad(loss), (0, None))(jnp.array([2.0, 4.0]), way) for way in ("fused", "plain"))
     np.testing.assert_allclose(fused, plain, rtol=1e-5)
 
 
@@ -97,15 +97,15 @@ def test_the_fused_backward_equals_autodiff_for_every_convention(kind, name):
     decays = {"lif": (), "synaptic": ("alpha",), "adaptive_lif": ("rho",)}[kind]
     weight = jnp.linspace(0.1, 1.0, 12)[:, None, None]
 
-    def loss(current, beta, threshold, fused):
-        options = {"spike": SPIKE, **{d: 0.7 for d in decays}, **VARIANTS[name], "fused": fused}
+    def loss(current, beta, threshold, method):
+        options = {"spike": SPIKE, **{d: 0.7 for d in decays}, **VARIANTS[name], "method": method}
         spikes, membrane = getattr(neuron, kind)(current, beta=beta, threshold=threshold, **options)
         return (weight * spikes).sum() + 0.3 * (membrane**2).mean()
 
     arguments = (CURRENT, jnp.float32(0.9), jnp.float32(0.7))
     gradient = jax.jit(jax.grad(loss, (0, 1, 2)), static_argnums=3)
     for got, want, tolerance in zip(
-        gradient(*arguments, True), gradient(*arguments, False), (1e-6, 1e-5, 1e-5), strict=True
+        gradient(*arguments, "fused"), gradient(*arguments, "plain"), (1e-6, 1e-5, 1e-5), strict=True
     ):
         assert float(jnp.abs(want).max()) > 0
         np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * float(jnp.abs(want).max()))

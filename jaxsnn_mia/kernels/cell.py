@@ -1,0 +1,97 @@
+"""One time step in two halves, and its cotangents: what every way of running a neuron over time shares.
+
+A step is ``raw = before(p, carry, x, t)``, integration, where the current x enters by a sum, then
+``carry, out = after(p, carry, raw, t)``: state function, firing, reset.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.custom_derivatives import SymbolicZero
+
+
+class Cell(NamedTuple):
+    """The parts of one step, functions of arrays alone: what may be traced comes in the pytree `p`.
+
+    before(p, carry, x, t) -> raw, the current x plus what does not depend on it; after(p, carry, raw, t) -> (carry,
+    out), out a tuple of arrays; rebuild(p, raw) -> (carry, out) after the step, or None where raw cannot tell them.
+    """
+
+    before: Callable[..., Any]
+    after: Callable[..., Any]
+    rebuild: Callable[..., Any] | None
+
+
+def pull_step(cell: Cell, join: Callable, wide: list, cotangents: tuple, before: Any, raw: Any, t: Any, out_ct: Any):
+    """One step of the reverse scan.
+
+    `join(wide)` is `p`; cotangents = (of the carry after the step, of each of `wide` so far). Returns the same pair
+    before the step, and the cotangent of the current.
+    """
+    carry_ct, wide_ct = cotangents
+    _, pull_after = jax.vjp(lambda w, c, r: cell.after(join(w), c, r, t), wide, before, raw)
+    wide_after, carry_after, raw_ct = pull_after((carry_ct, out_ct))
+    _, pull_before = jax.vjp(lambda w, c: cell.before(join(w), c, jnp.zeros_like(raw), t), wide, before)
+    wide_before, carry_before = pull_before(raw_ct)
+    wide_ct = jax.tree.map(lambda total, a, b: total + a + b, wide_ct, wide_after, wide_before)
+    return (jax.tree.map(jnp.add, carry_after, carry_before), wide_ct), raw_ct
+
+
+def is_zero(cotangent: Any) -> bool:
+    """Whether a cotangent is known to be zero without being an array."""
+    return isinstance(cotangent, SymbolicZero)
+
+
+def spreads(leaf: jax.Array, shape: tuple[int, ...]) -> bool:
+    """Whether a parameter acts on each element of [B, ...]: a scalar, or aligned with one axis at least of size one."""
+    return leaf.ndim == 0 or (
+        leaf.ndim == len(shape) and leaf.shape[0] == 1 != shape[0] and leaf.shape[1:] == shape[1:]
+    )
+
+
+def sum_to(x: jax.Array, like: jax.Array) -> jax.Array:
+    """x [B, ...] summed to the shape of the parameter that was spread to it."""
+    if x.shape == like.shape:
+        return x
+    return x.sum() if like.ndim == 0 else x.sum(0, keepdims=True)
+
+
+def split_floats(p: Any) -> tuple[list, Callable[..., Any]]:
+    """(the floating leaves, a function that puts them back); with zeros=True the other leaves become None, which is
+    the cotangent of a key or an integer."""
+    leaves, structure = jax.tree.flatten(p)
+    is_float = [jnp.issubdtype(jnp.result_type(leaf), jnp.floating) for leaf in leaves]
+
+    def join(floats, zeros=False):
+        rest = iter(floats)
+        others = [np.zeros(jnp.shape(leaf), jax.dtypes.float0) if zeros else leaf for leaf in leaves]
+        joined = [next(rest) if f else other for other, f in zip(others, is_float, strict=True)]
+        return structure.unflatten(joined)
+
+    return [jnp.asarray(leaf) for leaf, f in zip(leaves, is_float, strict=True) if f], join
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Hoisted:
+    """A function of arrays alone: what the original closed over and may be traced is a leaf."""
+
+    function: Callable = dataclasses.field(metadata={"static": True})
+    constants: list = dataclasses.field(default_factory=list)
+
+    def __call__(self, *args: jax.Array) -> jax.Array:
+        return self.function(*args, *self.constants)
+
+
+def hoist(function: Callable | None, example: jax.Array) -> Any:
+    """A caller's function as an operand of a custom_vjp; pytrees (a `Surrogate`) and None are that already."""
+    if function is None or jax.tree.structure(function) != LEAF:
+        return function
+    return Hoisted(*jax.closure_convert(function, example))
+
+
+LEAF = jax.tree.structure(0)
