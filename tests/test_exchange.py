@@ -36,8 +36,10 @@ def test_spyx_runs_the_same_network(exported):
 def test_weights_and_constants_survive_a_round_trip_through_nir(exported):
     import spyx
 
+    from jaxsnn_mia.models import exchange
+
     _, params, sequential = exported
-    graph = spyx.nir.to_nir(sequential, {"input": np.array([6])}, {"output": np.array([3])})
+    graph = exchange.to_nir(sequential, (6,), (3,))
     affine, lif = graph.nodes["layer_2"], graph.nodes["layer_3"]
     np.testing.assert_array_equal(affine.weight, np.asarray(params["layers"][1]["kernel"]).T)
     np.testing.assert_allclose(lif.tau, 1 / (1 - 0.8), rtol=1e-6)

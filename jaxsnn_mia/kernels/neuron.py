@@ -31,8 +31,8 @@ StateFn = Callable[[jax.Array], jax.Array]
 Spike = Callable[..., jax.Array]
 
 __all__ = [
-    "PRESETS", "RESETS", "Adaptive", "Synaptic", "adaptive_lif", "adaptive_lif_step", "leaky_integrator", "lif",
-    "lif_step", "synaptic", "synaptic_step", "unit_clip",
+    "PRESETS", "RESETS", "Adaptive", "Synaptic", "adaptive_lif", "adaptive_lif_step", "conventions", "leaky_integrator",
+    "lif", "lif_step", "synaptic", "synaptic_step", "unit_clip",
 ]  # fmt: skip
 
 

@@ -1,42 +1,26 @@
-"""Spiking layers for Spyx, and trained networks as Spyx models, which `spyx.nir` exports to other frameworks and chips.
+"""Trained networks as Spyx models and as NIR graphs, which other frameworks and chips read.
 
-This module alone imports spyx, and nothing here imports it at start: ``from jaxsnn_mia.models import exchange``.
+Only this module and `layers.py` import spyx, and nothing imports them at start: ``from jaxsnn_mia.models import
+exchange``.
 """
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import spyx
 from flax import nnx
 
-from jaxsnn_mia.kernels import neuron, quantize, surrogate
+from jaxsnn_mia.kernels import quantize, surrogate
+from jaxsnn_mia.models.layers import ALIF, LI, LIF
 from jaxsnn_mia.models.spec import Hyper, ModelSpec
-
-
-class LIF(spyx.nn.LIF):
-    """A leaky integrate-and-fire layer with this project's conventions that follows the Spyx protocol:
-    `initial_state(batch)` and `__call__(x [B, ...], v) -> (spikes, v)`; it runs in `spyx.nn.Sequential` and `run`."""
-
-    def __init__(self, hidden_shape, beta=None, threshold=1.0, activation=None, *, rngs: nnx.Rngs, **reset: Any):
-        """Arguments of `spyx.nn.LIF`, then those of `neuron.lif_step` (reset=, reset_delay=, emit=, ...)."""
-        super().__init__(hidden_shape, beta, threshold, activation or surrogate.arctan(), rngs=rngs)
-        self.reset = tuple(reset.items())
-
-    def __call__(self, x: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
-        v, spikes = neuron.lif_step(
-            v, x, beta=self.beta[...], threshold=self.threshold, spike=self.spike, **dict(self.reset)
-        )
-        return spikes, v
 
 
 def to_spyx(spec: ModelSpec, params: dict, hyper: Hyper) -> spyx.nn.Sequential:
     """One trained dense SNN as a Spyx model of linear and LIF layers, its weights as the network used them (quantized
     where it was). Its input is [B, D] at each step, its output the spikes of the output layer.
 
-    Raises ValueError for another family. `spyx.nir.to_nir` keeps weights, decays and thresholds; NIR has no word for
-    when a reset acts.
+    Raises ValueError for another family.
     """
     if spec.family != "snn":
         raise ValueError(f"only the dense spiking network goes to Spyx, got family {spec.family!r}.")
@@ -49,11 +33,23 @@ def to_spyx(spec: ModelSpec, params: dict, hyper: Hyper) -> spyx.nn.Sequential:
         spike = surrogate.with_slope(spec.surrogate, float(np.asarray(hyper.slope)))
         cell = LIF(
             (kernel.shape[1],),
-            float(np.asarray(hyper.beta)),
-            float(np.asarray(hyper.threshold)),
-            spike,
+            beta=float(np.asarray(hyper.beta)),
+            threshold=float(np.asarray(hyper.threshold)),
+            activation=spike,
             rngs=rngs,
             reset=spec.reset,
         )
         layers += [linear, cell]
     return spyx.nn.Sequential(*layers)
+
+
+def to_nir(model: spyx.nn.Sequential, in_shape: tuple[int, ...], out_shape: tuple[int, ...], *, dt: float = 1.0) -> Any:
+    """The NIR graph of a Spyx model: weights, decays (as time constants, dt the time step) and thresholds. NIR has no
+    word for when a reset acts, nor for a surrogate.
+
+    Raises ValueError for a layer without a node in NIR, which Spyx's export would leave out.
+    """
+    unknown = [type(layer).__name__ for layer in model.layers if isinstance(layer, (ALIF, LI))]
+    if unknown:
+        raise ValueError(f"NIR has no node for {unknown}; export a network of IF, LIF, CuBaLIF or their recurrent kin.")
+    return spyx.nir.to_nir(model, {"input": np.array(in_shape)}, {"output": np.array(out_shape)}, dt=dt)
