@@ -1,45 +1,53 @@
-"""Forward and backward of LIF neurons: this project's plain and fused scans beside Spyx, snnTorch and SpikingJelly.
+"""Forward and backward of LIF neurons: this project's plain, fused and Pallas versions beside Spyx, snnTorch and
+SpikingJelly.
 
-    python experiments/benchmarks/neurons.py [--T=25 --batch=128 --n=1024] [--linear]
+    python experiments/benchmarks/neurons.py                  # LIF alone, and after an n x n product
+    python experiments/benchmarks/neurons.py --full_size      # n=16384, B=16, T=500, for a GPU
 
 Prediction, written before the first run: a LIF forward and backward is bound by memory; the fused one moves 24 to 28
 bytes per neuron-step and should take half or less of what autodiff of the plain scan takes, and a tenth of snnTorch,
 which launches several operations per step. Every row differentiates the sum of the spikes (weighted) and the mean
-squared membrane with respect to the input, beta and threshold where the library lets them be learned. Medians of
-synchronised repeats in one process, the rows in turn; peers that are not installed are left out and named.
-Writes results/neurons.json and results/neurons.md.
+squared membrane with respect to the input (and the matrix), beta and threshold, where the library lets them be learned.
+
+Each row runs in a process of its own, as its users would run it; the rows take turns for `--rounds` rounds. Times are
+medians of synchronised repeats over all rounds. "peak MB" is what the process's resident memory rose above that before
+the first call (on a GPU: the device's own count), "temporary MB" what XLA's plan of the program needs beside arguments
+and results. A library that is not installed is named and left out. Writes results/neurons*.json and .md.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-
-from jaxsnn_mia.kernels import neuron, surrogate
 
 RESULTS = Path(__file__).parent / "results"
 BETA, THRESHOLD = 0.9, 1.0
+ROWS = ("plain scan, autodiff", "fused", "Pallas", "Spyx", "snnTorch", "SpikingJelly")
+MODULES = {"Spyx": "spyx", "snnTorch": "snntorch", "SpikingJelly": "spikingjelly"}
 
 
 def arrays(args):
     rng = np.random.default_rng(0)
     shape = (args.T, args.batch, args.n)
-    x = rng.normal(0.3, 0.5, shape).astype(np.float32)
-    return x, rng.normal(0, 1, shape).astype(np.float32), rng.normal(0, 0.05, (args.n, args.n)).astype(np.float32)
+    matrix = rng.normal(0, 0.05, (args.n, args.n)) if args.linear else np.zeros((1, 1))
+    return [a.astype(np.float32) for a in (rng.normal(0.3, 0.5, shape), rng.normal(0, 1, shape), matrix)]
 
 
-def jax_row(run, x, weight, matrix, linear):
+def jax_call(run, x, weight, matrix, linear):
     """(call, temporary bytes) of a jitted forward and backward of run(x, beta, threshold) -> (spikes, membrane)."""
+    import jax
+    import jax.numpy as jnp
 
     def loss(x, beta, threshold, matrix, weight):
         spikes, membrane = run(x @ matrix if linear else x, beta, threshold)
@@ -48,23 +56,26 @@ def jax_row(run, x, weight, matrix, linear):
     wanted = (0, 1, 2, 3) if linear else (0, 1, 2)
     args = [jnp.asarray(a) for a in (x, np.float32(BETA), np.float32(THRESHOLD), matrix, weight)]
     compiled = jax.jit(jax.grad(loss, wanted)).lower(*args).compile()
-    memory = compiled.memory_analysis()
-    return lambda: jax.block_until_ready(compiled(*args)), memory.temp_size_in_bytes
+    return lambda: jax.block_until_ready(compiled(*args)), compiled.memory_analysis().temp_size_in_bytes
 
 
 def ours(method):
+    from jaxsnn_mia.kernels import neuron, surrogate
+
     def run(x, beta, threshold):
         return neuron.lif(x, beta=beta, threshold=threshold, spike=surrogate.arctan(), method=method)
 
     return run
 
 
-def spyx_row(x, weight, matrix, linear):
+def spyx_run(n):
     """Spyx's LIF in a scan; its threshold is a constant, and its membrane is the state."""
+    import jax
+    import jax.numpy as jnp
     import spyx
     from flax import nnx
 
-    cell = spyx.nn.LIF((x.shape[2],), BETA, THRESHOLD, spyx.axn.arctan(), rngs=nnx.Rngs(0))
+    cell = spyx.nn.LIF((n,), BETA, THRESHOLD, spyx.axn.arctan(), rngs=nnx.Rngs(0))
     graph, state = nnx.split(cell)
 
     def run(x, beta, threshold):
@@ -76,30 +87,33 @@ def spyx_row(x, weight, matrix, linear):
 
         return jax.lax.scan(step, jnp.zeros_like(x[0]), x)[1]
 
-    return jax_row(run, x, weight, matrix, linear)
+    return run
 
 
-def torch_row(make, x, weight, matrix, linear):
-    """(call, None) of an eager torch forward and backward; make() -> step function of a whole sequence."""
+def torch_call(make, x, weight, matrix, linear):
+    """(call, None) of an eager torch forward and backward; make(device) -> step function of a whole sequence."""
     import torch
 
     torch.set_num_threads(os.cpu_count() or 1)
-    inputs = torch.tensor(x, requires_grad=True)
-    product = torch.tensor(matrix, requires_grad=True)
-    weights = torch.tensor(weight)
-    run = make(torch)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    inputs = torch.tensor(x, device=device, requires_grad=True)
+    product = torch.tensor(matrix, device=device, requires_grad=True)
+    weights = torch.tensor(weight, device=device)
+    run = make(torch, device)
 
     def call():
         spikes, membrane = run(inputs @ product if linear else inputs)
         ((spikes * weights).sum() + 0.3 * (membrane**2).mean()).backward()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     return call, None
 
 
-def snntorch_run(torch):
+def snntorch_run(torch, device):
     import snntorch
 
-    cell = snntorch.Leaky(beta=BETA, threshold=THRESHOLD, learn_beta=True, learn_threshold=True)
+    cell = snntorch.Leaky(beta=BETA, threshold=THRESHOLD, learn_beta=True, learn_threshold=True).to(device)
 
     def run(x):
         v, spikes, membranes = cell.init_leaky(), [], []
@@ -112,7 +126,7 @@ def snntorch_run(torch):
     return run
 
 
-def spikingjelly_run(torch):
+def spikingjelly_run(torch, device):
     from spikingjelly.activation_based import functional
     from spikingjelly.activation_based import neuron as sj
     from spikingjelly.activation_based import surrogate as sj_surrogate
@@ -121,7 +135,9 @@ def spikingjelly_run(torch):
     cell = sj.LIFNode(
         tau=tau, decay_input=False, v_threshold=THRESHOLD, v_reset=None, detach_reset=True,
         surrogate_function=sj_surrogate.ATan(), step_mode="m", store_v_seq=True,
-    )  # fmt: skip
+    ).to(device)  # fmt: skip
+    if device == "cuda" and "triton" in cell.supported_backends:
+        cell.backend = "triton"
 
     def run(x):
         functional.reset_net(cell)
@@ -130,61 +146,110 @@ def spikingjelly_run(torch):
     return run
 
 
-def timed(call, repeats):
+def call_of(row, args):
+    """(call, temporary bytes or None) of one row."""
+    data = (*arrays(args), args.linear)
+    methods = {"plain scan, autodiff": "plain", "fused": "fused", "Pallas": "pallas"}
+    if row in methods:
+        return jax_call(ours(methods[row]), *data)
+    if row == "Spyx":
+        return jax_call(spyx_run(args.n), *data)
+    return torch_call(snntorch_run if row == "snnTorch" else spikingjelly_run, *data)
+
+
+def measure(row, args):
+    """What one process finds: times in seconds, bytes, device; printed as JSON for the process that asked."""
+    call, temporary = call_of(row, args)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     call()
     times = []
-    for _ in range(repeats):
+    for _ in range(args.repeats):
         start = time.perf_counter()
         call()
         times.append(time.perf_counter() - start)
-    return times
+    peak = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    print(json.dumps({"times": times, "temporary": temporary, "peak": device_peak() or peak}))
+
+
+def device_peak():
+    """Peak bytes on the accelerator, or None on a CPU."""
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
+        return sys.modules["torch"].cuda.max_memory_allocated()
+    if "jax" in sys.modules:
+        return (sys.modules["jax"].devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+    return None
 
 
 def main():
     parser = argparse.ArgumentParser()
-    for name, default in (("T", 25), ("batch", 128), ("n", 1024), ("repeats", 25), ("rounds", 4)):
+    for name, default in (("T", 25), ("batch", 128), ("n", 1024), ("repeats", 25), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--linear", action="store_true", help="an n x n product before the neurons")
+    parser.add_argument("--full_size", action="store_true", help="n=16384, B=16, T=500")
+    parser.add_argument("--linear", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    x, weight, matrix = arrays(args)
-    makers = {
-        "plain scan, autodiff": lambda: jax_row(ours("plain"), x, weight, matrix, args.linear),
-        "fused": lambda: jax_row(ours("fused"), x, weight, matrix, args.linear),
-        "Spyx": lambda: spyx_row(x, weight, matrix, args.linear),
-        "snnTorch": lambda: torch_row(snntorch_run, x, weight, matrix, args.linear),
-        "SpikingJelly": lambda: torch_row(spikingjelly_run, x, weight, matrix, args.linear),
-    }
-    calls, missing = {}, {}
-    for name, make in makers.items():
-        try:
-            calls[name] = make()
-        except ImportError as error:
-            missing[name] = str(error)
-    times = {name: [] for name in calls}
+    if args.full_size:
+        args.T, args.batch, args.n = 500, 16, 16384
+    if args.row:
+        measure(args.row, args)
+        return
+    for args.linear in (False, True):
+        report(args)
+
+
+def report(args):
+    """All rows at one size, in turns; their tables on disk and on the screen."""
+    gpu, device = on_gpu()
+    found = {row: [] for row in ROWS if (gpu or row != "Pallas") and installed(MODULES.get(row, "jax"))}
     for _ in range(args.rounds):
-        for name, (call, _) in calls.items():
-            times[name] += timed(call, args.repeats)
+        for row, runs in found.items():
+            runs.append(in_a_process(row, args))
     steps = args.T * args.batch * args.n
-    rows = [
-        {"row": name, "median_ms": 1e3 * statistics.median(times[name]), "min_ms": 1e3 * min(times[name]),
-         "neuron_steps_per_second": steps / statistics.median(times[name]), "temporary_mb": memory and memory / 1e6}
-        for name, (_, memory) in calls.items()
-    ]  # fmt: skip
+    rows = [summary(row, runs, steps) for row, runs in found.items()]
     about = {
         "size": {"T": args.T, "batch": args.batch, "n": args.n, "linear": args.linear},
-        "device": f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores, {platform.machine()}",
+        "device": f"{device}, {os.cpu_count()} cores, {platform.machine()}",
         "date": time.strftime("%Y-%m-%d"),
-        "versions": {
-            name: v for name in ("jax", "spyx", "torch", "snntorch", "spikingjelly") if (v := installed(name))
-        },
-        "missing": missing,
-        "gpu": "unmeasured" if jax.default_backend() == "cpu" else "this run",
+        "versions": {name: v for name in ("jax", *MODULES.values(), "torch") if (v := installed(name))},
+        "missing": [row for row in ROWS if row not in found],
     }
     RESULTS.mkdir(exist_ok=True)
-    name = "neurons_linear" if args.linear else "neurons"
-    (RESULTS / f"{name}.json").write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
-    (RESULTS / f"{name}.md").write_text(as_table(about, rows))
+    where = RESULTS / ("neurons" + "_full_size" * args.full_size + "_gpu" * gpu + "_linear" * args.linear)
+    where.with_suffix(".json").write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+    where.with_suffix(".md").write_text(as_table(about, rows))
     print(as_table(about, rows))
+
+
+def on_gpu():
+    """(whether jax runs on a GPU here, the device's name), asked of another process: this one must hold no device."""
+    code = "import jax; d = jax.devices()[0]; print(d.platform, d.device_kind, sep='|')"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    backend, kind = shown.strip().splitlines()[-1].split("|")
+    return backend == "gpu", f"{kind} ({processor()})" if backend == "cpu" else kind
+
+
+def processor():
+    """The processor's name."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def in_a_process(row, args):
+    command = [sys.executable, __file__, f"--row={row}", f"--T={args.T}", f"--batch={args.batch}", f"--n={args.n}"]
+    command += [f"--repeats={args.repeats}"] + ["--linear"] * args.linear
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+
+
+def summary(row, runs, steps):
+    times = [t for run in runs for t in run["times"]]
+    median = statistics.median(times)
+    temporary = runs[0]["temporary"]
+    return {
+        "row": row, "median_ms": 1e3 * median, "min_ms": 1e3 * min(times),
+        "median_ms_of_each_round": [1e3 * statistics.median(run["times"]) for run in runs],
+        "neuron_steps_per_second": steps / median, "temporary_mb": temporary and temporary / 1e6,
+        "peak_mb": statistics.median(run["peak"] for run in runs) / 1e6,
+    }  # fmt: skip
 
 
 def installed(name):
@@ -202,16 +267,19 @@ def as_table(about, rows):
         f"{', after an n x n product' if size['linear'] else ''}, float32, {about['device']}, {about['date']}; "
         + ", ".join(f"{name} {v}" for name, v in about["versions"].items()),
         "",
-        "| row | median ms | times the fused | neuron-steps/s | temporary MB |",
-        "|---|---|---|---|---|",
+        "| row | median ms (of each round) | times the fused | neuron-steps/s | peak MB | temporary MB |",
+        "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        memory = "" if row["temporary_mb"] is None else f"{row['temporary_mb']:.1f}"
+        temporary = "" if row["temporary_mb"] is None else f"{row['temporary_mb']:.1f}"
+        rounds = row["median_ms_of_each_round"]
         lines.append(
-            f"| {row['row']} | {row['median_ms']:.1f} | {row['median_ms'] / fused:.2f} | "
-            f"{row['neuron_steps_per_second']:.2e} | {memory} |"
+            f"| {row['row']} | {row['median_ms']:.1f} ({min(rounds):.1f} to {max(rounds):.1f}) | "
+            f"{row['median_ms'] / fused:.2f} | {row['neuron_steps_per_second']:.2e} | {row['peak_mb']:.0f} | "
+            f"{temporary} |"
         )
-    return "\n".join([*lines, f"| GPU | {about['gpu']} | | | |", ""])
+    lines += [f"| {name} | unmeasured here: needs a GPU or its library | | | | |" for name in about["missing"]]
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":

@@ -41,6 +41,23 @@ def pull_step(cell: Cell, join: Callable, wide: list, cotangents: tuple, before:
     return (jax.tree.map(jnp.add, carry_after, carry_before), wide_ct), raw_ct
 
 
+def over_the_same_axes(*trees: Any) -> tuple:
+    """The trees with every floating leaf varying over the mesh axes that any leaf varies over; outside `shard_map`
+    that is nothing. The cotangent of what was the same on all devices is then their sum."""
+
+    def varies(leaf):
+        return jax.typeof(leaf).manual_axis_type.varying
+
+    axes = set[Any]().union(*map(varies, jax.tree.leaves(trees)))
+
+    def spread(leaf):
+        missing = tuple(axes - varies(leaf))
+        is_float = jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        return jax.lax.pcast(jnp.asarray(leaf), missing, to="varying") if missing and is_float else leaf
+
+    return jax.tree.map(spread, trees)
+
+
 def is_zero(cotangent: Any) -> bool:
     """Whether a cotangent is known to be zero without being an array."""
     return isinstance(cotangent, SymbolicZero)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxsnn_mia.kernels import pallas
-from jaxsnn_mia.kernels.cell import Cell, is_zero, pull_step, split_floats, spreads, sum_to
+from jaxsnn_mia.kernels.cell import Cell, is_zero, over_the_same_axes, pull_step, split_floats, spreads, sum_to
 
 METHODS = ("auto", "plain", "fused", "pallas")
 LONGEST_UNROLLED = 10  # XLA fuses this many steps well; beyond, it recomputes the chain for every step
@@ -35,6 +35,7 @@ def over_time(method: str, cell: Cell, p: dict, carry: Any, x_tb: jax.Array, tim
     """
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}, got {method!r}.")
+    p, carry, x_tb = over_the_same_axes(p, carry, x_tb)
     if method == "plain":
         return plain_scan(cell, p, carry, x_tb, times)
     refusal = pallas.refusal(p)
@@ -94,6 +95,7 @@ def scan_forward(cell, p, carry, x_tb, times):
 def scan_backward(cell, p, first, raw_tb, before_tb, times, last_ct, out_ct):
     """Cotangents of p, of the carry before the first step, and of the currents [T, B, ...]."""
     last_ct, out_ct = jax.tree.map(dense, (last_ct, out_ct), is_leaf=is_zero)
+    last_ct, out_ct, _ = over_the_same_axes(last_ct, out_ct, raw_tb)
     floats, join = split_floats(p)
     shape = raw_tb.shape[1:]
     # cotangents of scalars and [B, ...] parameters stay [B, ...] until the end
