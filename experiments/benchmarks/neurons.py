@@ -9,10 +9,12 @@ bytes per neuron-step and should take half or less of what autodiff of the plain
 which launches several operations per step. Every row differentiates the sum of the spikes (weighted) and the mean
 squared membrane with respect to the input (and the matrix), beta and threshold, where the library lets them be learned.
 
-Each row runs in a process of its own, as its users would run it; the rows take turns for `--rounds` rounds. Times are
-medians of synchronised repeats over all rounds. "peak MB" is what the process's resident memory rose above that before
-the first call (on a GPU: the device's own count), "temporary MB" what XLA's plan of the program needs beside arguments
-and results. A library that is not installed is named and left out. Writes results/neurons*.json and .md.
+Each row runs in a process of its own; the rows take turns for `--rounds` rounds. Times are medians of synchronised
+repeats over all rounds: as a user would run it, where what counts is often the pages that the C library returns to the
+system and must fault in again for every call, and with the C library told to keep its pages (glibc's MALLOC_ settings,
+the same for every row). "peak MB" is what the process's resident memory rose above that before the first call (on a
+GPU: the device's own count), "temporary MB" what XLA's plan of the program needs beside arguments and results. A
+library that is not installed is named and left out. Writes results/neurons*.json and .md.
 """
 
 import argparse
@@ -31,6 +33,10 @@ os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
 import numpy as np
 
+KEEP_PAGES = {
+    "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "8000000000", "MALLOC_TOP_PAD_": "64000000",
+    "MALLOC_ARENA_MAX": "1",
+}  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 BETA, THRESHOLD = 0.9, 1.0
 ROWS = ("plain scan, autodiff", "fused", "Pallas", "Spyx", "snnTorch", "SpikingJelly")
@@ -200,12 +206,13 @@ def main():
 def report(args):
     """All rows at one size, in turns; their tables on disk and on the screen."""
     gpu, device = on_gpu()
-    found = {row: [] for row in ROWS if (gpu or row != "Pallas") and installed(MODULES.get(row, "jax"))}
+    found = {row: ([], []) for row in ROWS if (gpu or row != "Pallas") and installed(MODULES.get(row, "jax"))}
     for _ in range(args.rounds):
-        for row, runs in found.items():
-            runs.append(in_a_process(row, args))
+        for row, (runs, kept) in found.items():
+            runs.append(in_a_process(row, args, {}))
+            kept.append(in_a_process(row, args, KEEP_PAGES))
     steps = args.T * args.batch * args.n
-    rows = [summary(row, runs, steps) for row, runs in found.items()]
+    rows = [summary(row, *runs, steps) for row, runs in found.items()]
     about = {
         "size": {"T": args.T, "batch": args.batch, "n": args.n, "linear": args.linear},
         "device": f"{device}, {os.cpu_count()} cores, {platform.machine()}",
@@ -234,22 +241,30 @@ def processor():
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
-def in_a_process(row, args):
+def in_a_process(row, args, settings):
     command = [sys.executable, __file__, f"--row={row}", f"--T={args.T}", f"--batch={args.batch}", f"--n={args.n}"]
     command += [f"--repeats={args.repeats}"] + ["--linear"] * args.linear
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | settings)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
-def summary(row, runs, steps):
-    times = [t for run in runs for t in run["times"]]
-    median = statistics.median(times)
+def summary(row, runs, kept, steps):
     temporary = runs[0]["temporary"]
+    medians = {"": timing(runs), "_pages_kept": timing(kept)}
     return {
-        "row": row, "median_ms": 1e3 * median, "min_ms": 1e3 * min(times),
-        "median_ms_of_each_round": [1e3 * statistics.median(run["times"]) for run in runs],
-        "neuron_steps_per_second": steps / median, "temporary_mb": temporary and temporary / 1e6,
+        "row": row,
+        **{name + how: value for how, times in medians.items() for name, value in times.items()},
+        "neuron_steps_per_second": steps / (1e-3 * medians[""]["median_ms"]),
+        "temporary_mb": temporary and temporary / 1e6,
         "peak_mb": statistics.median(run["peak"] for run in runs) / 1e6,
-    }  # fmt: skip
+    }
+
+
+def timing(runs):
+    """Milliseconds: over all repeats, and of each round."""
+    times = [1e3 * t for run in runs for t in run["times"]]
+    rounds = [1e3 * statistics.median(run["times"]) for run in runs]
+    return {"median_ms": statistics.median(times), "min_ms": min(times), "median_ms_of_each_round": rounds}
 
 
 def installed(name):
@@ -261,25 +276,30 @@ def installed(name):
 
 def as_table(about, rows):
     size = about["size"]
-    fused = next(row["median_ms"] for row in rows if row["row"] == "fused")
     lines = [
         f"LIF forward and backward, [T={size['T']}, B={size['batch']}, n={size['n']}]"
         f"{', after an n x n product' if size['linear'] else ''}, float32, {about['device']}, {about['date']}; "
         + ", ".join(f"{name} {v}" for name, v in about["versions"].items()),
         "",
-        "| row | median ms (of each round) | times the fused | neuron-steps/s | peak MB | temporary MB |",
-        "|---|---|---|---|---|---|",
+        "| row | median ms (of each round) | times the fused | ms, pages kept | times the fused | neuron-steps/s "
+        "| peak MB | temporary MB |",
+        "|---|---|---|---|---|---|---|---|",
     ]
+    fused = next(row for row in rows if row["row"] == "fused")
     for row in rows:
         temporary = "" if row["temporary_mb"] is None else f"{row['temporary_mb']:.1f}"
-        rounds = row["median_ms_of_each_round"]
+        times = " | ".join(shown(row, fused, how) for how in ("", "_pages_kept"))
         lines.append(
-            f"| {row['row']} | {row['median_ms']:.1f} ({min(rounds):.1f} to {max(rounds):.1f}) | "
-            f"{row['median_ms'] / fused:.2f} | {row['neuron_steps_per_second']:.2e} | {row['peak_mb']:.0f} | "
-            f"{temporary} |"
+            f"| {row['row']} | {times} | {row['neuron_steps_per_second']:.2e} | {row['peak_mb']:.0f} | {temporary} |"
         )
-    lines += [f"| {name} | unmeasured here: needs a GPU or its library | | | | |" for name in about["missing"]]
+    lines += [f"| {name} | unmeasured here: needs a GPU or its library |" + " |" * 6 for name in about["missing"]]
     return "\n".join([*lines, ""])
+
+
+def shown(row, fused, how):
+    """Median of all repeats, span of the rounds' medians, and how many times the fused."""
+    median, rounds = row[f"median_ms{how}"], row[f"median_ms_of_each_round{how}"]
+    return f"{median:.1f} ({min(rounds):.1f} to {max(rounds):.1f}) | {median / fused[f'median_ms{how}']:.2f}"
 
 
 if __name__ == "__main__":
