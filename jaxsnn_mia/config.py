@@ -39,7 +39,6 @@ class Splits:
 class Model:
     family: str = "snn"
     hidden: tuple[int, ...] = (128,)
-    bits: int | None = 32  # of the weights, in [2, 16]; 32 or None: float
     time_steps: int = 10
     beta: float = 0.95
     threshold: float = 1.0
@@ -47,6 +46,26 @@ class Model:
     readout: str = "membrane_last"
     surrogate: str = "arctan"
     slope: float = 0.0  # first parameter of the surrogate; 0: its default
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantization:
+    """Widths are traced: a sweep over them is one compiled program. The rest is `models.QuantSpec`."""
+
+    bits: int | None = 32  # in [2, 16]; 32 or None: float
+    bits_activation: int | None = 0  # of activations and synaptic currents; 0: as `bits`
+    bits_state: int | None = 0  # of membranes; 0: as `bits`
+    what: str = "weight"  # "weight", "activation", "both", "state" (membranes), "all"
+    mode: str = "qat"  # quantization-aware training; "ptq": train in float, calibrate on the own rows, then quantize
+    warmup_epochs: int = 0  # float epochs before the quantization of "qat" sets in
+    preset: str = "default"  # of weights: a scale per output channel; "brevitas": one per tensor, differentiated
+    edges: str = "all"  # "keep8": the first and the last layer have at least 8 bits
+    calibration: str = "absmax"  # of activations; "percentile"; "lsq", a learned step size
+    percentile: float = 99.999
+    decay: float = 0.99  # of the running range, per step
+    levels: str = "uniform"  # of membranes; "keep_zero", "exponential" (around the threshold), "exponential_zero"
+    lower: float = 0.0  # membranes lie between -threshold (1 + lower)
+    upper: float = 0.2  # and threshold (1 + upper)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +121,7 @@ class Sweep:
     dataset: tuple[str, ...] = ()
     family: tuple[str, ...] = ()
     bits: tuple[int, ...] = ()
+    quantize: tuple[str, ...] = ()
     readout: tuple[str, ...] = ()
     lr: tuple[float, ...] = ()
 
@@ -109,7 +129,8 @@ class Sweep:
 SWEPT = {
     "dataset": ("data", "name"),
     "family": ("model", "family"),
-    "bits": ("model", "bits"),
+    "bits": ("quantization", "bits"),
+    "quantize": ("quantization", "what"),
     "readout": ("model", "readout"),
     "lr": ("train", "lr"),
 }
@@ -120,6 +141,7 @@ class Config:
     data: Data = Data()
     splits: Splits = Splits()
     model: Model = Model()
+    quantization: Quantization = Quantization()
     train: Train = Train()
     ensemble: Ensemble = Ensemble()
     signals: Signals = Signals()
@@ -231,13 +253,13 @@ def check_one(c: Config) -> None:
     one_of(models.READOUTS, "model.readout", c.model.readout)
     one_of(neuron.RESETS, "model.reset", c.model.reset)
     one_of(surrogate.SURROGATES, "model.surrogate", c.model.surrogate)
-    quantize.check_bits(c.model.bits, "model.bits")
     require(all(h >= 1 for h in c.model.hidden), "model.hidden", "layer sizes of at least 1", c.model.hidden)
     require(1 <= c.model.time_steps <= 1000, "model.time_steps", "in [1, 1000]", c.model.time_steps)
     require(0 <= c.model.beta <= 1, "model.beta", "in [0, 1]", c.model.beta)
     require(c.model.threshold > 0, "model.threshold", "above 0", c.model.threshold)
     require(c.model.slope >= 0, "model.slope", "at least 0", c.model.slope, "0 takes the surrogate's default.")
 
+    check_quantization(c)
     one_of(train.OPTIMIZERS, "train.optimizer", c.train.optimizer)
     one_of(train.SCHEDULES, "train.schedule", c.train.schedule)
     require(c.train.lr > 0, "train.lr", "above 0", c.train.lr)
@@ -267,16 +289,63 @@ def check_one(c: Config) -> None:
     require(c.metrics.replicates_tpr >= 20, "metrics.replicates_tpr", "at least 20", c.metrics.replicates_tpr)
 
 
+def check_quantization(c: Config) -> None:
+    q = c.quantization
+    for name in ("bits", "bits_activation", "bits_state"):
+        if name == "bits" or getattr(q, name) != 0:
+            quantize.check_bits(getattr(q, name), f"quantization.{name}")
+    one_of(models.QUANTIZED, "quantization.what", q.what)
+    one_of(("qat", "ptq"), "quantization.mode", q.mode)
+    for name, known in models.QUANT_OPTIONS.items():
+        one_of(known, f"quantization.{name}", getattr(q, name))
+    require(
+        q.what != "state" or c.model.family not in models.STATELESS,
+        "quantization.what",
+        f"'weight', 'activation', 'both' or 'all' for model.family={c.model.family}, which has no membranes",
+        q.what,
+    )
+    require(
+        0 <= q.warmup_epochs < c.train.epochs,
+        "quantization.warmup_epochs",
+        f"in [0, {c.train.epochs - 1}]",
+        q.warmup_epochs,
+        "Something must be trained with quantization; mode=ptq trains in float.",
+    )
+    require(
+        q.mode == "qat" or (q.warmup_epochs == 0 and q.calibration != "lsq"),
+        "quantization.mode",
+        "'qat' for a warm-up or a learned step size",
+        q.mode,
+        "Both need training with quantization.",
+    )
+    require(0 < q.percentile <= 100, "quantization.percentile", "in (0, 100]", q.percentile)
+    require(0 <= q.decay < 1, "quantization.decay", "in [0, 1)", q.decay)
+    for name in ("lower", "upper"):
+        require(0 <= getattr(q, name) <= 10, f"quantization.{name}", "in [0, 10]", getattr(q, name))
+
+
+def bits(c: Config) -> dict[str, int | None]:
+    """The width of each part of a model; None for what is not quantized."""
+    q = c.quantization
+    own = {"weight": q.bits, "activation": q.bits_activation, "state": q.bits_state}
+    chosen = {part: q.bits if width == 0 else width for part, width in own.items()}
+    there = [part for part in models.QUANTIZED[q.what] if part != "state" or c.model.family not in models.STATELESS]
+    return {part: quantize.check_bits(width) if part in there else None for part, width in chosen.items()}
+
+
 def variants(config: Config) -> dict[str, Config]:
-    """name -> config of every combination of the sweep, without a sweep of its own; one where nothing varies."""
+    """name -> config of every combination of the sweep, without a sweep of its own; one where nothing varies. A sweep
+    over what is quantized leaves out the membranes of families that have none."""
     axes = [(axis, getattr(config.sweep, axis)) for axis in SWEPT if getattr(config.sweep, axis)]
     named = {}
     for values in itertools.product(*(values for _, values in axes)):
         settings = dict(zip((axis for axis, _ in axes), values, strict=True))
-        sections = {name: getattr(config, name) for name in ("data", "model", "train")}
+        sections = {name: getattr(config, name) for name in ("data", "model", "quantization", "train")}
         for axis, value in settings.items():
             part, field = SWEPT[axis]
             sections[part] = dataclasses.replace(sections[part], **{field: value})
+        if settings.get("quantize") == "state" and sections["model"].family in models.STATELESS:
+            continue
         variant = dataclasses.replace(config, sweep=Sweep(), **sections)
         named[variant_name(variant, settings)] = variant
     return named

@@ -4,6 +4,7 @@ On a CPU a wide vmap loses to one small model after the other per device (cache)
 accelerator small models are launch-bound, so width pays. Every shadow's randomness comes from its global id.
 """
 
+import functools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxsnn_mia.train import State, Train, TrainSpec, make_train
+from jaxsnn_mia.train import State, Train, TrainSpec, at_epoch, make_train
 
 LIGHT = {"xla_backend_optimization_level": 1}
 INIT, SHUFFLE, STEP, QUERY = range(4)  # purposes, folded into a shadow's key
@@ -47,7 +48,7 @@ def shuffled(key: jax.Array, rows: tuple, spec: TrainSpec) -> tuple[jax.Array, j
     pad = spec.steps_per_epoch * spec.batch_size - spec.rows
     batches = (spec.steps_per_epoch, spec.batch_size)
     return (
-        jnp.pad(idx_r[order_r], (0, pad)).reshape(batches),
+        jnp.pad(idx_r[order_r], (0, pad), mode="edge").reshape(batches),
         jnp.pad(mask_r[order_r], (0, pad)).reshape(batches),
     )
 
@@ -59,18 +60,27 @@ def run_epochs(train: Train, spec: TrainSpec, group: Group, shadow: Shadows, dat
 
     def epoch(e, group):
         batches = shuffled(jax.random.fold_in(shuffle_key, e), shadow.rows, spec)
+        hyper = at_epoch(spec, shadow.hyper, e)
 
         def step(state, batch):
             i, batch = batch
             key = jax.random.fold_in(step_key, e * spec.steps_per_epoch + i)
-            return train.step(state, batch, data, shadow.hyper, key)
+            return train.step(state, batch, data, hyper, key)
 
         state, sums = lax.scan(step, group.state, (jnp.arange(spec.steps_per_epoch), batches))
         count = sums["count"].sum()
         row = jnp.stack([sums["loss"].sum() / count, sums["correct"].sum() / count])
         return Group(state, group.history.at[e].set(row))
 
-    return lax.fori_loop(first, last, epoch, group)
+    group = lax.fori_loop(first, last, epoch, group)
+    if not spec.post_training:
+        return group
+
+    def calibrated(group):
+        batches = shuffled(shuffle_key, shadow.rows, spec)
+        return group._replace(state=train.calibrate(group.state, batches, data, shadow.hyper, step_key))
+
+    return lax.cond(last == spec.epochs, calibrated, lambda group: group, group)
 
 
 def over_shadows(one: Callable, width: int, devices: list, *, once: bool = False) -> Callable:
@@ -108,7 +118,13 @@ class Ensemble(NamedTuple):
 
 
 def make_ensemble(spec: TrainSpec, *, seed: int, width: int, devices: list) -> Ensemble:
-    """Compiled functions for groups of one size; the results do not depend on the number of devices."""
+    """Compiled functions for groups of one size; the results do not depend on the number of devices. Asked again for
+    the same, it gives the same functions, already compiled."""
+    return compiled_ensemble(spec, seed, width, tuple(devices))
+
+
+@functools.lru_cache(maxsize=16)
+def compiled_ensemble(spec: TrainSpec, seed: int, width: int, devices: tuple) -> Ensemble:
     train = make_train(spec)
     root = np.uint32(seed)
 
@@ -122,9 +138,10 @@ def make_ensemble(spec: TrainSpec, *, seed: int, width: int, devices: list) -> E
         seed, data, first, last = shared
         return run_epochs(train, spec, group, shadow, data, seed, first, last)
 
-    init_all = over_shadows(init_one, width, devices, once=True)
-    run_all = over_shadows(run_one, width, devices)
+    init_all = over_shadows(init_one, width, list(devices), once=True)
+    run_all = over_shadows(run_one, width, list(devices))
 
+    @functools.cache
     def query(fn):
         def query_one(pair, shared):
             state, shadow = pair
@@ -136,7 +153,7 @@ def make_ensemble(spec: TrainSpec, *, seed: int, width: int, devices: list) -> E
 
             return fn(apply, state.params, x, y, shadow.hyper, key)
 
-        query_all = over_shadows(query_one, width, devices, once=True)
+        query_all = over_shadows(query_one, width, list(devices), once=True)
         return lambda state, shadows, x, y: query_all((state, shadows), (root, x, y))
 
     return Ensemble(

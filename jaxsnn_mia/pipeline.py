@@ -19,7 +19,7 @@ from jaxsnn_mia.report import page
 
 STAGES = ("data", "splits", "train", "signals", "attacks", "metrics", "report")
 # part of every hash: raise it when a stage's code changes what the stage writes
-STAGE_VERSION = {"data": 1, "splits": 1, "train": 1, "signals": 1, "attacks": 1, "metrics": 1}
+STAGE_VERSION = {"data": 1, "splits": 1, "train": 2, "signals": 1, "attacks": 1, "metrics": 1}
 ALONE = Share()
 PARTS = {
     "candidates": splits.CANDIDATE,
@@ -37,31 +37,31 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
     variants = config.variants(c)
     if share.rank:
         if upto("train", until):
-            for name, variant in variants.items():
-                help_training(variant, workdir, workdir / name, share)
+            shared = {name: wait_for_data(variant, workdir) for name, variant in variants.items()}
+            train_stages(variants, workdir, shared, share)
         return
     with store.lock(workdir):
         store.check_claim(workdir, config.as_dict(c), config.FOLLOWING)
         shared = {name: prepare_data(v, workdir) for name, v in variants.items()}  # all data is checked first
         store.claim(workdir, config.as_dict(c))
+        if upto("train", until):
+            shared = train_stages(variants, workdir, shared, share)
         metrics = {}
         for name, variant in variants.items():
-            paths = run_variant(name, variant, workdir / name, shared[name], until, share)
+            paths = run_variant(name, variant, workdir / name, shared[name], until)
             if upto("metrics", until):
                 metrics[name] = paths["metrics"]
         if until == "report":
             page.write(c, workdir, metrics)
 
 
-def help_training(c: config.Config, workdir: Path, folder: Path, share: Share) -> None:
-    """Trains this process's groups of a variant that process 0 leads."""
+def wait_for_data(c: config.Config, workdir: Path) -> dict[str, Path]:
+    """The data and splits folders of a variant that process 0 leads, once they are there."""
     paths = {"data": data_path(c, workdir)[0]}
     wait_for((paths["data"] / store.MANIFEST).exists, f"{paths['data']}", workdir)
     paths["splits"] = splits_path(c, workdir, paths["data"])[0]
     wait_for((paths["splits"] / store.MANIFEST).exists, f"{paths['splits']}", workdir)
-    path, _ = train_path(c, folder, paths)
-    if not store.is_done(path):
-        shadows.train_all(path, c, load_work(c, paths), share)
+    return paths
 
 
 def upto(stage: str, until: str) -> bool:
@@ -74,13 +74,9 @@ def prepare_data(c: config.Config, workdir: Path) -> dict[str, Path]:
     return {"data": data_folder, "splits": splits_stage(c, workdir, data_folder)}
 
 
-def run_variant(
-    name: str, c: config.Config, folder: Path, paths: dict[str, Path], until: str, share: Share
-) -> dict[str, Path]:
-    """The folders of all stages of one variant up to `until`, after running those that are not done."""
+def run_variant(name: str, c: config.Config, folder: Path, paths: dict[str, Path], until: str) -> dict[str, Path]:
+    """The folders of all stages of one trained variant up to `until`, after running those that are not done."""
     paths = dict(paths)
-    if upto("train", until):
-        paths["train"] = train_stage(c, folder, paths, share)
     if upto("signals", until):
         paths |= signals_stages(c, folder, paths)
     if upto("attacks", until):
@@ -216,6 +212,7 @@ def load_work(c: config.Config, paths: dict[str, Path]) -> shadows.Work:
 def train_path(c: config.Config, folder: Path, paths: dict[str, Path]) -> tuple[Path, dict[str, Any]]:
     inputs = {
         "model": config.as_dict(c.model),
+        "quantization": config.as_dict(c.quantization),
         "train": config.as_dict(c.train),
         "standardise": c.data.standardise,
         "data": manifest(paths["data"])["sha256"],
@@ -224,14 +221,29 @@ def train_path(c: config.Config, folder: Path, paths: dict[str, Path]) -> tuple[
     return store.stage_path(folder, "train", STAGE_VERSION["train"], inputs), inputs
 
 
-def train_stage(c: config.Config, folder: Path, paths: dict[str, Path], share: Share) -> Path:
-    """plan.json, a folder of checkpoints for each group, history.npz, shadows.jsonl."""
-    path, inputs = train_path(c, folder, paths)
-
-    def work(path: Path) -> None:
-        shadows.train_all(path, c, load_work(c, paths), share)
-
-    return store.run_stage(path, work, inputs=inputs, **about())
+def train_stages(
+    variants: dict[str, config.Config], workdir: Path, shared: dict[str, dict[str, Path]], share: Share
+) -> dict[str, dict[str, Path]]:
+    """The folders of all variants with their training stages (plan.json, a folder of checkpoints for each group,
+    history.npz, shadows.jsonl), after training those that are not done. Variants that differ in traced settings alone
+    are trained as one ensemble."""
+    found = {name: train_path(c, workdir / name, shared[name]) for name, c in variants.items()}
+    ensembles: dict[str, list[str]] = {}
+    works = {}
+    for name, c in variants.items():
+        if not store.is_done(found[name][0]):
+            works[name] = load_work(c, shared[name])
+            program = [repr(works[name].spec), works[name].seed, config.as_dict(c.ensemble), shared[name]["splits"]]
+            ensembles.setdefault(store.digest(program), []).append(name)
+    for names in ensembles.values():
+        start = time.time()
+        members = [shadows.Member(found[name][0], variants[name], works[name]) for name in names]
+        shadows.train_all(members, share)
+        for name in names if not share.rank else ():
+            path, inputs = found[name]
+            store.finish(path, stage=path.name, inputs=inputs, members=names,
+                         seconds=round(time.time() - start, 3), finished=time.ctime(), **about())  # fmt: skip
+    return {name: paths | {"train": found[name][0]} for name, paths in shared.items()}
 
 
 def signals_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:
@@ -255,7 +267,9 @@ def query_all(c: config.Config, paths: dict[str, Path], folders: dict[str, Path]
     work = load_work(c, paths)
     used = shadows.devices(c)
     plan = json.loads((paths["train"] / "plan.json").read_text())
-    ensemble = make_ensemble(work.spec, seed=work.seed, width=plan["width"], devices=used)
+    width = min(plan["width"], -(-plan["group_size"] // len(used)))  # members are queried one after the other
+    plan["width"] = width
+    ensemble = make_ensemble(work.spec, seed=work.seed, width=width, devices=used)
     query = ensemble.query(signals.compute(tuple(folders)))
     x, y, role_n = (np.asarray(store.read_array(paths["data"] / f"{n}.npy")) for n in ("x", "y", "role"))
     for group in tqdm(range(plan["groups"]), desc=f"query {paths['train'].parent.name}", leave=False):

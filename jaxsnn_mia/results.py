@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxsnn_mia import intervals, metrics, splits, store
-from jaxsnn_mia.config import Config
+from jaxsnn_mia.config import Config, bits
 
 COLUMNS = (
     "variant", "dataset", "family", "bits_weight", "bits_activation", "bits_state", "surrogate", "encoding", "T",
@@ -66,9 +66,7 @@ def labels(audit: Audit, usable_s: np.ndarray) -> dict[str, Any]:
         "variant": audit.name,
         "dataset": c.data.name,
         "family": c.model.family,
-        "bits_weight": c.model.bits or 32,
-        "bits_activation": 32,
-        "bits_state": 32,
+        **{f"bits_{part}": width or 32 for part, width in bits(c).items()},
         "surrogate": c.model.surrogate if spiking else "",
         "encoding": "direct",
         "T": c.model.time_steps if spiking else 1,

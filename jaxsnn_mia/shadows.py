@@ -1,4 +1,8 @@
-"""The training stage: groups of shadows in chunks of epochs, each chunk a checkpoint, nothing trained twice."""
+"""The training stage: groups of shadows in chunks of epochs, each chunk a checkpoint, nothing trained twice.
+
+Variants that differ in traced settings alone (bit widths, learning rate, ...) are members of one ensemble: their groups
+are trained side by side along the model axis, by one program. Each member keeps its own stage folder.
+"""
 
 import json
 import os
@@ -34,6 +38,14 @@ class Work(NamedTuple):
     seed: int
 
 
+class Member(NamedTuple):
+    """A variant in an ensemble: the folder of its training stage, its config and its work."""
+
+    folder: Path
+    config: config.Config
+    work: Work
+
+
 def prepare(c: config.Config, x: np.ndarray, y: np.ndarray, n_classes: int, keep_sn: np.ndarray) -> Work:
     """The work of one checked variant on its candidates x, y [N]."""
     rows = splits.training_rows(keep_sn)
@@ -49,6 +61,7 @@ def prepare(c: config.Config, x: np.ndarray, y: np.ndarray, n_classes: int, keep
             readout=c.model.readout,
             surrogate=c.model.surrogate,
             reset=c.model.reset,
+            quant=quant_spec(c.quantization),
         ),
         optimizer=c.train.optimizer,
         momentum=c.train.momentum,
@@ -58,6 +71,8 @@ def prepare(c: config.Config, x: np.ndarray, y: np.ndarray, n_classes: int, keep
         rows=rows[0].shape[1],
         per_shadow_standardise=c.data.standardise == "per_shadow",
         ragged=bool((rows[1].sum(1) <= last_batch).any()),
+        float_epochs=c.train.epochs if c.quantization.mode == "ptq" else c.quantization.warmup_epochs,
+        post_training=c.quantization.mode == "ptq",
     )
     hyper = models.Hyper(
         lr=c.train.lr,
@@ -66,9 +81,26 @@ def prepare(c: config.Config, x: np.ndarray, y: np.ndarray, n_classes: int, keep
         beta=c.model.beta,
         threshold=c.model.threshold,
         slope=c.model.slope or surrogate.default_slope(c.model.surrogate),
-        qmax_weight=quantize.qmax_symmetric(c.model.bits),
+        **widths(c),
     )
     return Work(spec, hyper, (x, y), rows, c.train.seed)
+
+
+def quant_spec(q: config.Quantization) -> models.QuantSpec:
+    """The static part of a quantization."""
+    options = {name: getattr(q, name) for name in (*models.QUANT_OPTIONS, "percentile", "decay", "lower", "upper")}
+    return models.QuantSpec(parts=models.QUANTIZED[q.what], **options)
+
+
+def widths(c: config.Config) -> dict[str, float]:
+    """The largest codes of a checked config, as `models.Hyper` names them; 0 is float. ReLU outputs have no sign."""
+    bits = config.bits(c)
+    activation = quantize.qmax_unsigned if c.model.family in models.STATELESS else quantize.qmax_symmetric
+    return {
+        "qmax_weight": quantize.qmax_symmetric(bits["weight"]),
+        "qmax_activation": activation(bits["activation"]),
+        "qmax_state": quantize.qmax_unsigned(bits["state"]),
+    }
 
 
 def instruction_set() -> str:
@@ -80,18 +112,18 @@ def instruction_set() -> str:
     return next((name for name in ("amx_tile", "avx512f", "avx2", "avx") if name in flags), platform.machine())
 
 
-def make_plan(c: config.Config, n_devices: int, world: int = 1) -> dict[str, Any]:
+def make_plan(c: config.Config, n_devices: int, world: int = 1, members: int = 1) -> dict[str, Any]:
     """Groups of whole pairs, all of one size and at least one for each process, the width on each device, and what
-    the bits depend on."""
+    the bits depend on. `ensemble.group_size` is shared by the members of an ensemble."""
     pairs = c.splits.n_shadows // 2
-    groups = min(max(-(-pairs // max(c.ensemble.group_size // 2, 1)), world), pairs)
+    groups = min(max(-(-pairs // max(c.ensemble.group_size // (2 * members), 1)), world), pairs)
     group_size = 2 * -(-pairs // groups)
     groups = -(-pairs // (group_size // 2))
     wide = jax.default_backend() != "cpu"
     return {
         "group_size": group_size,
         "groups": groups,
-        "width": c.ensemble.width or (-(-group_size // n_devices) if wide else 1),
+        "width": c.ensemble.width or (-(-members * group_size // n_devices) if wide else 1),
         "chunk_seconds": c.ensemble.chunk_seconds,
         "pool": max(int(os.environ.get("PJRT_NPROC", 0)) or os.cpu_count() or 1, jax.local_device_count()),
         "isa": instruction_set(),
@@ -115,15 +147,19 @@ def agreed_plan(folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
     return plan
 
 
-def group_of(work: Work, plan: dict[str, Any], group: int, n_devices: int) -> tuple[Shadows, int]:
-    """(the shadows of a group, how many are real): padded to whole blocks by repeating the last one."""
-    size, total = plan["group_size"], len(work.rows[0])
+def group_of(works: list[Work], plan: dict[str, Any], group: int, n_devices: int) -> tuple[Shadows, int]:
+    """(the shadows of a group of every member, one member after the other; how many are real in each): padded to
+    whole blocks by repeating the last one."""
+    size, total = plan["group_size"], len(works[0].rows[0])
     real = min(size, total - group * size)
+    ids = np.tile(group * size + np.arange(real, dtype=np.int32), len(works))
+    hyper = models.Hyper(
+        *[np.repeat(np.float32(values), real) for values in zip(*(w.hyper for w in works), strict=True)]
+    )
     block = plan["width"] * n_devices
-    padded = -(-size // block) * block
-    ids = np.minimum(group * size + np.arange(padded), group * size + real - 1).astype(np.int32)
-    hyper = models.Hyper(*[np.full(padded, value, np.float32) for value in work.hyper])
-    return Shadows(ids, hyper, (work.rows[0][ids], work.rows[1][ids])), real
+    padded = -(-len(ids) // block) * block
+    ids, hyper = repeat_last((ids, hyper), padded)
+    return Shadows(ids, hyper, (works[0].rows[0][ids], works[0].rows[1][ids])), real
 
 
 def first_rows(tree: Any, count: int) -> Any:
@@ -142,32 +178,48 @@ def devices(c: config.Config) -> list:
     return here[: c.ensemble.devices or len(here)]
 
 
-def train_all(folder: Path, c: config.Config, work: Work, share: Share) -> None:
-    """Trains this process's groups that are not finished; process 0 then waits for the others and writes
-    history.npz and shadows.jsonl."""
-    used = devices(c)
-    if share.rank:
-        wait_for((folder / "plan.json").exists, f"the plan of {folder}", folder.parent.parent)
-        plan = json.loads((folder / "plan.json").read_text())
-    else:
-        plan = agreed_plan(folder, make_plan(c, len(used), share.world))
-    ensemble = make_ensemble(work.spec, seed=work.seed, width=plan["width"], devices=used)
-    mine = [group_of(work, plan, group, len(used)) for group in share.groups(plan["groups"])]
-    total = sum(real for _, real in mine) * work.spec.epochs
-    with tqdm(total=total, desc=f"train {folder.parent.name}", unit="epoch", leave=False) as bar:
-        for group, (shadows, real) in zip(share.groups(plan["groups"]), mine, strict=True):
-            train_group(group_path(folder, group), c, work, ensemble, shadows, real, bar)
-    if share.rank:
-        return
+def train_all(members: list[Member], share: Share) -> None:
+    """Trains this process's groups of an ensemble that are not finished; process 0 then waits for the others and
+    writes history.npz and shadows.jsonl of every member.
+
+    The members have one TrainSpec, one seed and the same rows of the same data.
+    """
+    used = devices(members[0].config)
+    plans = [plan_of(member, len(used), share, len(members)) for member in members]
+    for plan in {store.digest(plan): plan for plan in plans}.values():  # one, unless a rerun brought others along
+        alike = [member for member, own in zip(members, plans, strict=True) if own == plan]
+        spec, seed = alike[0].work.spec, alike[0].work.seed
+        ensemble = make_ensemble(spec, seed=seed, width=plan["width"], devices=used)
+        mine = share.groups(plan["groups"])
+        total = sum(group_of([m.work for m in alike], plan, group, 1)[1] for group in mine) * len(alike) * spec.epochs
+        with tqdm(total=total, desc=f"train {alike[0].folder.parent.name}", unit="epoch", leave=False) as bar:
+            for group in mine:
+                train_group(alike, plan, group, ensemble, len(used), bar)
+        if not share.rank:
+            for member in alike:
+                gather(member, plan, ensemble, share, len(used))
+
+
+def plan_of(member: Member, n_devices: int, share: Share, members: int) -> dict[str, Any]:
+    """The plan of a member, which process 0 writes."""
+    if not share.rank:
+        return agreed_plan(member.folder, make_plan(member.config, n_devices, share.world, members))
+    path = member.folder / "plan.json"
+    wait_for(path.exists, f"the plan of {member.folder}", member.folder.parent.parent)
+    return json.loads(path.read_text())
+
+
+def gather(member: Member, plan: dict[str, Any], ensemble: Ensemble, share: Share, n_devices: int) -> None:
+    """Waits for every group of a member and writes what became of its shadows."""
     histories, finite = [], []
     for group in range(plan["groups"]):
-        path = group_path(folder, group)
+        path = group_path(member.folder, group)
         if group not in share.groups(plan["groups"]):
-            wait_for(partial(is_trained, path, work), f"{path}, which process {group % share.world} trains")
-        trained = load_group(folder, work, ensemble, plan, group, len(used))[0]
+            wait_for(partial(is_trained, path, member.work), f"{path}, which process {group % share.world} trains")
+        trained = load_group(member.folder, member.work, ensemble, plan, group, n_devices)[0]
         histories.append(trained.history)
         finite.append(all_finite(trained.state.params))
-    write_history(folder, np.concatenate(histories), np.concatenate(finite))
+    write_history(member.folder, np.concatenate(histories), np.concatenate(finite))
 
 
 def group_path(folder: Path, group: int) -> Path:
@@ -179,33 +231,55 @@ def is_trained(path: Path, work: Work) -> bool:
     return checkpoint.is_whole(checkpoint.step_path(path, work.spec.epochs))
 
 
-def train_group(path: Path, c: config.Config, work: Work, ensemble: Ensemble, shadows: Shadows, real: int, bar: tqdm):
-    """Trains one group from its last whole checkpoint to the end."""
-    done = checkpoint.latest(path) or 0
-    bar.update(done * real)
-    if done == work.spec.epochs:
-        return
-    if done:
-        like = ensemble.shape_of(shadows, work.data)
-        state = repeat_last(checkpoint.restore(path, done, like), len(shadows.ids))
+def train_group(
+    members: list[Member], plan: dict[str, Any], group: int, ensemble: Ensemble, n_devices: int, bar: tqdm
+) -> None:
+    """Trains one group of every member from its last whole checkpoint to the end: those that are behind together,
+    until they have caught up with the next."""
+    epochs = members[0].work.spec.epochs
+    done = [checkpoint.latest(group_path(member.folder, group)) or 0 for member in members]
+    while (first := min(done)) < epochs:
+        last = min((d for d in done if d > first), default=epochs)
+        behind = [member for member, d in zip(members, done, strict=True) if d == first]
+        train_epochs(behind, plan, group, ensemble, n_devices, first, last, bar)
+        done = [last if d == first else d for d in done]
+
+
+def train_epochs(
+    members: list[Member], plan: dict[str, Any], group: int, ensemble: Ensemble, n_devices: int,
+    first: int, last: int, bar: tqdm,
+) -> None:  # fmt: skip
+    """Epochs first .. last - 1 of one group of all members, in chunks that end in checkpoints."""
+    data, paths = members[0].work.data, [group_path(member.folder, group) for member in members]
+    shadows, real = group_of([member.work for member in members], plan, group, n_devices)
+    bar.update(first * real * len(members) if bar.n == 0 else 0)
+    if first:
+        like = ensemble.shape_of(shadows, data)
+        parts = [checkpoint.restore(path, first, like) for path in paths]
+        state = repeat_last(jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts), len(shadows.ids))
     else:
-        state = ensemble.init(shadows, work.data)
-    ahead, stops = 1, sorted({*c.train.snapshot_epochs, work.spec.epochs})
-    while done < work.spec.epochs:
-        last = min(done + ahead, next(stop for stop in stops if stop > done))
+        state = ensemble.init(shadows, data)
+    snapshots = members[0].config.train.snapshot_epochs
+    ahead, stops = 1, sorted(stop for stop in {*snapshots, last} if first < stop <= last)
+    chunk_seconds = members[0].config.ensemble.chunk_seconds * len(members)  # each member has a checkpoint to write
+    while first < last:
+        end = min(first + ahead, next(stop for stop in stops if stop > first))
         start = time.perf_counter()
-        state = jax.block_until_ready(ensemble.run(state, shadows, work.data, done, last))
-        seconds_an_epoch = (time.perf_counter() - start) / (last - done)
-        checkpoint.save(path, last, first_rows(state, real), keep=c.train.snapshot_epochs)
-        bar.update((last - done) * real)
-        done, ahead = last, max(1, int(c.ensemble.chunk_seconds / seconds_an_epoch))
+        state = jax.block_until_ready(ensemble.run(state, shadows, data, first, end))
+        seconds_an_epoch = (time.perf_counter() - start) / (end - first)
+        whole = jax.tree.map(np.asarray, state)
+        for i, path in enumerate(paths):
+            own = jax.tree.map(lambda leaf, i=i: leaf[i * real : (i + 1) * real], whole)
+            checkpoint.save(path, end, own, keep=snapshots)
+        bar.update((end - first) * real * len(members))
+        first, ahead = end, max(1, int(chunk_seconds / seconds_an_epoch))
 
 
 def load_group(
     folder: Path, work: Work, ensemble: Ensemble, plan: dict[str, Any], group: int, n_devices: int
 ) -> tuple[Group, Shadows, int]:
     """(the trained states of a group's real shadows, its padded shadows, how many are real)."""
-    shadows, real = group_of(work, plan, group, n_devices)
+    shadows, real = group_of([work], plan, group, n_devices)
     path = group_path(folder, group)
     if not is_trained(path, work):
         raise store.StoreError(f"{path} has no whole final checkpoint. Remove {folder / store.MANIFEST} and rerun.")

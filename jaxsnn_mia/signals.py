@@ -1,5 +1,6 @@
 """Every shadow queried on every example: named signals, arrays on disk, read back as memory maps."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def names(wanted: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
+@functools.cache
 def compute(wanted: tuple[str, ...]) -> Callable:
     """fn(...) -> {name: [N, A, ...]} of one model; the compiler takes one forward pass for all names."""
     return lambda *query: {name: SIGNALS[name](*query) for name in wanted}

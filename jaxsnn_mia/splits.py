@@ -108,10 +108,11 @@ def check_classes(keep_sn: np.ndarray, labels_n: np.ndarray) -> None:
 
 
 def training_rows(keep_sn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(idx_sr int32, mask_sr float32) [S, R]: each shadow's rows, padded to the longest; mask 0 is padding."""
+    """(idx_sr int32, mask_sr float32) [S, R]: each shadow's rows, padded to the longest; mask 0 is padding, which
+    repeats the shadow's first row: not even a range is taken from another's."""
     counts_s = keep_sn.sum(1)
     width = int(counts_s.max())
     mask_sr = np.arange(width) < counts_s[:, None]
-    idx_sr = np.zeros(mask_sr.shape, np.int32)
+    idx_sr = np.repeat(keep_sn.argmax(1)[:, None], width, 1).astype(np.int32)
     idx_sr[mask_sr] = np.nonzero(keep_sn)[1]
     return idx_sr, mask_sr.astype(np.float32)

@@ -30,6 +30,8 @@ class TrainSpec:
     rows: int = 0  # rows of the longest training set, padding included
     per_shadow_standardise: bool = False
     ragged: bool = False  # some model's rows leave a whole batch empty
+    float_epochs: int = 0  # first epochs without quantization
+    post_training: bool = False  # calibrate after the last epoch
 
     @property
     def steps_per_epoch(self) -> int:
@@ -44,7 +46,8 @@ class Norm(NamedTuple):
 
 
 class State(NamedTuple):
-    """One model in training. `norm` is None unless the model standardises with its own rows."""
+    """One model in training. `params` are the variables of `models.Model`: {"params", "statistics"}. `norm` is None
+    unless the model standardises with its own rows."""
 
     params: dict
     opt_state: Any
@@ -53,11 +56,14 @@ class State(NamedTuple):
 
 class Train(NamedTuple):
     """init(key, hyper, (idx_r, mask_r), data) -> State; step(state, (idx_b, mask_b), data, hyper, key) ->
-    (State, {"loss", "correct", "count"}); apply(params, norm, x, hyper, key) -> Output at query time."""
+    (State, {"loss", "correct", "count"}); apply(params, norm, x, hyper, key) -> Output at query time;
+    calibrate(state, batches, data, hyper, key) -> State with the statistics of the model as it is, seen without
+    quantization on batches (idx [K, B], mask [K, B])."""
 
     init: Callable[..., State]
     step: Callable[..., tuple[State, dict]]
     apply: Callable[..., models.Output]
+    calibrate: Callable[..., State]
 
 
 def optimizer(spec: TrainSpec, hyper: Hyper) -> optax.GradientTransformation:
@@ -95,6 +101,17 @@ def own_rows_norm(x: jax.Array, rows: tuple[jax.Array, jax.Array]) -> Norm:
     return Norm(mean, jnp.where(std > 1e-6, std, 1.0))
 
 
+def in_float(hyper: Hyper, when: Any = True) -> Hyper:
+    """The settings without quantization where `when` holds."""
+    widths = ("qmax_weight", "qmax_activation", "qmax_state")
+    return hyper._replace(**{name: jnp.where(when, 0.0, getattr(hyper, name)) for name in widths})
+
+
+def at_epoch(spec: TrainSpec, hyper: Hyper, epoch: jax.Array) -> Hyper:
+    """The settings of an epoch: without quantization in the first `float_epochs`."""
+    return in_float(hyper, epoch < spec.float_epochs) if spec.float_epochs else hyper
+
+
 def make_train(spec: TrainSpec) -> Train:
     """Pure functions that train one model on rows of data = (x [N, ...], labels [N])."""
     model = models.build(spec.model)
@@ -104,24 +121,27 @@ def make_train(spec: TrainSpec) -> Train:
         return x.reshape(x.shape[0], -1)
 
     def init(key, hyper, rows, data):
-        params = model.init(key)
+        variables = model.init(key)
         norm = own_rows_norm(data[0], rows) if spec.per_shadow_standardise else None
-        return State(params, optimizer(spec, hyper).init(params), norm)
+        return State(variables, optimizer(spec, hyper).init(variables["params"]), norm)
 
     def step(state, batch, data, hyper, key):
         idx_b, mask_b = batch
         x, labels_b = normalise(state.norm, data[0][idx_b]), data[1][idx_b]
 
-        def mean_loss(params):
-            logits_bc = model.apply(params, x, hyper, key, train=True).logits_bc
-            loss_b = cross_entropy(logits_bc, labels_b, hyper.smoothing) * mask_b
-            return loss_b.sum() / jnp.maximum(mask_b.sum(), 1), (loss_b.sum(), logits_bc)
+        params = state.params["params"]
 
-        grads, (loss, logits_bc) = jax.grad(mean_loss, has_aux=True)(state.params)
-        updates, opt_state = optimizer(spec, hyper).update(grads, state.opt_state, state.params)
+        def mean_loss(params):
+            out = model.apply(state.params | {"params": params}, x, hyper, key, train=True)
+            loss_b = cross_entropy(out.logits_bc, labels_b, hyper.smoothing) * mask_b
+            return loss_b.sum() / jnp.maximum(mask_b.sum(), 1), (loss_b.sum(), out.logits_bc, out.aux["statistics"])
+
+        grads, (loss, logits_bc, statistics) = jax.grad(mean_loss, has_aux=True)(params)
+        updates, opt_state = optimizer(spec, hyper).update(grads, state.opt_state, params)
         correct = ((logits_bc.argmax(1) == labels_b) * mask_b).sum()
         metrics = {"loss": loss, "correct": correct, "count": mask_b.sum()}
-        stepped = State(optax.apply_updates(state.params, updates), opt_state, state.norm)
+        variables = {"params": optax.apply_updates(params, updates), "statistics": statistics}
+        stepped = State(variables, opt_state, state.norm)
         if spec.ragged:  # an empty batch is no step
             stepped = jax.tree.map(lambda new, old: jnp.where(mask_b.sum() > 0, new, old), stepped, state)
         return stepped, metrics
@@ -129,4 +149,16 @@ def make_train(spec: TrainSpec) -> Train:
     def apply(params, norm, x, hyper, key):
         return model.apply(params, normalise(norm, x), hyper, key, train=False)
 
-    return Train(init, step, apply)
+    def calibrate(state, batches, data, hyper, key):
+        unseen = state.params | {"statistics": jax.tree.map(jnp.zeros_like, state.params["statistics"])}
+
+        def seen(idx_b):
+            x = normalise(state.norm, data[0][idx_b])
+            return model.apply(unseen, x, in_float(hyper), key, train=True).aux["statistics"]
+
+        # a running average takes its first value whole, so these are the ranges of each batch
+        each = jax.lax.map(seen, batches[0])
+        joined = jnp.max if spec.model.quant.calibration == "absmax" else jnp.mean
+        return state._replace(params=state.params | {"statistics": jax.tree.map(lambda a: joined(a, 0), each)})
+
+    return Train(init, step, apply, calibrate)

@@ -19,7 +19,10 @@ BAD = {
     "None for an integer": ([CONFIG, WORKDIR, "--config.train.epochs=None"], "epochs"),
     "an unknown stage": ([CONFIG, WORKDIR, "--stage=atack"], "stage"),
     "a stray argument": ([CONFIG, WORKDIR, "digits"], "unexpected argument 'digits'"),
-    "bits out of range": ([CONFIG, WORKDIR, "--config.model.bits=1"], "`model.bits` must be an int in [2, 16]"),
+    "bits out of range": (
+        [CONFIG, WORKDIR, "--config.quantization.bits=1"],
+        "`quantization.bits` must be an int in [2, 16]",
+    ),
     "an unknown data set": ([CONFIG, WORKDIR, "--config.sweep.dataset=('mnist',)"], "breast_cancer"),
 }
 

@@ -13,21 +13,21 @@ def test_a_sweep_is_every_combination():
         for bits in (4, 32)
     ]
     assert variants["iris-ann-bits4"].data.name == "iris"
-    assert variants["iris-ann-bits4"].model.bits == 4
+    assert variants["iris-ann-bits4"].quantization.bits == 4
 
 
 def test_round_trip_and_float_precision():
-    c = config.from_dict({"model": {"bits": None}})
-    assert c.model.bits is None
+    c = config.from_dict({"quantization": {"bits": None}})
+    assert c.quantization.bits is None
     assert config.from_dict(config.as_dict(c)) == c
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"model": {"bitz": 4}}, 'unknown setting "model.bitz"; did you mean "model.bits"'),
+        ({"quantization": {"bitz": 4}}, 'unknown setting "quantization.bitz"; did you mean "quantization.bits"'),
         ({"modle": {}}, 'did you mean "model"'),
-        ({"model": {"bits": 1}}, r"`model\.bits` must be an int in \[2, 16\] or None, got 1"),
+        ({"quantization": {"bits": 1}}, r"`quantization\.bits` must be an int in \[2, 16\] or None, got 1"),
         ({"model": {"time_steps": 0}}, r"`model\.time_steps` must be in \[1, 1000\], got 0"),
         ({"model": {"family": "cnn"}}, r"one of \['ann', 'snn'\], got 'cnn'"),
         ({"model": {"readout": "membrane_lst"}}, 'Did you mean "membrane_last"'),

@@ -65,7 +65,7 @@ def reference():
 
 def test_shadows_learn_and_differ(reference):
     assert (reference.history[:, -1, 0] < reference.history[:, 0, 0]).all()
-    kernels = reference.state.params["layers"][0]["kernel"]
+    kernels = reference.state.params["params"]["layers"][0]["kernel"]
     assert np.ptp(kernels, axis=0).min() > 0
 
 

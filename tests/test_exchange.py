@@ -41,14 +41,14 @@ def test_weights_and_constants_survive_a_round_trip_through_nir(exported):
     _, params, sequential = exported
     graph = exchange.to_nir(sequential, (6,), (3,))
     affine, lif = graph.nodes["layer_2"], graph.nodes["layer_3"]
-    np.testing.assert_array_equal(affine.weight, np.asarray(params["layers"][1]["kernel"]).T)
+    np.testing.assert_array_equal(affine.weight, np.asarray(params["params"]["layers"][1]["kernel"]).T)
     np.testing.assert_allclose(lif.tau, 1 / (1 - 0.8), rtol=1e-6)
     np.testing.assert_allclose(lif.v_threshold, 0.4, rtol=1e-6)
     with jax.numpy_rank_promotion("allow"):
         back, _ = spyx.nir.from_nir(graph, jnp.asarray(X)[None], dt=1)
     kernels = [layer.kernel[...] for layer in back.layers if hasattr(layer, "kernel")]
-    np.testing.assert_array_equal(kernels[0], params["layers"][0]["kernel"])
-    np.testing.assert_array_equal(kernels[1], params["layers"][1]["kernel"])
+    np.testing.assert_array_equal(kernels[0], params["params"]["layers"][0]["kernel"])
+    np.testing.assert_array_equal(kernels[1], params["params"]["layers"][1]["kernel"])
 
 
 def test_another_family_is_refused():

@@ -147,8 +147,8 @@ def test_a_full_disk_keeps_the_last_chunk_and_the_next_run_goes_on(finished, tmp
 def test_a_diverged_shadow_is_recorded_and_excluded_with_its_pair(tmp_path, monkeypatch, caplog):
     group_of = shadows.group_of
 
-    def with_an_infinite_rate(work, plan, group, n_devices):
-        batch, real = group_of(work, plan, group, n_devices)
+    def with_an_infinite_rate(works, plan, group, n_devices):
+        batch, real = group_of(works, plan, group, n_devices)
         lr = np.where(batch.ids == 5, np.float32(np.inf), batch.hyper.lr)
         return batch._replace(hyper=batch.hyper._replace(lr=lr)), real
 

@@ -63,11 +63,19 @@ def is_zero(cotangent: Any) -> bool:
     return isinstance(cotangent, SymbolicZero)
 
 
-def spreads(leaf: jax.Array, shape: tuple[int, ...]) -> bool:
-    """Whether a parameter acts on each element of [B, ...]: a scalar, or aligned with one axis at least of size one."""
-    return leaf.ndim == 0 or (
-        leaf.ndim == len(shape) and leaf.shape[0] == 1 != shape[0] and leaf.shape[1:] == shape[1:]
-    )
+def widened(p: Any, shape: tuple[int, ...]) -> Any:
+    """p with each floating parameter that acts on every element of [B, ...] = `shape` spread to it (a scalar, or ones
+    along the batch), so that its cotangents are summed once, at the end. What a caller's function closed over keeps
+    the shape that it was traced with."""
+
+    def spread(leaf):
+        if isinstance(leaf, Hoisted) or not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            return leaf
+        size = jnp.shape(leaf)
+        aligned = len(size) == len(shape) and size[0] == 1 != shape[0] and size[1:] == shape[1:]
+        return jnp.broadcast_to(leaf, shape) if size == () or aligned else leaf
+
+    return jax.tree.map(spread, p, is_leaf=lambda leaf: isinstance(leaf, Hoisted))
 
 
 def sum_to(x: jax.Array, like: jax.Array) -> jax.Array:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxsnn_mia.kernels import pallas
-from jaxsnn_mia.kernels.cell import Cell, is_zero, over_the_same_axes, pull_step, split_floats, spreads, sum_to
+from jaxsnn_mia.kernels.cell import Cell, is_zero, over_the_same_axes, pull_step, split_floats, sum_to, widened
 
 METHODS = ("auto", "plain", "fused", "pallas")
 LONGEST_UNROLLED = 10  # XLA fuses this many steps well; beyond, it recomputes the chain for every step
@@ -98,8 +98,7 @@ def scan_backward(cell, p, first, raw_tb, before_tb, times, last_ct, out_ct):
     last_ct, out_ct, _ = over_the_same_axes(last_ct, out_ct, raw_tb)
     floats, join = split_floats(p)
     shape = raw_tb.shape[1:]
-    # cotangents of scalars and [B, ...] parameters stay [B, ...] until the end
-    wide = [jnp.broadcast_to(leaf, shape) if spreads(leaf, shape) else leaf for leaf in floats]
+    wide, _ = split_floats(widened(p, shape))
 
     def before_step(i, before):
         if cell.rebuild is None:

@@ -1,8 +1,8 @@
-"""Fake-quantization with straight-through gradients.
+"""Fake-quantization of weights, activations and membranes, with straight-through gradients.
 
-A tensor is divided by its scale, rounded half to even, limited to the integers of its width and multiplied
-back, all in float32. The number of levels may be traced: `qmax` = 0 stands for float and returns the input
-bitwise, so one compiled program holds every bit width.
+A tensor is divided by its scale, rounded half to even, limited to the integers of its width and multiplied back, all in
+float32. The largest integer may be traced: `qmax` = 0 stands for float and returns the input bitwise, so one compiled
+program holds every bit width along a model axis. Wherever `bits` is taken, `qmax=` may be given instead.
 """
 
 from typing import Any
@@ -11,72 +11,78 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxsnn_mia.kernels.grid import check_bits, check_scale, fake_quant, qmax_symmetric, qmax_unsigned
+from jaxsnn_mia.kernels.levels import state_exponential, state_uniform
 
-@jax.custom_vjp
-def fake_quant(x: jax.Array, scale: jax.Array, lo: jax.Array, hi: jax.Array) -> jax.Array:
-    """clip(round(x / scale), lo, hi) * scale, with a straight-through gradient.
-
-    Args:
-      x: float32 [...].
-      scale: positive step size, broadcastable to x; its cotangent is zero.
-      lo, hi: integer bounds as floats, traced or not, broadcastable to x.
-
-    Returns:
-      float32 [...], integer multiples of `scale`. The gradient is 1 where lo <= round(x / scale) <= hi
-      and 0 beyond. Source: Bengio et al. 2013 (arXiv 1308.3432), section 4; Jacob et al. 2018, eq. 12.
-    """
-    return jnp.clip(jnp.round(x / scale), lo, hi) * scale
+__all__ = [
+    "activation", "check_bits", "check_scale", "fake_quant", "largest", "qmax_symmetric", "qmax_unsigned", "running",
+    "state_exponential", "state_uniform", "weight", "weight_scale",
+]  # fmt: skip
 
 
-def _fake_quant_forward(x, scale, lo, hi):
-    code = jnp.round(x / scale)
-    return jnp.clip(code, lo, hi) * scale, (code >= lo) & (code <= hi)
-
-
-def _fake_quant_backward(inside, cotangent):
-    return jnp.where(inside, cotangent, 0.0), None, None, None
-
-
-fake_quant.defvjp(_fake_quant_forward, _fake_quant_backward)
-
-
-def check_bits(bits: Any, name: str = "bits") -> int | None:
-    """`bits` as an int in [2, 16], or None for float (None or 32); ValueError otherwise."""
-    if bits is None or (type(bits) is int and bits == 32):
-        return None
-    if type(bits) is int and 2 <= bits <= 16:
-        return bits
-    raise ValueError(
-        f"`{name}` must be an int in [2, 16] or None, got {bits!r}. Pass None (32 on the command line) for float."
-    )
-
-
-def qmax_symmetric(bits: int | None) -> float:
-    """The largest code of a narrow symmetric grid, 2^(bits-1) - 1; 0.0 stands for float."""
-    bits = check_bits(bits)
-    return 0.0 if bits is None else float(2 ** (bits - 1) - 1)
-
-
-def weight(w: jax.Array, qmax: Any, *, axis: int | None = None) -> jax.Array:
+def weight(
+    w: jax.Array, bits: int | None = None, *, axis: int | None = None, qmax: Any = None, differentiate: bool = False
+) -> jax.Array:
     """Narrow symmetric fake-quantized weights.
 
     Args:
       w: float32 weights of any shape.
-      qmax: largest code, `qmax_symmetric(bits)`; may be traced; 0 returns w bitwise.
+      bits: width, an int in [2, 16]; None or 32 returns w bitwise.
       axis: the output-channel axis with a scale of its own each, or None for one scale per tensor.
+      qmax: instead of `bits`, the largest code (`qmax_symmetric`), which may be traced; 0 returns w bitwise.
+      differentiate: let the gradient pass through the scale to the largest weight, as Brevitas does.
 
     Returns:
-      float32, shape of w; scale max|w| / qmax under stop-gradient. Source: Nagel et al. 2021
-      (arXiv 2106.08295), section 2.2; equal to Brevitas' default weight quantizer but for the scale's gradient.
+      float32, shape of w; the scale is max|w| / qmax. Source: Nagel et al. 2021 (arXiv 2106.08295), section 2.2;
+      Brevitas' default weight quantizer is axis=None, differentiate=True.
 
     Raises:
-      ValueError: `axis` out of range.
+      ValueError: `bits` not in [2, 16]; `axis` out of range.
     """
+    qmax = jnp.asarray(qmax_symmetric(bits) if qmax is None else qmax, w.dtype)
+    scale = weight_scale(w if differentiate else lax.stop_gradient(w), qmax, axis)
+    return fake_quant(w, scale, -qmax, qmax, learned=differentiate)
+
+
+def weight_scale(w: jax.Array, qmax: Any, axis: int | None) -> jax.Array:
+    """max|w| / qmax, per tensor or along `axis`, broadcastable to w; 1 where the weights are all zero."""
     if axis is not None and not -w.ndim <= axis < w.ndim:
         raise ValueError(f"`axis` must be in [{-w.ndim}, {w.ndim - 1}] for weights of shape {w.shape}, got {axis}.")
     others = None if axis is None else tuple(i for i in range(w.ndim) if i != axis % w.ndim)
-    qmax = jnp.asarray(qmax, w.dtype)
-    absmax = lax.stop_gradient(jnp.max(jnp.abs(w), axis=others, keepdims=True))
-    levels = jnp.where(qmax > 0, qmax, 1.0)
-    scale = jnp.where(absmax > 0, absmax / levels, 1.0)
-    return jnp.where(qmax > 0, fake_quant(w, scale, -levels, levels), w)
+    absmax = jnp.max(jnp.abs(w), axis=others, keepdims=True)
+    # the barrier keeps XLA from multiplying with a rounded 1 / qmax
+    top = lax.optimization_barrier(jnp.broadcast_to(jnp.where(qmax > 0, qmax, 1.0), absmax.shape))
+    return jnp.where(absmax > 0, absmax / top, 1.0)
+
+
+def activation(
+    x: jax.Array, absmax: Any, bits: int | None = None, *, signed: bool, qmax: Any = None, learned: bool = False
+) -> jax.Array:
+    """Fake-quantized activations on a grid that ends at `absmax` (a calibrated scalar; 0: not calibrated, then x is
+    taken for its own range).
+
+    Args:
+      x: float32 [...]; non-negative unless `signed`.
+      bits: width; unsigned codes are 0 .. 2^bits - 1, signed ones -qmax .. qmax with qmax = 2^(bits-1) - 1.
+      qmax: instead of `bits`, the largest code, which may be traced; 0 returns x bitwise.
+      learned: differentiate by the scale too (LSQ).
+
+    Returns float32, shape of x. Values beyond the range are clipped and get no gradient.
+    """
+    if qmax is None:
+        qmax = qmax_symmetric(bits) if signed else qmax_unsigned(bits)
+    qmax = jnp.asarray(qmax, x.dtype)
+    absmax = jnp.asarray(absmax, x.dtype)
+    scale = jnp.where(absmax > 0, absmax, 1.0) / jnp.where(qmax > 0, qmax, 1.0)
+    return fake_quant(x, scale, -qmax if signed else jnp.zeros_like(qmax), qmax, learned=learned)
+
+
+def largest(x: jax.Array, percentile: float | None = None) -> jax.Array:
+    """The range to calibrate with: max |x|, or a percentile of |x| in (0, 100]; scalar, no gradient."""
+    magnitude = jnp.abs(lax.stop_gradient(x))
+    return magnitude.max() if percentile is None else jnp.percentile(magnitude, percentile)
+
+
+def running(average: jax.Array, new: jax.Array, decay: Any) -> jax.Array:
+    """The exponential moving average after one more value; the first value (average 0) is taken whole."""
+    return jnp.where(average > 0, decay * average + (1 - decay) * new, new)

@@ -1,9 +1,10 @@
 """Model families: `build(spec)` gives pure (init, apply) functions of one model."""
 
 from jaxsnn_mia.models.dense import DenseANN, DenseSNN
-from jaxsnn_mia.models.spec import READOUTS, Hyper, Model, ModelSpec, Output, pure
+from jaxsnn_mia.models.spec import QUANT_OPTIONS, QUANTIZED, READOUTS, Hyper, Model, ModelSpec, Output, QuantSpec, pure
 
 MODELS = {"ann": DenseANN, "snn": DenseSNN}
+STATELESS = ("ann",)  # families without membranes
 
 
 def build(spec: ModelSpec) -> Model:
@@ -13,4 +14,7 @@ def build(spec: ModelSpec) -> Model:
     return pure(MODELS[spec.family], spec)
 
 
-__all__ = ["MODELS", "READOUTS", "Hyper", "Model", "ModelSpec", "Output", "build"]
+__all__ = [
+    "MODELS", "QUANTIZED", "QUANT_OPTIONS", "READOUTS", "STATELESS", "Hyper", "Model", "ModelSpec", "Output",
+    "QuantSpec", "build",
+]  # fmt: skip

@@ -6,45 +6,42 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxsnn_mia.kernels import neuron, quantize, surrogate
-from jaxsnn_mia.kernels.linear import product
+from jaxsnn_mia.kernels import neuron, surrogate
+from jaxsnn_mia.models.quantized import Activation, Dense, state_fn
 from jaxsnn_mia.models.spec import READOUTS, Hyper, ModelSpec, Output
 
 
-class Dense(nnx.Linear):
-    """x [..., in] -> x W + b [..., out], the weights quantized per output channel."""
-
-    def __call__(self, x: jax.Array, hyper: Hyper) -> jax.Array:
-        current = product(x, quantize.weight(self.kernel[...], hyper.qmax_weight, axis=-1))
-        return current + neuron.align(self.bias[...], current)
-
-
 def layers(spec: ModelSpec, rngs: nnx.Rngs) -> nnx.List:
-    sizes = (spec.n_features, *spec.hidden, spec.n_classes)
-    return nnx.List([Dense(i, o, rngs=rngs) for i, o in itertools.pairwise(sizes)])
+    sizes = list(itertools.pairwise((spec.n_features, *spec.hidden, spec.n_classes)))
+    edges = (0, len(sizes) - 1)
+    return nnx.List([Dense(i, o, spec.quant, edge=k in edges, rngs=rngs) for k, (i, o) in enumerate(sizes)])
 
 
 class DenseANN(nnx.Module):
-    """D - hidden - C with ReLU between the layers."""
+    """D - hidden - C with ReLU between the layers; what leaves a ReLU is quantized without a sign."""
 
     def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
         self.layers = layers(spec, rngs)
+        self.activations = nnx.List([Activation(spec.quant, signed=False) for _ in spec.hidden])
 
     def __call__(self, x_bd: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
-        for layer in self.layers[:-1]:
-            x_bd = jax.nn.relu(layer(x_bd, hyper))
+        for layer, activation in zip(self.layers[:-1], self.activations, strict=True):
+            x_bd = activation(jax.nn.relu(layer(x_bd, hyper)), hyper, train)
         return Output(self.layers[-1](x_bd, hyper), None, {})
 
 
 class DenseSNN(nnx.Module):
     """D - hidden - C with LIF neurons; the same analogue input at each of T steps.
 
-    The first product does not depend on time, so it is taken once, outside the time scan.
+    The first product does not depend on time, so it is taken once, outside the time scan. Spikes are 0 or 1 and lie on
+    any grid; what quantization reaches is the weights, the synaptic currents (signed) and the membranes.
     """
 
     def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
         self.spec = spec
         self.layers = layers(spec, rngs)
+        last = len(self.layers) - 1
+        self.currents = nnx.List([Activation(spec.quant, signed=True, edge=k in (0, last)) for k in range(last + 1)])
 
     def __call__(self, x_bd: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
         spec = self.spec
@@ -53,12 +50,13 @@ class DenseSNN(nnx.Module):
             "threshold": hyper.threshold,
             "spike": surrogate.with_slope(spec.surrogate, hyper.slope),
             "reset": spec.reset,
+            "state_fn": state_fn(spec.quant, hyper),
         }
-        current_bd = self.layers[0](x_bd, hyper)
+        current_bd = self.currents[0](self.layers[0](x_bd, hyper), hyper, train)
         current_tbd = jnp.broadcast_to(current_bd, (spec.time_steps, *current_bd.shape))
-        for layer in self.layers[1:]:
+        for layer, current in zip(self.layers[1:], self.currents[1:], strict=True):
             spikes_tbd, _ = neuron.lif(current_tbd, **cell)
-            current_tbd = layer(spikes_tbd, hyper)
+            current_tbd = current(layer(spikes_tbd, hyper), hyper, train)
         return read_out(spec.readout, current_tbd, cell)
 
 

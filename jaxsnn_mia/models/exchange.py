@@ -11,8 +11,9 @@ import numpy as np
 import spyx
 from flax import nnx
 
-from jaxsnn_mia.kernels import quantize, surrogate
+from jaxsnn_mia.kernels import surrogate
 from jaxsnn_mia.models.layers import ALIF, LI, LIF
+from jaxsnn_mia.models.quantized import weights
 from jaxsnn_mia.models.spec import Hyper, ModelSpec
 
 
@@ -20,14 +21,19 @@ def to_spyx(spec: ModelSpec, params: dict, hyper: Hyper) -> spyx.nn.Sequential:
     """One trained dense SNN as a Spyx model of linear and LIF layers, its weights as the network used them (quantized
     where it was). Its input is [B, D] at each step, its output the spikes of the output layer.
 
-    Raises ValueError for another family.
+    `params` are the variables of one model, {"params", "statistics"}. Raises ValueError for another family, or where
+    currents or membranes are quantized, which a Spyx layer has no place for.
     """
     if spec.family != "snn":
         raise ValueError(f"only the dense spiking network goes to Spyx, got family {spec.family!r}.")
+    lost = [part for part in ("activation", "state") if part in spec.quant.parts and getattr(hyper, f"qmax_{part}") > 0]
+    if lost:
+        raise ValueError(f"Spyx layers cannot hold the quantization of {lost}. Train with quantization.what=weight.")
     rngs = nnx.Rngs(0)
     layers = []
-    for _, layer in sorted(params["layers"].items()):
-        kernel = quantize.weight(jnp.asarray(layer["kernel"]), hyper.qmax_weight, axis=-1)
+    given = [layer for _, layer in sorted(params["params"]["layers"].items())]
+    for i, layer in enumerate(given):
+        kernel = weights(jnp.asarray(layer["kernel"]), hyper, spec.quant, i in (0, len(given) - 1))
         linear = nnx.Linear(*kernel.shape, rngs=rngs)
         linear.kernel[...], linear.bias[...] = kernel, jnp.asarray(layer["bias"])
         spike = surrogate.with_slope(spec.surrogate, float(np.asarray(hyper.slope)))

@@ -9,6 +9,34 @@ import jax
 from flax import nnx
 
 READOUTS = ("membrane_last", "membrane_mean", "spike_count", "leaky_integrator")
+QUANTIZED = {
+    "weight": ("weight",),
+    "activation": ("activation",),
+    "both": ("weight", "activation"),
+    "state": ("state",),
+    "all": ("weight", "activation", "state"),
+}
+QUANT_OPTIONS = {
+    "preset": ("default", "brevitas"),
+    "edges": ("all", "keep8"),
+    "calibration": ("absmax", "percentile", "lsq"),
+    "levels": ("uniform", "keep_zero", "exponential", "exponential_zero"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantSpec:
+    """Which tensors are quantized, and how. The widths are in `Hyper`, traced, so that one program holds them all."""
+
+    parts: tuple[str, ...] = ("weight",)  # of "weight", "activation", "state"
+    preset: str = "default"  # of weights: a scale per output channel; "brevitas": one per tensor, differentiated
+    edges: str = "all"  # "keep8": the first and the last layer have at least 8 bits
+    calibration: str = "absmax"  # of activations: running max |x|, a running percentile of it, or a learned step
+    percentile: float = 99.999
+    decay: float = 0.99  # of the running average, per step
+    levels: str = "uniform"  # of membranes, see `kernels.levels`
+    lower: float = 0.0  # membrane range: from -threshold (1 + lower)
+    upper: float = 0.2  # to threshold (1 + upper)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +51,7 @@ class ModelSpec:
     readout: str = "membrane_last"
     surrogate: str = "arctan"
     reset: str = "subtract"
+    quant: QuantSpec = QuantSpec()
 
     @property
     def n_features(self) -> int:
@@ -39,6 +68,8 @@ class Hyper(NamedTuple):
     threshold: Any = 1.0
     slope: Any = 2.0  # first parameter of the surrogate
     qmax_weight: Any = 0.0  # largest weight code; 0: float
+    qmax_activation: Any = 0.0  # largest activation code; 0: float
+    qmax_state: Any = 0.0  # levels of the membrane less one; 0: float
 
 
 class Output(NamedTuple):
@@ -49,8 +80,13 @@ class Output(NamedTuple):
     aux: dict[str, jax.Array]
 
 
+class Statistic(nnx.Variable):
+    """A number that training data set, not the gradient: the range of an activation."""
+
+
 class Model(NamedTuple):
-    """Pure functions: init(key) -> params, a nested dict; apply(params, x, hyper, key, *, train) -> Output."""
+    """Pure functions: init(key) -> variables, {"params": nested dict, "statistics": nested dict};
+    apply(variables, x, hyper, key, *, train) -> Output, with the new statistics in `aux["statistics"]` in training."""
 
     init: Callable[[jax.Array], dict]
     apply: Callable[..., Output]
@@ -59,14 +95,24 @@ class Model(NamedTuple):
 def pure(module: Callable[..., nnx.Module], spec: ModelSpec) -> Model:
     """The pure functions of a flax.nnx module class with `__init__(spec, rngs=)` and
     `__call__(x, hyper, key, train) -> Output`."""
-    graph, abstract = nnx.split(nnx.eval_shape(lambda: module(spec, rngs=nnx.Rngs(params=jax.random.key(0)))))
+    abstract = nnx.eval_shape(lambda: module(spec, rngs=nnx.Rngs(params=jax.random.key(0))))
+    graph, *empty = nnx.split(abstract, nnx.Param, ...)
+
+    def variables(instance):
+        _, params, statistics = nnx.split(instance, nnx.Param, ...)
+        return {"params": nnx.to_pure_dict(params), "statistics": nnx.to_pure_dict(statistics)}
 
     def init(key):
-        return nnx.to_pure_dict(nnx.state(module(spec, rngs=nnx.Rngs(params=key))))
+        return variables(module(spec, rngs=nnx.Rngs(params=key)))
 
-    def apply(params, x, hyper, key, *, train):
-        state = jax.tree.map(lambda leaf: leaf, abstract)
-        nnx.replace_by_pure_dict(state, params)
-        return nnx.merge(graph, state)(x, hyper, key, train)
+    def apply(given, x, hyper, key, *, train):
+        states = [jax.tree.map(lambda leaf: leaf, state) for state in empty]
+        for state, name in zip(states, ("params", "statistics"), strict=True):
+            nnx.replace_by_pure_dict(state, given[name])
+        instance = nnx.merge(graph, *states)
+        output = instance(x, hyper, key, train)
+        if train:
+            output.aux["statistics"] = variables(instance)["statistics"]
+        return output
 
     return Model(init, apply)

@@ -1,0 +1,258 @@
+"""Quantized models and their training: widths along the model axis, calibration, frozen integers."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsnn_mia import config, ensemble, models, pipeline, shadows
+from jaxsnn_mia.kernels import quantize
+from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec, frozen
+from tests.test_ensemble import X, Y, take
+from tests.test_ensemble import shadows as shadows_of
+from tests.test_ensemble import spec as train_spec
+from tests.test_pipeline import scores
+
+FEATURES = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
+ALL = QuantSpec(parts=models.QUANTIZED["all"])
+
+
+def hyper(family, bits, **changes):
+    activation = quantize.qmax_unsigned if family == "ann" else quantize.qmax_symmetric
+    return Hyper(qmax_weight=quantize.qmax_symmetric(bits), qmax_activation=activation(bits),
+                 qmax_state=quantize.qmax_unsigned(bits), threshold=0.4, **changes)  # fmt: skip
+
+
+def make(family, **quant):
+    spec = ModelSpec(family, (6,), 3, hidden=(16, 8), time_steps=5, quant=QuantSpec(**quant))
+    return spec, models.build(spec)
+
+
+def seen(model, h, params=None):
+    """The variables of a model after one training batch."""
+    params = model.init(jax.random.key(0)) if params is None else params
+    out = model.apply(params, FEATURES, h, jax.random.key(1), train=True)
+    return {**params, "statistics": out.aux["statistics"]}
+
+
+def logits(model, params, h, x=FEATURES):
+    return model.apply(params, x, h, jax.random.key(1), train=False).logits_bc
+
+
+@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("calibration", ["absmax", "percentile", "lsq"])
+def test_the_logits_of_a_sample_do_not_depend_on_its_batch_mates(family, calibration):
+    _, model = make(family, parts=("weight", "activation"), calibration=calibration)
+    h = hyper(family, 4)
+    params = seen(model, h)
+    whole = logits(model, params, h)
+    others = FEATURES.copy()
+    others[1:] *= 100
+    np.testing.assert_array_equal(logits(model, params, h, others)[0], whole[0])
+    np.testing.assert_allclose(logits(model, params, h, FEATURES[:1])[0], whole[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("part", ["weight", "activation", "state"])
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_each_part_is_really_quantized(part, bits):
+    for family in ("ann", "snn"):
+        if part == "state" and family == "ann":
+            continue
+        _, model = make(family, parts=(part,))
+        h = hyper(family, bits)
+        params = seen(model, h)
+        assert float(jnp.abs(logits(model, params, h) - logits(model, params, hyper(family, 32))).max()) > 1e-3
+
+
+@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("calibration", ["absmax", "lsq"])
+@pytest.mark.parametrize("preset", ["default", "brevitas"])
+def test_every_parameter_has_a_gradient(family, calibration, preset):
+    _, model = make(family, parts=("weight", "activation"), calibration=calibration, preset=preset)
+    h = hyper(family, 4)
+    params = seen(model, h)
+
+    def loss(trained):
+        out = model.apply({**params, "params": trained}, FEATURES, h, jax.random.key(1), train=True)
+        return (out.logits_bc * jnp.arange(1.0, 4.0)[None]).sum()
+
+    gradients = jax.jit(jax.grad(loss))(params["params"])
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        assert float(jnp.abs(leaf).max()) > 0, jax.tree_util.keystr(path)
+    assert ("log_step" in str(gradients)) == (calibration == "lsq")
+
+
+def test_keep8_leaves_the_first_and_the_last_layer_at_eight_bits():
+    for family in ("ann", "snn"):
+        spec, model = make(family, edges="keep8")
+        params = model.init(jax.random.key(0))
+        cut = frozen.freeze(spec, params, hyper(family, 2))
+        levels = [len(np.unique(np.asarray(layer.codes))) for layer in cut.layers]
+        assert levels[1] <= 3
+        assert min(levels[0], levels[2]) > 3
+        plain = frozen.freeze(dataclasses.replace(spec, quant=QuantSpec()), params, hyper(family, 2))
+        assert max(len(np.unique(np.asarray(layer.codes))) for layer in plain.layers) <= 3
+
+
+def trained(group_of_widths, quant, family="snn", **changes):
+    """The group after training of test_ensemble's six shadows, each with its own width."""
+    base = train_spec(family, **changes)
+    spec = dataclasses.replace(base, model=dataclasses.replace(base.model, quant=quant))
+    engine = ensemble.make_ensemble(spec, seed=3, width=1, devices=jax.devices()[:2])
+    names = ("qmax_weight", "qmax_activation", "qmax_state")
+    widths = {name: [getattr(hyper(family, bits), name) for bits in group_of_widths] for name in names}
+    batch = shadows_of(threshold=[0.4] * 6, **widths)
+    group = engine.run(engine.init(batch, (X, Y)), batch, (X, Y), 0, spec.epochs)
+    return jax.tree.map(np.asarray, group)
+
+
+def test_one_ensemble_holds_every_width_and_float():
+    widths = [2, 4, 8, 16, 32, 3]
+    together = trained(widths, ALL)
+    for bits in (4, 32):
+        alone = trained([bits] * 6, ALL)
+        index = widths.index(bits)
+        jax.tree.map(np.testing.assert_array_equal, take(together, [index]), take(alone, [index]))
+    free = trained([32] * 6, QuantSpec(parts=()))
+    history = together.history[4, 0, 0]
+    np.testing.assert_allclose(history, free.history[4, 0, 0], rtol=1e-5)  # a program without quantizers: an epoch on
+    assert not np.array_equal(together.history[1], together.history[4])
+
+
+def test_a_warm_up_trains_in_float_first():
+    warm, plain = (trained([4] * 6, ALL, float_epochs=n) for n in (2, 0))
+    floats = trained([32] * 6, ALL, float_epochs=2)
+    np.testing.assert_array_equal(warm.history[:, :2], floats.history[:, :2])
+    assert not np.array_equal(warm.history[:, 2:], floats.history[:, 2:])
+    assert not np.array_equal(plain.history[:, :2], floats.history[:, :2])
+
+
+@pytest.mark.parametrize("family", ["ann", "snn"])
+def test_post_training_quantization_calibrates_on_the_own_rows_alone(family, monkeypatch):
+    ranges = {}
+    for outlier in (1.0, 1e3):
+        x = X.copy()
+        strangers = np.setdiff1d(np.arange(60), np.asarray(shadows_of().rows[0][0]))
+        x[strangers] *= outlier  # rows that shadow 0 never trains on
+        with monkeypatch.context() as patch:
+            patch.setattr("tests.test_quantization.X", x)
+            group = trained([4] * 6, ALL, family, float_epochs=4, post_training=True)
+        ranges[outlier] = take(group, [0])
+    jax.tree.map(np.testing.assert_array_equal, ranges[1.0], ranges[1e3])
+    statistics = jax.tree.leaves(ranges[1.0].state.params["statistics"])
+    assert len(statistics) == (1 if family == "ann" else 2)
+    assert all((leaf > 0).all() for leaf in statistics)
+
+
+@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("bits", [2, 4, 8, 16])
+@pytest.mark.parametrize("preset", ["default", "brevitas"])
+def test_a_frozen_model_gives_the_logits_of_the_fake_quantized_one(family, bits, preset):
+    spec, model = make(family, parts=("weight", "activation", *(["state"] if family == "snn" else [])), preset=preset)
+    h = hyper(family, bits)
+    params = seen(model, h)
+    cut = frozen.freeze(spec, params, h)
+    want = logits(model, params, h)
+    got = jax.jit(frozen.apply)(cut, FEATURES).logits_bc
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * float(jnp.abs(want).max()))
+    n_weights = 6 * 16 + 16 * 8 + 8 * 3
+    whole = 4 * n_weights if bits == 16 else n_weights if bits == 8 else n_weights // 2
+    n_scales = 0 if bits == 16 else 27 if preset == "default" else 3
+    assert cut.nbytes == whole + 4 * (n_scales + 27 + len([r for r in cut.ranges if r is not None]))
+
+
+def test_what_cannot_be_frozen_is_refused():
+    spec, model = make("ann", parts=("activation",))
+    with pytest.raises(ValueError, match="never calibrated: a range is 0, got"):
+        frozen.freeze(spec, model.init(jax.random.key(0)), hyper("ann", 4))
+    spec, model = make("ann", parts=("activation",), calibration="lsq")
+    with pytest.raises(ValueError, match="has no integer form"):
+        frozen.freeze(spec, model.init(jax.random.key(0)), hyper("ann", 4))
+
+
+SWEEP = {
+    "splits": {"n_shadows": 6},
+    "model": {"hidden": (8,), "time_steps": 3},
+    "train": {"epochs": 3, "batch_size": 32},
+    "ensemble": {"group_size": 8},
+    "attacks": {"names": ("lira",)},
+    "metrics": {"replicates_auc": 20, "replicates_tpr": 20},
+}
+
+
+def swept(workdir, sweep, until="attacks", **changes):
+    c = config.from_dict({**SWEEP, "data": {"name": "iris"}, **changes, "sweep": sweep})
+    pipeline.run(c, workdir, until=until)
+    return {path.parents[1].name: np.load(path) for path in workdir.glob("*/attacks-*/*.npy")}
+
+
+def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path, monkeypatch):
+    """Bitwise, though the separate run packs its shadows otherwise: a width of the sweep is a run of its own."""
+    ensemble.compiled_ensemble.cache_clear()
+    traced = []
+    run_epochs = ensemble.run_epochs
+    monkeypatch.setattr(ensemble, "run_epochs", lambda *args: traced.append(1) or run_epochs(*args))
+    together = swept(tmp_path / "all", {"bits": (2, 4, 8, 16, 32), "family": ("ann", "snn")})
+    assert len(together) == 10
+    assert len(traced) == 2  # one program per family
+    for family, bits in (("ann", 4), ("snn", 2), ("snn", 32)):
+        alone = swept(tmp_path / f"{family}{bits}", {}, model={**SWEEP["model"], "family": family},
+                      quantization={"bits": bits})  # fmt: skip
+        np.testing.assert_array_equal(alone[f"iris-{family}"], together[f"iris-{family}-bits{bits}"])
+    assert not np.array_equal(together["iris-snn-bits2"], together["iris-snn-bits32"])
+
+
+def test_members_that_are_ahead_wait_for_those_behind(tmp_path):
+    """A run killed between two members' checkpoints goes on to the same bits."""
+    sweep = {"bits": (4, 32)}
+    options = {"ensemble": {"group_size": 4, "chunk_seconds": 1e-6}}
+    swept(tmp_path / "whole", sweep, **options)
+    swept(tmp_path / "cut", sweep, until="train", **options)
+    for manifest in (tmp_path / "cut").glob("*/train-*/manifest.json"):
+        manifest.unlink()
+    for late in (tmp_path / "cut/iris-snn-bits32").glob("train-*/group-00001/epoch-000003/sha256.json"):
+        late.unlink()
+    swept(tmp_path / "cut", sweep, **options)
+    a, b = scores(tmp_path / "whole"), scores(tmp_path / "cut")
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"bits": 17}, r"`quantization\.bits` must be an int in \[2, 16\]"),
+        ({"bits_activation": 1}, r"`quantization\.bits_activation` must be an int in \[2, 16\]"),
+        ({"what": "weights"}, 'Did you mean "weight"'),
+        ({"mode": "pta"}, r"`quantization\.mode` must be one of"),
+        ({"warmup_epochs": 40}, r"in \[0, 39\], got 40"),
+        ({"mode": "ptq", "calibration": "lsq"}, "'qat' for a warm-up or a learned step size"),
+        ({"percentile": 0.0}, r"`quantization\.percentile` must be in \(0, 100\]"),
+        ({"levels": "log"}, r"`quantization\.levels` must be one of"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        config.from_dict({"quantization": values})
+
+
+def test_families_without_membranes():
+    with pytest.raises(ValueError, match="which has no membranes, got 'state'"):
+        config.from_dict({"model": {"family": "ann"}, "quantization": {"what": "state"}})
+    c = config.from_dict({"sweep": {"family": ("ann", "snn"), "quantize": ("weight", "state")}})
+    assert list(config.variants(c)) == [
+        "digits-ann-quantizeweight", "digits-snn-quantizeweight", "digits-snn-quantizestate"
+    ]  # fmt: skip
+    widths = shadows.widths(config.from_dict({"quantization": {"bits": 4, "what": "all", "bits_activation": 8}}))
+    assert widths == {"qmax_weight": 7.0, "qmax_activation": 127.0, "qmax_state": 15.0}
+
+
+def test_rows_that_pad_a_training_set_are_the_models_own():
+    from jaxsnn_mia import splits
+
+    keep_sn = np.random.default_rng(0).random((6, 20)) < 0.4
+    idx_sr, _ = splits.training_rows(keep_sn)
+    for idx_r, keep_n in zip(idx_sr, keep_sn, strict=True):
+        assert keep_n[idx_r].all()
