@@ -86,13 +86,16 @@ def estimate(c: config.Config, workdir: Path | None = None) -> list[Cost]:
             probes[name] = cache[key]
     if workdir is not None:
         store.write_json(workdir / "probe.json", cache)
-    return [one_cost(name, variant, works[name], models, probes) for name, variant in variants.items()]
+    programs: set[str] = set()  # variants of one program compile it once
+    return [one_cost(name, variant, works[name], models, probes, programs) for name, variant in variants.items()]
 
 
-def one_cost(name: str, c: config.Config, work: shadows.Work, models: dict, probes: dict) -> Cost:
+def one_cost(name: str, c: config.Config, work: shadows.Work, models: dict, probes: dict, programs: set[str]) -> Cost:
     parameters, epoch_flops = models[name]
     nearest = name if name in probes else min(probes, key=lambda other: abs(models[other][1] - epoch_flops))
     compiling, epoch = probes[nearest]
+    compiling = 0.0 if (program := repr(work.spec)) in programs else compiling
+    programs.add(program)
     shadows_, n, epochs = c.splits.n_shadows, len(work.data[0]), c.train.epochs
     training = epoch * epochs * shadows_ * epoch_flops / models[nearest][1]
     intervals = INTERVAL_SECONDS * shadows_ * n * c.metrics.replicates_auc * len(c.attacks.names)
@@ -117,7 +120,7 @@ def one_model(work: shadows.Work) -> tuple[int, float]:
     batch = (np.zeros(spec.batch_size, np.int32), np.ones(spec.batch_size, np.float32))
     data = jax.tree.map(jax.numpy.asarray, work.data)
     step = jax.make_jaxpr(lambda state, key: train.step(state, batch, data, work.hyper, key))
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params["params"]))
     return parameters, flops(step(state, jax.random.key(0)).jaxpr) * spec.steps_per_epoch
 
 

@@ -67,6 +67,8 @@ def labels(audit: Audit, usable_s: np.ndarray) -> dict[str, Any]:
         "dataset": c.data.name,
         "family": c.model.family,
         **{f"bits_{part}": width or 32 for part, width in bits(c).items()},
+        "quantized": c.quantization.what,
+        "bits": c.quantization.bits or 32,
         "surrogate": c.model.surrogate if spiking else "",
         "encoding": "direct",
         "T": c.model.time_steps if spiking else 1,

@@ -147,12 +147,16 @@ def agreed_plan(folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
     return plan
 
 
+def group_length(work: Work, plan: dict[str, Any], group: int) -> int:
+    """The shadows of one group; the last may be shorter."""
+    return min(plan["group_size"], len(work.rows[0]) - group * plan["group_size"])
+
+
 def group_of(works: list[Work], plan: dict[str, Any], group: int, n_devices: int) -> tuple[Shadows, int]:
     """(the shadows of a group of every member, one member after the other; how many are real in each): padded to
     whole blocks by repeating the last one."""
-    size, total = plan["group_size"], len(works[0].rows[0])
-    real = min(size, total - group * size)
-    ids = np.tile(group * size + np.arange(real, dtype=np.int32), len(works))
+    real = group_length(works[0], plan, group)
+    ids = np.tile(group * plan["group_size"] + np.arange(real, dtype=np.int32), len(works))
     hyper = models.Hyper(
         *[np.repeat(np.float32(values), real) for values in zip(*(w.hyper for w in works), strict=True)]
     )
@@ -191,8 +195,9 @@ def train_all(members: list[Member], share: Share) -> None:
         spec, seed = alike[0].work.spec, alike[0].work.seed
         ensemble = make_ensemble(spec, seed=seed, width=plan["width"], devices=used)
         mine = share.groups(plan["groups"])
-        total = sum(group_of([m.work for m in alike], plan, group, 1)[1] for group in mine) * len(alike) * spec.epochs
-        with tqdm(total=total, desc=f"train {alike[0].folder.parent.name}", unit="epoch", leave=False) as bar:
+        total = sum(group_length(alike[0].work, plan, group) for group in mine) * len(alike) * spec.epochs
+        others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
+        with tqdm(total=total, desc=f"train {alike[0].folder.parent.name}{others}", unit="epoch", leave=False) as bar:
             for group in mine:
                 train_group(alike, plan, group, ensemble, len(used), bar)
         if not share.rank:
@@ -238,6 +243,7 @@ def train_group(
     until they have caught up with the next."""
     epochs = members[0].work.spec.epochs
     done = [checkpoint.latest(group_path(member.folder, group)) or 0 for member in members]
+    bar.update(sum(done) * group_length(members[0].work, plan, group))
     while (first := min(done)) < epochs:
         last = min((d for d in done if d > first), default=epochs)
         behind = [member for member, d in zip(members, done, strict=True) if d == first]
@@ -252,7 +258,6 @@ def train_epochs(
     """Epochs first .. last - 1 of one group of all members, in chunks that end in checkpoints."""
     data, paths = members[0].work.data, [group_path(member.folder, group) for member in members]
     shadows, real = group_of([member.work for member in members], plan, group, n_devices)
-    bar.update(first * real * len(members) if bar.n == 0 else 0)
     if first:
         like = ensemble.shape_of(shadows, data)
         parts = [checkpoint.restore(path, first, like) for path in paths]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxsnn_mia import models
@@ -150,6 +151,9 @@ def make_train(spec: TrainSpec) -> Train:
         return model.apply(params, normalise(norm, x), hyper, key, train=False)
 
     def calibrate(state, batches, data, hyper, key):
+        steps = optax.tree.get_all_with_path(state.opt_state, "count")[-1][1]
+        if not isinstance(steps, jax.core.Tracer) and not np.all(np.asarray(steps) > 0):
+            raise ValueError("post-training quantization needs a trained model, got one after 0 steps. Train it first.")
         unseen = state.params | {"statistics": jax.tree.map(jnp.zeros_like, state.params["statistics"])}
 
         def seen(idx_b):

@@ -32,6 +32,7 @@ from pathlib import Path
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
 import numpy as np
+from machine import processor
 
 KEEP_PAGES = {
     "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "8000000000", "MALLOC_TOP_PAD_": "64000000",
@@ -233,12 +234,6 @@ def on_gpu():
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     backend, kind = shown.strip().splitlines()[-1].split("|")
     return backend == "gpu", f"{kind} ({processor()})" if backend == "cpu" else kind
-
-
-def processor():
-    """The processor's name."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 def in_a_process(row, args, settings):

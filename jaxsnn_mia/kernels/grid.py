@@ -30,14 +30,14 @@ def qmax_unsigned(bits: int | None) -> float:
     return 0.0 if bits is None else float(2**bits - 1)
 
 
-def check_scale(scale: Any) -> None:
-    """ValueError for a scale whose value is known here and not positive and finite."""
+def check_scale(scale: Any, name: str = "scale") -> None:
+    """ValueError for a scale whose value is known here (not under jit) and not positive and finite."""
     if isinstance(scale, jax.core.Tracer):
         return
     values = np.asarray(scale)
     if not (np.isfinite(values).all() and (values > 0).all()):
         bad = values[~(np.isfinite(values) & (values > 0))].ravel()[0]
-        raise ValueError(f"`scale` must be positive and finite, got {bad}. Calibrate on data that is not all zero.")
+        raise ValueError(f"`{name}` must be positive and finite, got {bad}. Calibrate on data that is not all zero.")
 
 
 def fake_quant(x: jax.Array, scale: Any, lo: Any, hi: Any, *, learned: bool = False) -> jax.Array:

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxsnn_mia.kernels.grid import check_bits, check_scale, fake_quant, qmax_symmetric, qmax_unsigned
@@ -58,19 +59,26 @@ def weight_scale(w: jax.Array, qmax: Any, axis: int | None) -> jax.Array:
 def activation(
     x: jax.Array, absmax: Any, bits: int | None = None, *, signed: bool, qmax: Any = None, learned: bool = False
 ) -> jax.Array:
-    """Fake-quantized activations on a grid that ends at `absmax` (a calibrated scalar; 0: not calibrated, then x is
-    taken for its own range).
+    """Fake-quantized activations on a grid that ends at `absmax`.
 
     Args:
       x: float32 [...]; non-negative unless `signed`.
+      absmax: the calibrated range, a positive scalar (see `largest`, `running`).
       bits: width; unsigned codes are 0 .. 2^bits - 1, signed ones -qmax .. qmax with qmax = 2^(bits-1) - 1.
       qmax: instead of `bits`, the largest code, which may be traced; 0 returns x bitwise.
       learned: differentiate by the scale too (LSQ).
 
-    Returns float32, shape of x. Values beyond the range are clipped and get no gradient.
+    Returns:
+      float32, shape of x. Values beyond the range are clipped and get no gradient.
+
+    Raises:
+      ValueError: `bits` not in [2, 16]; a range that is not positive and finite, where it is known (not under jit,
+        where a range of 0 stands for 1).
     """
     if qmax is None:
         qmax = qmax_symmetric(bits) if signed else qmax_unsigned(bits)
+    if not isinstance(qmax, jax.core.Tracer) and np.any(np.asarray(qmax) > 0):
+        check_scale(absmax, "absmax")
     qmax = jnp.asarray(qmax, x.dtype)
     absmax = jnp.asarray(absmax, x.dtype)
     scale = jnp.where(absmax > 0, absmax, 1.0) / jnp.where(qmax > 0, qmax, 1.0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxsnn_mia import __version__, config, results, store
 
-TEMPLATE_VERSION = 1
+TEMPLATE_VERSION = 2
 FILES = ("results.csv", "report.html")
 
 
