@@ -55,7 +55,7 @@ class Quantization:
     bits: int | None = 32  # in [2, 16]; 32 or None: float
     bits_activation: int | None = 0  # of activations and synaptic currents; 0: as `bits`
     bits_state: int | None = 0  # of membranes; 0: as `bits`
-    what: str = "weight"  # "weight", "activation", "both", "state" (membranes), "all"
+    what: str = "weight"  # "weight", "activation", "both", "state" (membranes that spike), "all"
     mode: str = "qat"  # quantization-aware training; "ptq": train in float, calibrate on the own rows, then quantize
     warmup_epochs: int = 0  # float epochs before the quantization of "qat" sets in
     preset: str = "default"  # of weights: a scale per output channel; "brevitas": one per tensor, differentiated

@@ -63,11 +63,15 @@ class DenseSNN(nnx.Module):
 def read_out(readout: str, current_tbc: jax.Array, cell: dict) -> Output:
     """Logits of the output layer from its input currents [T, B, C]; `cell` holds the arguments of `lif`.
 
-    logits_tbc [T, B, C] are what the readout would say had the time ended at each step.
+    logits_tbc [T, B, C] are what the readout would say had the time ended at each step. A membrane that is itself the
+    logits is not quantized: the range of a state quantizer ends just above the threshold, and a classifier whose logits
+    cannot leave it does not learn.
     """
     if readout == "leaky_integrator":
         membrane_tbc = neuron.leaky_integrator(current_tbc, beta=cell["beta"])
         return Output(membrane_tbc[-1], membrane_tbc, {})
+    if readout != "spike_count":
+        cell = {**cell, "state_fn": None}
     spikes_tbc, membrane_tbc = neuron.lif(current_tbc, **cell)
     if readout == "membrane_last":
         return Output(membrane_tbc[-1], membrane_tbc, {})
