@@ -22,6 +22,7 @@ STAGE = flags.DEFINE_enum(
     "Run up to this stage.",
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be trained and how long it takes; train nothing.")
+WORKER = flags.DEFINE_bool("worker", False, "Join the process that runs in this workdir and share its training.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Several processes share the work; see distributed.py.")
 
 
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> None:
     jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
     from pathlib import Path
 
-    from jaxsnn_mia import config, cost, distributed, pipeline, results, store
+    from jaxsnn_mia import config, cost, distributed, pipeline, results, stopping, store
 
     logging.set_verbosity(logging.WARNING)
     workdir = Path(WORKDIR.value) if WORKDIR.value else None
@@ -63,7 +64,12 @@ def main(argv: list[str]) -> None:
             print(cost.as_text(cost.estimate(c, workdir)))
             return
         share = distributed.share() if DISTRIBUTED.value else distributed.Share()
+        share = distributed.WORKER if WORKER.value else share
+        stopping.listen()
         pipeline.run(c, workdir, until=STAGE.value, share=share)
+    except stopping.Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(stopping.REQUEUE)
     except (ValueError, OSError, store.StoreError) as error:
         fail(error)
     if STAGE.value == "report" and share.rank == 0:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxsnn_mia import __version__, attacks, config, data, results, shadows, signals, splits, store
+from jaxsnn_mia import __version__, attacks, config, data, results, shadows, signals, splits, stopping, store
 from jaxsnn_mia.distributed import Share, wait_for
 from jaxsnn_mia.ensemble import make_ensemble
 from jaxsnn_mia.report import page
@@ -48,6 +48,7 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
             shared = train_stages(variants, workdir, shared, share)
         metrics = {}
         for name, variant in variants.items():
+            stopping.check()
             paths = run_variant(name, variant, workdir / name, shared[name], until)
             if upto("metrics", until):
                 metrics[name] = paths["metrics"]

@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import time
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +17,8 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from jaxsnn_mia import checkpoint, config, models, splits, store
-from jaxsnn_mia.distributed import Share, wait_for
+from jaxsnn_mia import checkpoint, config, models, splits, stopping, store
+from jaxsnn_mia.distributed import POLL_SECONDS, Claim, Share, claimed, wait_for
 from jaxsnn_mia.ensemble import Ensemble, Group, Shadows, make_ensemble
 from jaxsnn_mia.kernels import quantize, surrogate
 from jaxsnn_mia.train import TrainSpec
@@ -183,8 +182,8 @@ def devices(c: config.Config) -> list:
 
 
 def train_all(members: list[Member], share: Share) -> None:
-    """Trains this process's groups of an ensemble that are not finished; process 0 then waits for the others and
-    writes history.npz and shadows.jsonl of every member.
+    """Returns when every group of an ensemble is trained, here or by another process; the leader then writes
+    history.npz and shadows.jsonl of every member.
 
     The members have one TrainSpec, one seed and the same rows of the same data.
     """
@@ -194,19 +193,38 @@ def train_all(members: list[Member], share: Share) -> None:
         alike = [member for member, own in zip(members, plans, strict=True) if own == plan]
         spec, seed = alike[0].work.spec, alike[0].work.seed
         ensemble = make_ensemble(spec, seed=seed, width=plan["width"], devices=used)
-        mine = share.groups(plan["groups"])
-        total = sum(group_length(alike[0].work, plan, group) for group in mine) * len(alike) * spec.epochs
+        total = sum(group_length(alike[0].work, plan, group) for group in range(plan["groups"]))
         others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
-        with tqdm(total=total, desc=f"train {alike[0].folder.parent.name}{others}", unit="epoch", leave=False) as bar:
-            for group in mine:
-                train_group(alike, plan, group, ensemble, len(used), bar)
+        with tqdm(
+            total=total * len(alike) * spec.epochs, desc=f"train {alike[0].folder.parent.name}{others}", unit="epoch",
+            leave=False,
+        ) as bar:  # fmt: skip
+            train_groups(alike, plan, ensemble, len(used), bar)
         if not share.rank:
             for member in alike:
-                gather(member, plan, ensemble, share, len(used))
+                gather(member, plan, ensemble, len(used))
+
+
+def train_groups(members: list[Member], plan: dict[str, Any], ensemble: Ensemble, n_devices: int, bar: tqdm) -> None:
+    """Claims and trains groups until all are trained; waits for those that another process holds."""
+    left = list(range(plan["groups"]))
+    while left:
+        before = len(left)
+        for group in list(left):
+            paths = [group_path(member.folder, group) for member in members]
+            with claimed([path.with_suffix(".claim") for path in paths]) as claims:
+                if not claims:
+                    continue
+                if not all(is_trained(path, members[0].work) for path in paths):
+                    train_group(members, plan, group, ensemble, n_devices, bar, claims)
+                left.remove(group)
+        if len(left) == before:
+            stopping.check()
+            time.sleep(POLL_SECONDS)
 
 
 def plan_of(member: Member, n_devices: int, share: Share, members: int) -> dict[str, Any]:
-    """The plan of a member, which process 0 writes."""
+    """The plan of a member, which the leader writes."""
     if not share.rank:
         return agreed_plan(member.folder, make_plan(member.config, n_devices, share.world, members))
     path = member.folder / "plan.json"
@@ -214,13 +232,10 @@ def plan_of(member: Member, n_devices: int, share: Share, members: int) -> dict[
     return json.loads(path.read_text())
 
 
-def gather(member: Member, plan: dict[str, Any], ensemble: Ensemble, share: Share, n_devices: int) -> None:
-    """Waits for every group of a member and writes what became of its shadows."""
+def gather(member: Member, plan: dict[str, Any], ensemble: Ensemble, n_devices: int) -> None:
+    """Writes what became of a member's shadows."""
     histories, finite = [], []
     for group in range(plan["groups"]):
-        path = group_path(member.folder, group)
-        if group not in share.groups(plan["groups"]):
-            wait_for(partial(is_trained, path, member.work), f"{path}, which process {group % share.world} trains")
         trained = load_group(member.folder, member.work, ensemble, plan, group, n_devices)[0]
         histories.append(trained.history)
         finite.append(all_finite(trained.state.params))
@@ -237,8 +252,9 @@ def is_trained(path: Path, work: Work) -> bool:
 
 
 def train_group(
-    members: list[Member], plan: dict[str, Any], group: int, ensemble: Ensemble, n_devices: int, bar: tqdm
-) -> None:
+    members: list[Member], plan: dict[str, Any], group: int, ensemble: Ensemble, n_devices: int, bar: tqdm,
+    claims: list[Claim],
+) -> None:  # fmt: skip
     """Trains one group of every member from its last whole checkpoint to the end: those that are behind together,
     until they have caught up with the next."""
     epochs = members[0].work.spec.epochs
@@ -247,15 +263,16 @@ def train_group(
     while (first := min(done)) < epochs:
         last = min((d for d in done if d > first), default=epochs)
         behind = [member for member, d in zip(members, done, strict=True) if d == first]
-        train_epochs(behind, plan, group, ensemble, n_devices, first, last, bar)
+        train_epochs(behind, plan, group, ensemble, n_devices, first, last, bar, claims)
         done = [last if d == first else d for d in done]
 
 
 def train_epochs(
     members: list[Member], plan: dict[str, Any], group: int, ensemble: Ensemble, n_devices: int,
-    first: int, last: int, bar: tqdm,
+    first: int, last: int, bar: tqdm, claims: list[Claim],
 ) -> None:  # fmt: skip
-    """Epochs first .. last - 1 of one group of all members, in chunks that end in checkpoints."""
+    """Epochs first .. last - 1 of one group of all members, in chunks that end in checkpoints. StoreError where another
+    process took the group over: it thought this one dead."""
     data, paths = members[0].work.data, [group_path(member.folder, group) for member in members]
     shadows, real = group_of([member.work for member in members], plan, group, n_devices)
     if first:
@@ -273,11 +290,17 @@ def train_epochs(
         state = jax.block_until_ready(ensemble.run(state, shadows, data, first, end))
         seconds_an_epoch = (time.perf_counter() - start) / (end - first)
         whole = jax.tree.map(np.asarray, state)
+        lost = [claim.path for claim in claims if not claim.held()]
+        if lost:
+            raise store.StoreError(
+                f"{lost[0]} was taken over by another process. Start this one again to share the work."
+            )
         for i, path in enumerate(paths):
             own = jax.tree.map(lambda leaf, i=i: leaf[i * real : (i + 1) * real], whole)
             checkpoint.save(path, end, own, keep=snapshots)
         bar.update((end - first) * real * len(members))
         first, ahead = end, max(1, int(chunk_seconds / seconds_an_epoch))
+        stopping.check()
 
 
 def load_group(

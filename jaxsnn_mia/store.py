@@ -109,7 +109,7 @@ def finish(path: Path, **about: Any) -> None:
     files = {
         str(file.relative_to(path)): file_sha256(file)
         for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name != MANIFEST and not file.name.startswith(".")
+        if file.is_file() and file.name != MANIFEST and not file.name.startswith(".") and file.suffix != ".claim"
     }
     write_json(path / MANIFEST, {**about, "files": files})
 

@@ -1,56 +1,12 @@
-"""The whole path on real data: run, rerun, damage, kill, resume, share."""
+"""The whole path on real data: run, rerun, damage."""
 
-import errno
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from jaxsnn_mia import checkpoint, config, pipeline, results, shadows, store
-
-ROOT = Path(__file__).parents[1]
-SMALL = {
-    "splits": {"n_shadows": 8},
-    "model": {"family": "ann", "hidden": (16,)},
-    "train": {"epochs": 6, "batch_size": 32, "snapshot_epochs": (2,)},
-    "ensemble": {"group_size": 4},
-    "metrics": {"replicates_auc": 50, "replicates_tpr": 20},
-    "sweep": {"dataset": ("breast_cancer",)},
-}
-OVERRIDES = [
-    "--config.splits.n_shadows=8",
-    "--config.model.hidden=(16,)",
-    "--config.model.family=ann",
-    "--config.train.epochs=6",
-    "--config.train.batch_size=32",
-    "--config.train.snapshot_epochs=(2,)",
-    "--config.ensemble.group_size=4",
-    "--config.metrics.replicates_auc=50",
-    "--config.metrics.replicates_tpr=20",
-    "--config.sweep.dataset=('breast_cancer',)",
-    "--config.sweep.family=()",
-]
-
-
-def small(**changes):
-    merged = {name: {**SMALL.get(name, {}), **changes.get(name, {})} for name in SMALL | changes}
-    return config.from_dict(merged)
-
-
-def scores(workdir: Path) -> dict[str, np.ndarray]:
-    return {path.stem: np.load(path) for path in workdir.glob("*/attacks-*/*.npy")}
-
-
-def assert_same_scores(a: Path, b: Path):
-    assert scores(a).keys() == scores(b).keys() == set(config.Attacks().names)
-    for name, array in scores(a).items():
-        np.testing.assert_array_equal(array, scores(b)[name])
+from tests.runs import scores, small
 
 
 @pytest.fixture(scope="module")
@@ -123,27 +79,6 @@ def test_a_truncated_artefact_is_redone_and_said(finished, caplog):
     assert "phi/candidates-00001.npy is damaged or missing" in caplog.text
 
 
-def test_a_full_disk_keeps_the_last_chunk_and_the_next_run_goes_on(finished, tmp_path, monkeypatch):
-    save, saved = store.write_json, []
-
-    def fills_up(path, value):
-        if path.name == checkpoint.DIGESTS:
-            saved.append(path)
-            if len(saved) > 2:
-                with store.disk_full(path):
-                    raise OSError(errno.ENOSPC, "No space left on device")
-        save(path, value)
-
-    monkeypatch.setattr(store, "write_json", fills_up)
-    with pytest.raises(store.StoreError, match="disk is full"):
-        pipeline.run(small(), tmp_path)
-    monkeypatch.undo()
-    group = next(tmp_path.glob("*/train-*/group-00000"))
-    assert checkpoint.latest(group) is not None
-    pipeline.run(small(), tmp_path)
-    assert_same_scores(tmp_path, finished)
-
-
 def test_a_diverged_shadow_is_recorded_and_excluded_with_its_pair(tmp_path, monkeypatch, caplog):
     group_of = shadows.group_of
 
@@ -160,44 +95,6 @@ def test_a_diverged_shadow_is_recorded_and_excluded_with_its_pair(tmp_path, monk
         assert np.isnan(array[excluded]).all()
         assert np.isfinite(np.delete(array, [4, 5], axis=0)).all()
     assert {row["n_shadows"] for row in results.read(tmp_path)} == {6}
-
-
-def command(workdir: Path, *flags: str) -> list[str]:
-    config_file = ROOT / "experiments/configs/quickstart.py"
-    return [sys.executable, str(ROOT / "experiments/run.py"), f"--config={config_file}", f"--workdir={workdir}",
-            *OVERRIDES, *flags]  # fmt: skip
-
-
-def test_kill_9_in_training_then_resume_equals_uninterrupted(finished, tmp_path):
-    environ = {**os.environ, "PJRT_NPROC": "4"}
-    run = command(tmp_path, "--config.ensemble.chunk_seconds=1e-6")  # a checkpoint after every epoch
-    process = subprocess.Popen(run, env=environ, stderr=subprocess.DEVNULL)
-    group = "*/train-*/group-00001/epoch-000002/sha256.json"
-    while not list(tmp_path.glob(group)):
-        assert process.poll() is None, "ended before it could be killed"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not list(tmp_path.glob("*/train-*/manifest.json"))
-    done = subprocess.run(run, env=environ, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "report.html" in done.stdout
-    assert_same_scores(tmp_path, finished)
-
-
-@pytest.mark.long
-def test_two_processes_that_share_the_groups_equal_one(finished, tmp_path):
-    processes = [
-        subprocess.Popen(
-            command(tmp_path, "--distributed"),
-            env={**os.environ, "PJRT_NPROC": "4", "JAX_PROCESS_ID": str(rank), "JAX_NUM_PROCESSES": "2"},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for rank in (0, 1)
-    ]
-    assert [process.wait() for process in processes] == [0, 0]
-    assert_same_scores(tmp_path, finished)
 
 
 @pytest.mark.long

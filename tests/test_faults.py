@@ -1,0 +1,238 @@
+"""Kills, stops, damage, full disks, many processes: real ones, and the scores are those of an undisturbed run."""
+
+import errno
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from jaxsnn_mia import checkpoint, distributed, pipeline, stopping, store
+from tests.runs import assert_same_scores, command, small
+
+ENVIRON = {**os.environ, "PJRT_NPROC": "4"}
+EACH_EPOCH = "--config.ensemble.chunk_seconds=1e-6"  # a checkpoint after every epoch
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("finished")
+    pipeline.run(small(), workdir)
+    return workdir
+
+
+def test_a_full_disk_keeps_the_last_chunk_and_the_next_run_goes_on(finished, tmp_path, monkeypatch):
+    save, saved = store.write_json, []
+
+    def fills_up(path, value):
+        if path.name == checkpoint.DIGESTS:
+            saved.append(path)
+            if len(saved) > 2:
+                with store.disk_full(path):
+                    raise OSError(errno.ENOSPC, "No space left on device")
+        save(path, value)
+
+    monkeypatch.setattr(store, "write_json", fills_up)
+    with pytest.raises(store.StoreError, match="disk is full"):
+        pipeline.run(small(), tmp_path)
+    monkeypatch.undo()
+    group = next(tmp_path.glob("*/train-*/group-00000"))
+    assert checkpoint.latest(group) is not None
+    pipeline.run(small(), tmp_path)
+    assert_same_scores(tmp_path, finished)
+
+
+def test_kill_9_in_training_then_resume_equals_uninterrupted(finished, tmp_path):
+    run = command(tmp_path, EACH_EPOCH)
+    process = subprocess.Popen(run, env=ENVIRON, stderr=subprocess.DEVNULL)
+    group = "*/train-*/group-00001/epoch-000002/sha256.json"
+    while not list(tmp_path.glob(group)):
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list(tmp_path.glob("*/train-*/manifest.json"))
+    done = subprocess.run(run, env=ENVIRON, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "report.html" in done.stdout
+    assert_same_scores(tmp_path, finished)
+
+
+@pytest.mark.long
+def test_two_processes_that_share_the_groups_equal_one(finished, tmp_path):
+    processes = [
+        subprocess.Popen(
+            command(tmp_path, "--distributed"),
+            env={**ENVIRON, "JAX_PROCESS_ID": str(rank), "JAX_NUM_PROCESSES": "2"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for rank in (0, 1)
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert_same_scores(tmp_path, finished)
+
+
+def start(workdir, *flags, **environ):
+    return subprocess.Popen(
+        command(workdir, *flags), env=ENVIRON | environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_until(ready, process, seconds=120.0):
+    """Until ready(); the process must still run then."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None, "ended too early"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_sigterm_keeps_the_chunk_in_hand_and_asks_to_be_run_again(finished, tmp_path):
+    process = start(tmp_path, EACH_EPOCH)
+    wait_until(lambda: list(tmp_path.glob("*/train-*/group-00000/epoch-000003/sha256.json")), process)
+    process.send_signal(signal.SIGTERM)
+    message = process.communicate()[1]
+    assert process.returncode == stopping.REQUEUE
+    assert message.strip().endswith("Run the same command again to go on.")
+    group = next(tmp_path.glob("*/train-*/group-00000"))
+    assert checkpoint.latest(group) == max(checkpoint.epochs(group))  # the last chunk is whole
+    assert not list(tmp_path.glob("*/train-*/*.claim"))
+    pipeline.run(small(), tmp_path)
+    assert_same_scores(tmp_path, finished)
+
+
+@pytest.mark.long
+def test_twenty_kills_at_random_moments(finished, tmp_path):
+    draw, run, kills = random.Random(0), command(tmp_path, EACH_EPOCH), 0
+    for _ in range(20):
+        process = subprocess.Popen(run, env=ENVIRON, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(draw.uniform(1.0, 8.0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+        for report in tmp_path.glob("report.html"):  # came to the end: take its last stages away
+            report.unlink()
+            for path in tmp_path.glob("*/*/manifest.json"):
+                if draw.random() < 0.5:
+                    path.unlink()
+    assert kills >= 10
+    pipeline.run(small(), tmp_path)
+    assert_same_scores(tmp_path, finished)
+
+
+@pytest.mark.long
+def test_a_worker_joins_half_way_and_the_group_of_a_killed_one_is_finished(finished, tmp_path):
+    """Three processes; the second is killed while it holds a group, the third comes later."""
+    leader = start(tmp_path, EACH_EPOCH, "--config.ensemble.group_size=2")
+    held = "*/train-*/group-*.claim"
+    wait_until(lambda: list(tmp_path.glob("*/train-*/plan.json")), leader)
+    second = start(tmp_path, EACH_EPOCH, "--config.ensemble.group_size=2", "--worker")
+    wait_until(lambda: any(str(second.pid) in text(path) for path in tmp_path.glob(held)), second)
+    second.kill()
+    second.wait()
+    third = start(tmp_path, EACH_EPOCH, "--config.ensemble.group_size=2", "--worker")
+    assert leader.wait(300) == 0, leader.stderr.read()
+    assert third.wait(300) == 0, third.stderr.read()
+    assert len(list(tmp_path.glob("*/train-*/group-?????"))) == 4
+    assert_same_scores(tmp_path, finished)
+
+
+def text(path):
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def test_a_second_run_in_the_same_workdir_is_refused(tmp_path):
+    with store.lock(tmp_path), pytest.raises(store.StoreError, match=r"is in use by process \d+\. Wait for it"):
+        pipeline.run(small(), tmp_path)
+
+
+def write_claim(path, host, pid, age):
+    path.write_text(f"{host} {pid} token\n")
+    os.utime(path, (time.time() - age,) * 2)
+
+
+def gone():
+    """The number of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_a_claim_is_held_by_one_and_taken_over_when_dead(tmp_path):
+    path = tmp_path / "group-00000.claim"
+    claim = distributed.take(path)
+    assert claim.held()
+    assert distributed.take(path) is None  # this process lives
+    write_claim(path, "elsewhere", 1, age=30)
+    assert not claim.held()
+    assert distributed.take(path) is None  # its heart beat half a minute ago
+    write_claim(path, "elsewhere", 1, age=61)
+    assert distributed.take(path).held()
+    write_claim(path, socket.gethostname(), gone(), age=0)
+    assert distributed.take(path).held()
+    path.write_text("")  # being written
+    assert distributed.take(path) is None
+
+
+def test_of_many_that_find_a_dead_claim_one_takes_it(tmp_path):
+    path = tmp_path / "group-00000.claim"
+    for _ in range(20):
+        write_claim(path, "elsewhere", 1, age=100)
+        with ThreadPoolExecutor(8) as racers:
+            won = list(racers.map(distributed.take, [path] * 8))
+        assert sum(claim is not None for claim in won) == 1
+
+
+def test_hearts_beat_while_claims_are_held_and_all_are_needed(tmp_path, monkeypatch):
+    monkeypatch.setattr(distributed, "HEARTBEAT_SECONDS", 0.02)
+    paths = [tmp_path / "a.claim", tmp_path / "b.claim"]
+    with distributed.claimed(paths) as claims:
+        os.utime(paths[1], (0, 0))
+        time.sleep(0.2)
+        assert time.time() - paths[1].stat().st_mtime < 10
+        assert len(claims) == 2
+        with distributed.claimed([tmp_path / "c.claim", paths[0]]) as others:
+            assert others == []
+        assert not (tmp_path / "c.claim").exists()
+    assert not list(tmp_path.glob("*.claim"))
+
+
+def test_a_group_that_was_taken_over_is_not_written(tmp_path, monkeypatch):
+    save = checkpoint.save
+
+    def robbed(group, *args, **options):
+        save(group, *args, **options)
+        write_claim(group.with_suffix(".claim"), "elsewhere", 1, age=0)
+
+    monkeypatch.setattr(checkpoint, "save", robbed)
+    with pytest.raises(store.StoreError, match=r"group-00000\.claim was taken over by another process"):
+        pipeline.run(small(ensemble={"group_size": 4, "chunk_seconds": 1e-6}), tmp_path)
+    assert checkpoint.epochs(next(tmp_path.glob("*/train-*/group-00000"))) == [1]
+
+
+def test_twenty_flipped_bits_are_all_found(tmp_path):
+    rng, tree = np.random.default_rng(0), {"kernel": np.random.default_rng(1).normal(size=(64, 64)).astype(np.float32)}
+    for epoch in (1, 2):
+        checkpoint.save(tmp_path, epoch, tree)
+    files = sorted(file for file in checkpoint.step_path(tmp_path, 2).rglob("*") if file.stat().st_size)
+    files = [file for file in files if file.is_file() and file.name != checkpoint.DIGESTS]
+    for _ in range(20):
+        file = files[rng.integers(len(files))]
+        whole = file.read_bytes()
+        flipped = bytearray(whole)
+        flipped[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        file.write_bytes(flipped)
+        assert checkpoint.latest(tmp_path) == 1
+        file.write_bytes(whole)
+    assert checkpoint.latest(tmp_path) == 2
