@@ -43,6 +43,9 @@ def parse(argv: list[str]) -> list[str]:
         return rest
     except SystemExit:
         raise
+    except KeyError as error:
+        fail(f"unknown setting {error}; jaxsnn_mia/config.py lists all.")
+        raise
     except Exception as error:
         fail(error)
         raise

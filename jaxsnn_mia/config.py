@@ -79,6 +79,8 @@ class Train:
     weight_decay: float = 0.0
     smoothing: float = 0.0
     seed: int = 0
+    stop_at_train_accuracy: float = 0.0  # a model whose epoch reaches it trains no further; 0: all epochs
+    stop_at_gap: float = 0.0  # the same for its accuracy less that on the validation rows
     snapshot_epochs: tuple[int, ...] = ()  # checkpoints that are kept
 
 
@@ -124,6 +126,12 @@ class Sweep:
     quantize: tuple[str, ...] = ()
     readout: tuple[str, ...] = ()
     lr: tuple[float, ...] = ()
+    weight_decay: tuple[float, ...] = ()
+    smoothing: tuple[float, ...] = ()
+    beta: tuple[float, ...] = ()
+    threshold: tuple[float, ...] = ()
+    surrogate: tuple[str, ...] = ()
+    slope: tuple[float, ...] = ()
 
 
 SWEPT = {
@@ -133,6 +141,12 @@ SWEPT = {
     "quantize": ("quantization", "what"),
     "readout": ("model", "readout"),
     "lr": ("train", "lr"),
+    "weight_decay": ("train", "weight_decay"),
+    "smoothing": ("train", "smoothing"),
+    "beta": ("model", "beta"),
+    "threshold": ("model", "threshold"),
+    "surrogate": ("model", "surrogate"),
+    "slope": ("model", "slope"),
 }
 
 
@@ -268,6 +282,16 @@ def check_one(c: Config) -> None:
     require(c.train.batch_size >= 1, "train.batch_size", "at least 1", c.train.batch_size)
     require(c.train.weight_decay >= 0, "train.weight_decay", "at least 0", c.train.weight_decay)
     require(0 <= c.train.smoothing < 1, "train.smoothing", "in [0, 1)", c.train.smoothing)
+    stops = {name: getattr(c.train, name) for name in ("stop_at_train_accuracy", "stop_at_gap")}
+    for name, value in stops.items():
+        require(0 <= value <= 1, f"train.{name}", "in [0, 1], 0 for never", value)
+    require(not all(stops.values()), "train.stop_at_gap", "0 where stop_at_train_accuracy is set", c.train.stop_at_gap)
+    require(
+        c.data.validation > 0 or not c.train.stop_at_gap,
+        "data.validation",
+        "above 0 for train.stop_at_gap",
+        c.data.validation,
+    )
     for epoch in c.train.snapshot_epochs:
         require(1 <= epoch <= c.train.epochs, "train.snapshot_epochs", f"in [1, {c.train.epochs}]", epoch)
 

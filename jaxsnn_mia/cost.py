@@ -62,7 +62,9 @@ def synthetic_work(c: config.Config) -> shadows.Work:
     free = np.sum(~dataset.test_n) if dataset.test_n is not None else len(dataset.y)
     n = int(free * (1 - c.data.population - c.data.validation))
     keep_sn = np.arange(n) % 2 == (np.arange(c.splits.n_shadows) % 2)[:, None]
-    return shadows.prepare(c, dataset.x[:n], dataset.y[:n], len(dataset.class_names), keep_sn)
+    held = slice(0, max(int(free * c.data.validation), 1))
+    validation = (dataset.x[held], dataset.y[held])
+    return shadows.prepare(c, dataset.x[:n], dataset.y[:n], len(dataset.class_names), keep_sn, validation=validation)
 
 
 def estimate(c: config.Config, workdir: Path | None = None) -> list[Cost]:

@@ -31,10 +31,12 @@ class Shadows(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A group in training, leading axis G: model states, and history [G, epochs, 2] (loss, accuracy)."""
+    """A group in training, leading axis G: model states, history [G, epochs, 2] (loss and accuracy over an epoch's
+    batches; a third, validation accuracy after it, where that decides on stopping), and epochs trained int32 [G]."""
 
     state: State
     history: Any
+    epochs: Any
 
 
 def model_key(seed: jax.Array, shadow_id: jax.Array, purpose: int) -> jax.Array:
@@ -54,7 +56,8 @@ def shuffled(key: jax.Array, rows: tuple, spec: TrainSpec) -> tuple[jax.Array, j
 
 
 def run_epochs(train: Train, spec: TrainSpec, group: Group, shadow: Shadows, data, seed, first, last) -> Group:
-    """Epochs first..last-1 of ONE model (traced bounds: a chunk of any length is the same program)."""
+    """Epochs first..last-1 of ONE model (traced bounds: a chunk of any length is the same program). data is (x, y), or
+    (x, y, x_validation, y_validation)."""
     shuffle_key = model_key(seed, shadow.ids, SHUFFLE)
     step_key = model_key(seed, shadow.ids, STEP)
 
@@ -69,10 +72,22 @@ def run_epochs(train: Train, spec: TrainSpec, group: Group, shadow: Shadows, dat
 
         state, sums = lax.scan(step, group.state, (jnp.arange(spec.steps_per_epoch), batches))
         count = sums["count"].sum()
-        row = jnp.stack([sums["loss"].sum() / count, sums["correct"].sum() / count])
-        return Group(state, group.history.at[e].set(row))
+        row = [sums["loss"].sum() / count, sums["correct"].sum() / count]
+        if spec.stop == "gap":
+            row.append(train.accuracy(state, *data[2:], hyper, step_key))
+        return Group(state, group.history.at[e].set(jnp.stack(row)), e + 1)
 
-    group = lax.fori_loop(first, last, epoch, group)
+    def rest(e, group):
+        return group._replace(history=group.history.at[e].set(group.history[e - 1]))
+
+    def epoch_or_rest(e, group):
+        if spec.stop == "never":
+            return epoch(e, group)
+        row = group.history[jnp.maximum(e - 1, 0)]
+        reached = (row[1] if spec.stop == "train_accuracy" else row[1] - row[2]) >= shadow.hyper.stop_at
+        return lax.cond((group.epochs < e) | ((e > 0) & reached), rest, epoch, e, group)
+
+    group = lax.fori_loop(first, last, epoch_or_rest, group)
     if not spec.post_training:
         return group
 
@@ -131,7 +146,7 @@ def compiled_ensemble(spec: TrainSpec, seed: int, width: int, devices: tuple) ->
     def init_one(shadow, shared):
         seed, data = shared
         state = train.init(model_key(seed, shadow.ids, INIT), shadow.hyper, shadow.rows, data)
-        return Group(state, jnp.full((spec.epochs, 2), jnp.nan))
+        return Group(state, jnp.full((spec.epochs, 3 if spec.stop == "gap" else 2), jnp.nan), jnp.int32(0))
 
     def run_one(pair, shared):
         group, shadow = pair

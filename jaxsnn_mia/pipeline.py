@@ -19,7 +19,7 @@ from jaxsnn_mia.report import page
 
 STAGES = ("data", "splits", "train", "signals", "attacks", "metrics", "report")
 # part of every hash: raise it when a stage's code changes what the stage writes
-STAGE_VERSION = {"data": 1, "splits": 1, "train": 2, "signals": 1, "attacks": 1, "metrics": 2}
+STAGE_VERSION = {"data": 1, "splits": 1, "train": 3, "signals": 1, "attacks": 1, "metrics": 2}
 ALONE = Share()
 PARTS = {
     "candidates": splits.CANDIDATE,
@@ -183,7 +183,12 @@ def make_keep(c: config.Config, labels_n: np.ndarray, unit_n: np.ndarray) -> np.
 
 def candidates(data_folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x, y, unit) of the candidates."""
-    chosen = store.read_array(data_folder / "role.npy") == splits.CANDIDATE
+    return rows_of(data_folder, splits.CANDIDATE)
+
+
+def rows_of(data_folder: Path, role: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(x, y, unit) of the rows with a role."""
+    chosen = store.read_array(data_folder / "role.npy") == role
     x, y, unit = (store.read_array(data_folder / f"{name}.npy")[chosen] for name in ("x", "y", "unit"))
     return x, y, unit
 
@@ -207,7 +212,9 @@ def splits_stage(c: config.Config, workdir: Path, data_folder: Path) -> Path:
 def load_work(c: config.Config, paths: dict[str, Path]) -> shadows.Work:
     x, y, _ = candidates(paths["data"])
     n_classes = len(manifest(paths["data"])["class_names"])
-    return shadows.prepare(c, x, y, n_classes, np.asarray(store.read_array(paths["splits"] / "keep.npy")))
+    keep_sn = np.asarray(store.read_array(paths["splits"] / "keep.npy"))
+    validation = rows_of(paths["data"], splits.VALIDATION)[:2]
+    return shadows.prepare(c, x, y, n_classes, keep_sn, validation=validation)
 
 
 def train_path(c: config.Config, folder: Path, paths: dict[str, Path]) -> tuple[Path, dict[str, Any]]:

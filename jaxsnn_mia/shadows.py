@@ -32,7 +32,7 @@ class Work(NamedTuple):
 
     spec: TrainSpec
     hyper: models.Hyper
-    data: tuple[np.ndarray, np.ndarray]  # x, y of the candidates
+    data: tuple[np.ndarray, ...]  # x, y of the candidates; then of the validation rows, where they decide on stopping
     rows: tuple[np.ndarray, np.ndarray]  # idx [S, R], mask [S, R]
     seed: int
 
@@ -45,8 +45,11 @@ class Member(NamedTuple):
     work: Work
 
 
-def prepare(c: config.Config, x: np.ndarray, y: np.ndarray, n_classes: int, keep_sn: np.ndarray) -> Work:
-    """The work of one checked variant on its candidates x, y [N]."""
+def prepare(
+    c: config.Config, x: np.ndarray, y: np.ndarray, n_classes: int, keep_sn: np.ndarray, *,
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Work:  # fmt: skip
+    """The work of one checked variant on its candidates x, y [N]; `validation` (x, y) is for stopping at a gap."""
     rows = splits.training_rows(keep_sn)
     batch_size = min(c.train.batch_size, rows[0].shape[1])
     last_batch = (rows[0].shape[1] - 1) // batch_size * batch_size
@@ -72,17 +75,20 @@ def prepare(c: config.Config, x: np.ndarray, y: np.ndarray, n_classes: int, keep
         ragged=bool((rows[1].sum(1) <= last_batch).any()),
         float_epochs=c.train.epochs if c.quantization.mode == "ptq" else c.quantization.warmup_epochs,
         post_training=c.quantization.mode == "ptq",
+        stop="train_accuracy" if c.train.stop_at_train_accuracy else "gap" if c.train.stop_at_gap else "never",
     )
     hyper = models.Hyper(
         lr=c.train.lr,
         weight_decay=c.train.weight_decay,
         smoothing=c.train.smoothing,
+        stop_at=c.train.stop_at_train_accuracy or c.train.stop_at_gap,
         beta=c.model.beta,
         threshold=c.model.threshold,
         slope=c.model.slope or surrogate.default_slope(c.model.surrogate),
         **widths(c),
     )
-    return Work(spec, hyper, (x, y), rows, c.train.seed)
+    data = (x, y, *validation) if spec.stop == "gap" and validation else (x, y)
+    return Work(spec, hyper, data, rows, c.train.seed)
 
 
 def quant_spec(q: config.Quantization) -> models.QuantSpec:
@@ -234,12 +240,13 @@ def plan_of(member: Member, n_devices: int, share: Share, members: int) -> dict[
 
 def gather(member: Member, plan: dict[str, Any], ensemble: Ensemble, n_devices: int) -> None:
     """Writes what became of a member's shadows."""
-    histories, finite = [], []
+    histories, finite, epochs = [], [], []
     for group in range(plan["groups"]):
         trained = load_group(member.folder, member.work, ensemble, plan, group, n_devices)[0]
         histories.append(trained.history)
         finite.append(all_finite(trained.state.params))
-    write_history(member.folder, np.concatenate(histories), np.concatenate(finite))
+        epochs.append(trained.epochs)
+    write_history(member.folder, *map(np.concatenate, (histories, finite, epochs)))
 
 
 def group_path(folder: Path, group: int) -> Path:
@@ -319,18 +326,19 @@ def all_finite(params: Any) -> np.ndarray:
     return np.all([np.isfinite(leaf).reshape(len(leaf), -1).all(1) for leaf in jax.tree.leaves(params)], axis=0)
 
 
-def write_history(folder: Path, history_se2: np.ndarray, finite_s: np.ndarray) -> None:
-    """history.npz (loss, accuracy: [S, E]) and shadows.jsonl; a loss or parameter that is not finite is a diverged
-    shadow."""
-    loss_se, accuracy_se = history_se2[..., 0], history_se2[..., 1]
+def write_history(folder: Path, history_seh: np.ndarray, finite_s: np.ndarray, epochs_s: np.ndarray) -> None:
+    """history.npz (loss, accuracy and, where it decides on stopping, validation: [S, E]; epochs [S]) and shadows.jsonl;
+    a loss or parameter that is not finite is a diverged shadow."""
+    columns = dict(zip(("loss", "accuracy", "validation"), np.moveaxis(history_seh, 2, 0), strict=False))
+    loss_se, accuracy_se = columns["loss"], columns["accuracy"]
     with store.atomic(folder / "history.npz") as path, open(path, "wb") as file:
-        np.savez(file, loss=loss_se, accuracy=accuracy_se)
+        np.savez(file, epochs=epochs_s, **columns)  # type: ignore[arg-type]
     valid_s = np.isfinite(loss_se).all(1) & finite_s
     lines = [
         {
             "id": s,
             "status": "ok" if valid_s[s] else "diverged",
-            "epochs": loss_se.shape[1],
+            "epochs": int(epochs_s[s]),
             "train_accuracy": round(float(accuracy_se[s, -1]), 6),
             "loss": float(loss_se[s, -1]) if np.isfinite(loss_se[s, -1]) else None,
         }

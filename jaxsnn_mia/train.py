@@ -16,6 +16,7 @@ from jaxsnn_mia.models import Hyper, ModelSpec
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine")
 STANDARDISE = ("dataset", "per_shadow", "none")
+STOPS = ("never", "train_accuracy", "gap")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,7 @@ class TrainSpec:
     ragged: bool = False  # some model's rows leave a whole batch empty
     float_epochs: int = 0  # first epochs without quantization
     post_training: bool = False  # calibrate after the last epoch
+    stop: str = "never"  # a model rests once its training accuracy, or its gap to validation, reaches hyper.stop_at
 
     @property
     def steps_per_epoch(self) -> int:
@@ -58,12 +60,13 @@ class State(NamedTuple):
 class Train(NamedTuple):
     """init(key, hyper, (idx_r, mask_r), data) -> State; step(state, (idx_b, mask_b), data, hyper, key) ->
     (State, {"loss", "correct", "count"}); apply(params, norm, x, hyper, key) -> Output at query time;
-    calibrate(state, batches, data, hyper, key) -> State with the statistics of the model as it is, seen without
-    quantization on batches (idx [K, B], mask [K, B])."""
+    accuracy(state, x, y, hyper, key) -> scalar; calibrate(state, batches, data, hyper, key) -> State with the
+    statistics of the model as it is, seen without quantization on batches (idx [K, B], mask [K, B])."""
 
     init: Callable[..., State]
     step: Callable[..., tuple[State, dict]]
     apply: Callable[..., models.Output]
+    accuracy: Callable[..., jax.Array]
     calibrate: Callable[..., State]
 
 
@@ -150,6 +153,9 @@ def make_train(spec: TrainSpec) -> Train:
     def apply(params, norm, x, hyper, key):
         return model.apply(params, normalise(norm, x), hyper, key, train=False)
 
+    def accuracy(state, x, labels_n, hyper, key):
+        return (apply(state.params, state.norm, x, hyper, key).logits_bc.argmax(1) == labels_n).mean()
+
     def calibrate(state, batches, data, hyper, key):
         steps = optax.tree.get_all_with_path(state.opt_state, "count")[-1][1]
         if not isinstance(steps, jax.core.Tracer) and not np.all(np.asarray(steps) > 0):
@@ -165,4 +171,4 @@ def make_train(spec: TrainSpec) -> Train:
         joined = jnp.max if spec.model.quant.calibration == "absmax" else jnp.mean
         return state._replace(params=state.params | {"statistics": jax.tree.map(lambda a: joined(a, 0), each)})
 
-    return Train(init, step, apply, calibrate)
+    return Train(init, step, apply, accuracy, calibrate)

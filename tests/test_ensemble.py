@@ -144,3 +144,40 @@ def test_queries_see_each_models_own_weights(reference):
     params = jax.tree.map(lambda leaf: leaf[4], reference.state.params)
     want = model.apply(params, X, Hyper(), jax.random.key(0), train=False).logits_bc
     np.testing.assert_allclose(got[4], want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_model_rests_once_it_reaches_its_accuracy(width):
+    """It keeps the parameters of that epoch, and the others train on, to the bits they have without it."""
+    stopping = spec(stop="train_accuracy")
+    never = train(shadows(stop_at=[2.0] * S), spec=stopping, width=width)
+    accuracy = np.sort(never.history[:, 1, 1])
+    goal = float(accuracy[S // 2])  # half of the models get there in the second epoch
+    group = train(shadows(stop_at=[goal] * S), spec=stopping, width=width, chunks=(1, EPOCHS))
+    assert set(never.epochs) == {EPOCHS}
+    for s in range(S):
+        reached = np.flatnonzero(never.history[s, :, 1] >= goal)
+        stop = reached[0] + 1 if len(reached) else EPOCHS
+        assert group.epochs[s] == stop
+        at_stop = train(shadows(stop_at=[2.0] * S), spec=stopping, width=width, chunks=(stop,))
+        assert_equal(take(group.state.params, [s]), take(at_stop.state.params, [s]))
+        assert (group.history[s, stop:] == group.history[s, stop - 1])[:, :2].all()
+    assert len(set(group.epochs)) > 1
+
+
+def test_a_model_rests_once_its_gap_is_reached():
+    stopping = spec(stop="gap")
+    engine = make_engine(stopping, 1, 2)
+    data = (X, Y, X[:20], Y[:20])
+
+    def trained(stop_at):
+        batch = shadows(stop_at=[stop_at] * S)
+        return jax.tree.map(np.asarray, engine.run(engine.init(batch, data), batch, data, 0, EPOCHS))
+
+    free = trained(9.0)
+    gap = free.history[..., 1] - free.history[..., 2]
+    assert np.isfinite(gap).all()
+    goal = float(np.median(gap[:, :-1].max(1)))
+    for s, epochs in enumerate(trained(goal).epochs):
+        reached = np.flatnonzero(gap[s] >= goal)
+        assert epochs == (reached[0] + 1 if len(reached) else EPOCHS)

@@ -278,12 +278,3 @@ def test_families_without_membranes():
     ]  # fmt: skip
     widths = shadows.widths(config.from_dict({"quantization": {"bits": 4, "what": "all", "bits_activation": 8}}))
     assert widths == {"qmax_weight": 7.0, "qmax_activation": 127.0, "qmax_state": 15.0}
-
-
-def test_rows_that_pad_a_training_set_are_the_models_own():
-    from jaxsnn_mia import splits
-
-    keep_sn = np.random.default_rng(0).random((6, 20)) < 0.4
-    idx_sr, _ = splits.training_rows(keep_sn)
-    for idx_r, keep_n in zip(idx_sr, keep_sn, strict=True):
-        assert keep_n[idx_r].all()

@@ -69,5 +69,5 @@ def test_roles_keep_duplicates_and_test_rows_together():
 def test_training_rows_are_padded_and_masked():
     keep = np.array([[True, False, True, True], [False, True, False, False]])
     idx, mask = splits.training_rows(keep)
-    np.testing.assert_array_equal(idx, [[0, 2, 3], [1, 0, 0]])
+    np.testing.assert_array_equal(idx, [[0, 2, 3], [1, 1, 1]])
     np.testing.assert_array_equal(mask, [[1, 1, 1], [1, 0, 0]])

@@ -67,6 +67,7 @@ class Hyper(NamedTuple):
     beta: Any = 0.95  # membrane decay per step
     threshold: Any = 1.0
     slope: Any = 2.0  # first parameter of the surrogate
+    stop_at: Any = 0.0  # accuracy or gap at which training ends, see `train.STOPS`
     qmax_weight: Any = 0.0  # largest weight code; 0: float
     qmax_activation: Any = 0.0  # largest activation code; 0: float
     qmax_state: Any = 0.0  # levels of the membrane less one; 0: float

@@ -34,50 +34,58 @@ def privacy_against_accuracy(rows: list[dict[str, Any]]) -> str:
 
 
 def over_bit_widths(rows: list[dict[str, Any]]) -> str:
-    """Test accuracy against AUC with intervals: a panel for each data set and each thing that is quantized, a curve for
-    each family, a marker and a number for each bit width. The attack is online LiRA, or the first of the config."""
+    """Test error on a log axis against AUC, with intervals: a panel for each data set and each thing that is quantized,
+    a curve for each family, a marker for each bit width. The attack is online LiRA, or the first of the config."""
     plt = pyplot()
     names = list(dict.fromkeys(row["attack"] for row in rows if row["attack"]))
     attack = "lira" if "lira" in names else names[0]
-    by_variant = {row["variant"]: {"accuracy": row} for row in rows if row["metric"] == "test_accuracy"}
-    for row in rows:
-        if (row["metric"], row["attack"]) == ("auc", attack):
-            by_variant[row["variant"]]["auc"] = row
-    panels = list(dict.fromkeys((row["dataset"], row["quantized"]) for row in rows))
-    families, widths = (list(dict.fromkeys(row[key] for row in rows)) for key in ("family", "bits"))
-    columns = min(len(panels), 2)
-    lines = -(-len(panels) // columns)
+    accuracy = {row["variant"]: row for row in rows if row["metric"] == "test_accuracy"}
+    aucs = [row for row in rows if (row["metric"], row["attack"]) == ("auc", attack)]
+    panels = list(dict.fromkeys((row["dataset"], row["quantized"]) for row in aucs))
+    families = list(dict.fromkeys(row["family"] for row in aucs))
+    widths = sorted({row["bits"] for row in aucs}, reverse=True)
+    lines, columns = -(-len(panels) // 2), min(len(panels), 2)
     figure, axes = plt.subplots(
-        lines, columns, figsize=(4.6 * columns, 3.8 * lines), sharex=True, sharey=True, squeeze=False, layout="tight"
+        lines, columns, figsize=(4.6 * columns, 3.6 * lines), sharex=True, sharey=True, squeeze=False
     )
-    for ax, (dataset, quantized) in zip(axes.flat, panels, strict=False):
+    for ax, panel in zip(axes.flat, panels, strict=False):
         for i, family in enumerate(families):
-            there = [
-                point
-                for point in by_variant.values()
-                if [point["auc"][key] for key in ("dataset", "quantized", "family")] == [dataset, quantized, family]
-            ]
-            there.sort(key=lambda point: point["auc"]["bits"])
-            colour = COLOURS[i % len(COLOURS)]
-            x, y = ([point[key]["value"] for point in there] for key in ("accuracy", "auc"))
-            ax.plot(x, y, color=colour, linewidth=1, label=family if there else None)
-            for point, at in zip(there, zip(x, y, strict=True), strict=True):
-                bits = point["auc"]["bits"]
+            there = [row for row in aucs if (row["dataset"], row["quantized"], row["family"]) == (*panel, family)]
+            there.sort(key=lambda row: row["bits"])
+            points = [(error_of(accuracy[row["variant"]]), row) for row in there]
+            ax.plot([x["value"] for x, _ in points], [y["value"] for _, y in points], color=COLOURS[i], linewidth=1)
+            for x, y in points:
                 ax.errorbar(
-                    *at, xerr=bars(point["accuracy"]), yerr=bars(point["auc"]), color=colour, capsize=2, alpha=0.85,
-                    fmt=MARKERS[widths.index(bits) % len(MARKERS)],
+                    x["value"], y["value"], xerr=bars(x), yerr=bars(y), color=COLOURS[i], capsize=2, alpha=0.85,
+                    fmt=MARKERS[widths.index(y["bits"]) % len(MARKERS)],
                 )  # fmt: skip
-                ax.annotate("float" if bits == 32 else str(bits), at, (4, 4), textcoords="offset points", fontsize=8)
         ax.axhline(0.5, color="grey", linewidth=0.8, linestyle="--")
-        ax.set_title(f"{dataset}: {'weights and activations' if quantized == 'both' else quantized}", fontsize=10)
-        ax.legend(fontsize=8, loc="lower left", frameon=False)
-    for ax in axes[:, 0]:
-        ax.set_ylabel(f"AUC of {attack} (lower leaks less)")
-    for ax in axes[-1]:
-        ax.set_xlabel("test accuracy (right is better)")
+        what = {"both": "weights and activations", "all": "weights, activations and membranes"}
+        names_of = {"weight": "weights", "activation": "activations", "state": "membranes"}
+        ax.set_title(f"{panel[0]}: {(what | names_of)[panel[1]]}", fontsize=10)
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
+    axes[0, 0].set_xscale("log")
+    axes[0, 0].invert_xaxis()
+    axes[0, 0].xaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
+    axes[0, 0].xaxis.set_minor_formatter(plt.NullFormatter())
+    axes[0, 0].xaxis.set_major_formatter(lambda x, _: f"{100 * x:g} %")
+    figure.supylabel(f"AUC of {attack} (lower leaks less)", fontsize=10)
+    figure.supxlabel("test error (right is better)", fontsize=10)
+    for i, family in enumerate(families):
+        axes[0, 0].plot([], [], color=COLOURS[i], label=family)
+    for j, width in enumerate(widths):
+        label = "float" if width == 32 else f"{width} bits"
+        axes[0, 0].plot([], [], MARKERS[j % len(MARKERS)], color="grey", label=label)
+    figure.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 0.9), frameon=False)
+    figure.tight_layout()
     return as_svg(figure)
+
+
+def error_of(accuracy: dict[str, Any]) -> dict[str, Any]:
+    """1 - accuracy and its interval, kept above what a log axis can show."""
+    ends = {"value": "value", "low": "high", "high": "low"}
+    return {end: max(1 - accuracy[other], 1e-4) for end, other in ends.items()}
 
 
 def over_variants(rows: list[dict[str, Any]]) -> str:
