@@ -24,6 +24,7 @@ class Data:
     standardise: str = "dataset"  # by the population slice; "per_shadow": by a model's own training rows; "none"
     population: float = 0.15  # share of the rows for standardisation and RMIA
     validation: float = 0.0  # share of the rows for choices such as the learning rate
+    augment: str = "none"  # of images in training: "flip", "crop_flip" (padded by 4, cut at random, mirrored)
     duplicates: str = "share"  # exact duplicates share one keep column, or are dropped but for the first
 
 
@@ -38,6 +39,7 @@ class Splits:
 @dataclasses.dataclass(frozen=True)
 class Model:
     family: str = "snn"
+    architecture: str = "dense"  # "convnet", "resnet8", "resnet18" for images
     hidden: tuple[int, ...] = (128,)
     time_steps: int = 10
     beta: float = 0.95
@@ -122,6 +124,7 @@ class Sweep:
 
     dataset: tuple[str, ...] = ()
     family: tuple[str, ...] = ()
+    architecture: tuple[str, ...] = ()
     bits: tuple[int, ...] = ()
     quantize: tuple[str, ...] = ()
     readout: tuple[str, ...] = ()
@@ -137,6 +140,7 @@ class Sweep:
 SWEPT = {
     "dataset": ("data", "name"),
     "family": ("model", "family"),
+    "architecture": ("model", "architecture"),
     "bits": ("quantization", "bits"),
     "quantize": ("quantization", "what"),
     "readout": ("model", "readout"),
@@ -263,7 +267,11 @@ def check_one(c: Config) -> None:
     one_of(("pairs",), "splits.scheme", c.splits.scheme)
     one_of(splits.ROWS, "splits.rows", c.splits.rows)
 
-    one_of(models.MODELS, "model.family", c.model.family)
+    one_of(models.FAMILIES, "model.family", c.model.family)
+    one_of(models.MODELS, "model.architecture", c.model.architecture)
+    there = sorted(models.MODELS[c.model.architecture])
+    require(c.model.family in there, "model.family", f"one of {there} for {c.model.architecture}", c.model.family)
+    one_of(train.AUGMENTATIONS, "data.augment", c.data.augment)
     one_of(models.READOUTS, "model.readout", c.model.readout)
     one_of(neuron.RESETS, "model.reset", c.model.reset)
     one_of(surrogate.SURROGATES, "model.surrogate", c.model.surrogate)

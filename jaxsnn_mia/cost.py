@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxsnn_mia import config, data, shadows, store
+from jaxsnn_mia import config, data, planning, shadows, store
 from jaxsnn_mia.ensemble import make_ensemble
 from jaxsnn_mia.train import make_train
 
@@ -41,7 +41,9 @@ def flops(jaxpr: jax.extend.core.Jaxpr) -> float:  # type: ignore[name-defined]
     for eqn in jaxpr.eqns:
         inner = [getattr(sub, "jaxpr", sub) for sub in jax.tree.leaves(list(eqn.params.values()), is_leaf=is_jaxpr)
                  if is_jaxpr(sub)]  # fmt: skip
-        if inner:
+        if eqn.primitive.name == "cond":
+            total += max(map(flops, inner))
+        elif inner:
             total += eqn.params.get("length", 1) * sum(map(flops, inner))
         elif eqn.primitive.name == "dot_general":
             (contracted, _), _ = eqn.params["dimension_numbers"]
@@ -64,7 +66,10 @@ def synthetic_work(c: config.Config) -> shadows.Work:
     keep_sn = np.arange(n) % 2 == (np.arange(c.splits.n_shadows) % 2)[:, None]
     held = slice(0, max(int(free * c.data.validation), 1))
     validation = (dataset.x[held], dataset.y[held])
-    return shadows.prepare(c, dataset.x[:n], dataset.y[:n], len(dataset.class_names), keep_sn, validation=validation)
+    pixels = [[0.0], [255.0]] if dataset.x.dtype == np.uint8 else None
+    return shadows.prepare(
+        c, dataset.x[:n], dataset.y[:n], len(dataset.class_names), keep_sn, validation=validation, pixels=pixels
+    )
 
 
 def estimate(c: config.Config, workdir: Path | None = None) -> list[Cost]:
@@ -78,7 +83,7 @@ def estimate(c: config.Config, workdir: Path | None = None) -> list[Cost]:
     models = {name: one_model(work) for name, work in works.items()}
     probes, spent, longest = {}, 0.0, 0.0
     for name, variant in sorted(variants.items(), key=lambda item: -models[item[0]][1]):
-        key = store.digest([config.as_dict(variant), shadows.make_plan(variant, len(shadows.devices(variant)))])
+        key = store.digest([config.as_dict(variant), planning.make_plan(variant, len(planning.devices(variant)))])
         if key not in cache and spent + longest < PROBE_SECONDS:
             start = time.perf_counter()
             cache[key] = probe(variant, works[name])
@@ -128,8 +133,8 @@ def one_model(work: shadows.Work) -> tuple[int, float]:
 
 def probe(c: config.Config, work: shadows.Work) -> tuple[float, float]:
     """(seconds to compile, seconds of one model's epoch on all devices together), by training a few shadows."""
-    used = shadows.devices(c)
-    plan = shadows.make_plan(c, len(used))
+    used = planning.devices(c)
+    plan = planning.make_plan(c, len(used))
     few = {**plan, "group_size": min(plan["group_size"], 2 * plan["width"] * len(used))}
     batch, _ = shadows.group_of([work], few, 0, len(used))
     ensemble = make_ensemble(work.spec, seed=work.seed, width=plan["width"], devices=used)

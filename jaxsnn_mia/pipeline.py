@@ -12,14 +12,14 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxsnn_mia import __version__, attacks, config, data, results, shadows, signals, splits, stopping, store
+from jaxsnn_mia import __version__, attacks, config, data, planning, results, shadows, signals, splits, stopping, store
 from jaxsnn_mia.distributed import Share, wait_for
 from jaxsnn_mia.ensemble import make_ensemble
 from jaxsnn_mia.report import page
 
 STAGES = ("data", "splits", "train", "signals", "attacks", "metrics", "report")
 # part of every hash: raise it when a stage's code changes what the stage writes
-STAGE_VERSION = {"data": 1, "splits": 1, "train": 3, "signals": 1, "attacks": 1, "metrics": 2}
+STAGE_VERSION = {"data": 2, "splits": 1, "train": 3, "signals": 1, "attacks": 1, "metrics": 2}
 ALONE = Share()
 PARTS = {
     "candidates": splits.CANDIDATE,
@@ -72,6 +72,14 @@ def upto(stage: str, until: str) -> bool:
 def prepare_data(c: config.Config, workdir: Path) -> dict[str, Path]:
     """The data and splits folders, which variants share: same examples, same splits, comparisons in pairs."""
     data_folder = data_stage(c, workdir)
+    for setting, value, plain in (
+        ("data.augment", c.data.augment, "none"),
+        ("model.architecture", c.model.architecture, "dense"),
+    ):
+        if value != plain and not manifest(data_folder)["pixels"]:
+            raise ValueError(
+                f"`{setting}` must be {plain!r} for {c.data.name}, which holds no uint8 images, got {value!r}."
+            )
     return {"data": data_folder, "splits": splits_stage(c, workdir, data_folder)}
 
 
@@ -115,7 +123,7 @@ def manifest(path: Path) -> dict[str, Any]:
 def data_path(c: config.Config, workdir: Path) -> tuple[Path, dict[str, Any]]:
     """The folder of the data stage and what its hash is made of."""
     fingerprint = data.fingerprint(c.data.name, c.data.dir)
-    inputs = {**config.as_dict(c.data), "dir": "", "seed": c.splits.seed, "fingerprint": fingerprint}
+    inputs = {**config.as_dict(c.data), "dir": "", "augment": "", "seed": c.splits.seed, "fingerprint": fingerprint}
     return store.stage_path(workdir, "data", STAGE_VERSION["data"], inputs), inputs
 
 
@@ -143,7 +151,8 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
         validation=c.data.validation,
         test_n=test_n,
     )
-    if c.data.standardise == "dataset":
+    pixels = pixel_range(c, x, role_n) if x.dtype == np.uint8 else None
+    if c.data.standardise == "dataset" and pixels is None:
         public = x[role_n == splits.POPULATION]
         if len(public) < 2:
             raise ValueError(f"`data.population` gives {len(public)} rows of {name}, at least 2 are needed.")
@@ -167,6 +176,7 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
         inputs=inputs,
         source=dataset.source,
         class_names=dataset.class_names,
+        pixels=pixels,
         shape=dataset.shape,
         sha256=dataset.sha256,
         duplicates=duplicates,
@@ -174,6 +184,19 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
         **about(),
     )
     return path
+
+
+def pixel_range(c: config.Config, x: np.ndarray, role_n: np.ndarray) -> list[list[float]]:
+    """Mean and deviation of each channel of uint8 images, by the population slice, or 0 and 255; x itself stays as it
+    is, and is normalised in the step."""
+    if c.data.standardise == "per_shadow":
+        raise ValueError("`data.standardise` must be 'dataset' or 'none' for images, got 'per_shadow'.")
+    if c.data.standardise == "none":
+        return [[0.0] * x.shape[3], [255.0] * x.shape[3]]
+    public = x[role_n == splits.POPULATION].astype(np.float64)
+    if len(public) < 2:
+        raise ValueError(f"`data.population` gives {len(public)} rows of {c.data.name}, at least 2 are needed.")
+    return [public.mean((0, 1, 2)).tolist(), np.maximum(public.std((0, 1, 2)), 1e-3).tolist()]
 
 
 def make_keep(c: config.Config, labels_n: np.ndarray, unit_n: np.ndarray) -> np.ndarray:
@@ -211,10 +234,12 @@ def splits_stage(c: config.Config, workdir: Path, data_folder: Path) -> Path:
 
 def load_work(c: config.Config, paths: dict[str, Path]) -> shadows.Work:
     x, y, _ = candidates(paths["data"])
-    n_classes = len(manifest(paths["data"])["class_names"])
+    about_data = manifest(paths["data"])
     keep_sn = np.asarray(store.read_array(paths["splits"] / "keep.npy"))
     validation = rows_of(paths["data"], splits.VALIDATION)[:2]
-    return shadows.prepare(c, x, y, n_classes, keep_sn, validation=validation)
+    return shadows.prepare(
+        c, x, y, len(about_data["class_names"]), keep_sn, validation=validation, pixels=about_data["pixels"]
+    )
 
 
 def train_path(c: config.Config, folder: Path, paths: dict[str, Path]) -> tuple[Path, dict[str, Any]]:
@@ -223,6 +248,7 @@ def train_path(c: config.Config, folder: Path, paths: dict[str, Path]) -> tuple[
         "quantization": config.as_dict(c.quantization),
         "train": config.as_dict(c.train),
         "standardise": c.data.standardise,
+        "augment": c.data.augment,
         "data": manifest(paths["data"])["sha256"],
         "splits": paths["splits"].name,
     }
@@ -273,7 +299,7 @@ def signals_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> di
 def query_all(c: config.Config, paths: dict[str, Path], folders: dict[str, Path]) -> None:
     """Queries every shadow on every row of the data set, group after group."""
     work = load_work(c, paths)
-    used = shadows.devices(c)
+    used = planning.devices(c)
     plan = json.loads((paths["train"] / "plan.json").read_text())
     width = min(plan["width"], -(-plan["group_size"] // len(used)))  # members are queried one after the other
     plan["width"] = width

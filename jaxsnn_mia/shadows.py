@@ -5,10 +5,7 @@ are trained side by side along the model axis, by one program. Each member keeps
 """
 
 import json
-import os
-import platform
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,13 +15,11 @@ from absl import logging
 from tqdm import tqdm
 
 from jaxsnn_mia import checkpoint, config, models, splits, stopping, store
-from jaxsnn_mia.distributed import POLL_SECONDS, Claim, Share, claimed, wait_for
+from jaxsnn_mia.distributed import POLL_SECONDS, Claim, Share, claimed
 from jaxsnn_mia.ensemble import Ensemble, Group, Shadows, make_ensemble
 from jaxsnn_mia.kernels import quantize, surrogate
+from jaxsnn_mia.planning import devices, plan_of
 from jaxsnn_mia.train import TrainSpec
-
-SAME_PROGRAM = ("group_size", "groups", "width")  # taken over from an existing plan
-SAME_BITS = ("pool", "isa", "versions", "platform")  # a difference here means: go on, but not bitwise
 
 
 class Work(NamedTuple):
@@ -47,9 +42,10 @@ class Member(NamedTuple):
 
 def prepare(
     c: config.Config, x: np.ndarray, y: np.ndarray, n_classes: int, keep_sn: np.ndarray, *,
-    validation: tuple[np.ndarray, np.ndarray] | None = None,
+    validation: tuple[np.ndarray, np.ndarray] | None = None, pixels: Any = None,
 ) -> Work:  # fmt: skip
-    """The work of one checked variant on its candidates x, y [N]; `validation` (x, y) is for stopping at a gap."""
+    """The work of one checked variant on its candidates x, y [N]; `validation` (x, y) is for stopping at a gap,
+    `pixels` (mean, deviation) of each channel for uint8 images."""
     rows = splits.training_rows(keep_sn)
     batch_size = min(c.train.batch_size, rows[0].shape[1])
     last_batch = (rows[0].shape[1] - 1) // batch_size * batch_size
@@ -63,6 +59,7 @@ def prepare(
             readout=c.model.readout,
             surrogate=c.model.surrogate,
             reset=c.model.reset,
+            architecture=c.model.architecture,
             quant=quant_spec(c.quantization),
         ),
         optimizer=c.train.optimizer,
@@ -75,6 +72,8 @@ def prepare(
         ragged=bool((rows[1].sum(1) <= last_batch).any()),
         float_epochs=c.train.epochs if c.quantization.mode == "ptq" else c.quantization.warmup_epochs,
         post_training=c.quantization.mode == "ptq",
+        pixels=tuple(map(tuple, pixels)) if pixels else None,
+        augment=c.data.augment,
         stop="train_accuracy" if c.train.stop_at_train_accuracy else "gap" if c.train.stop_at_gap else "never",
     )
     hyper = models.Hyper(
@@ -108,50 +107,6 @@ def widths(c: config.Config) -> dict[str, float]:
     }
 
 
-def instruction_set() -> str:
-    """The widest vector instructions of this processor, which decide the order of sums."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split()
-    except (OSError, IndexError):
-        return platform.machine()
-    return next((name for name in ("amx_tile", "avx512f", "avx2", "avx") if name in flags), platform.machine())
-
-
-def make_plan(c: config.Config, n_devices: int, world: int = 1, members: int = 1) -> dict[str, Any]:
-    """Groups of whole pairs, all of one size and at least one for each process, the width on each device, and what
-    the bits depend on. `ensemble.group_size` is shared by the members of an ensemble."""
-    pairs = c.splits.n_shadows // 2
-    groups = min(max(-(-pairs // max(c.ensemble.group_size // (2 * members), 1)), world), pairs)
-    group_size = 2 * -(-pairs // groups)
-    groups = -(-pairs // (group_size // 2))
-    wide = jax.default_backend() != "cpu"
-    return {
-        "group_size": group_size,
-        "groups": groups,
-        "width": c.ensemble.width or (-(-members * group_size // n_devices) if wide else 1),
-        "chunk_seconds": c.ensemble.chunk_seconds,
-        "pool": max(int(os.environ.get("PJRT_NPROC", 0)) or os.cpu_count() or 1, jax.local_device_count()),
-        "isa": instruction_set(),
-        "platform": jax.default_backend(),
-        "versions": {name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")},
-    }
-
-
-def agreed_plan(folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
-    """The plan of a stage: the one on disk where there is one, with what has changed since recorded in it."""
-    path = folder / "plan.json"
-    if path.exists():
-        old = json.loads(path.read_text())
-        changed = {key: plan[key] for key in SAME_BITS if old.get(key) != plan[key]}
-        plan = {**plan, **{key: old[key] for key in SAME_PROGRAM}, **{key: old[key] for key in SAME_BITS}}
-        plan["not_bitwise"] = old.get("not_bitwise", [])
-        if changed and changed not in plan["not_bitwise"]:
-            logging.warning("resuming under %s: the results will not be bitwise those of one run", changed)
-            plan["not_bitwise"].append(changed)
-    store.write_json(path, plan)
-    return plan
-
-
 def group_length(work: Work, plan: dict[str, Any], group: int) -> int:
     """The shadows of one group; the last may be shorter."""
     return min(plan["group_size"], len(work.rows[0]) - group * plan["group_size"])
@@ -179,14 +134,6 @@ def repeat_last(tree: Any, length: int) -> Any:
     return jax.tree.map(lambda leaf: np.concatenate([leaf, np.repeat(leaf[-1:], length - len(leaf), 0)]), tree)
 
 
-def devices(c: config.Config) -> list:
-    """The local devices of this run; ValueError where more are asked for than there are."""
-    here = jax.local_devices()
-    if c.ensemble.devices > len(here):
-        raise ValueError(f"`ensemble.devices` must be at most {len(here)} here, got {c.ensemble.devices}.")
-    return here[: c.ensemble.devices or len(here)]
-
-
 def train_all(members: list[Member], share: Share) -> None:
     """Returns when every group of an ensemble is trained, here or by another process; the leader then writes
     history.npz and shadows.jsonl of every member.
@@ -194,7 +141,7 @@ def train_all(members: list[Member], share: Share) -> None:
     The members have one TrainSpec, one seed and the same rows of the same data.
     """
     used = devices(members[0].config)
-    plans = [plan_of(member, len(used), share, len(members)) for member in members]
+    plans = [plan_of(member.folder, member.config, len(used), share, len(members)) for member in members]
     for plan in {store.digest(plan): plan for plan in plans}.values():  # one, unless a rerun brought others along
         alike = [member for member, own in zip(members, plans, strict=True) if own == plan]
         spec, seed = alike[0].work.spec, alike[0].work.seed
@@ -227,15 +174,6 @@ def train_groups(members: list[Member], plan: dict[str, Any], ensemble: Ensemble
         if len(left) == before:
             stopping.check()
             time.sleep(POLL_SECONDS)
-
-
-def plan_of(member: Member, n_devices: int, share: Share, members: int) -> dict[str, Any]:
-    """The plan of a member, which the leader writes."""
-    if not share.rank:
-        return agreed_plan(member.folder, make_plan(member.config, n_devices, share.world, members))
-    path = member.folder / "plan.json"
-    wait_for(path.exists, f"the plan of {member.folder}", member.folder.parent.parent)
-    return json.loads(path.read_text())
 
 
 def gather(member: Member, plan: dict[str, Any], ensemble: Ensemble, n_devices: int) -> None:

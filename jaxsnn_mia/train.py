@@ -13,9 +13,12 @@ import optax
 from jaxsnn_mia import models
 from jaxsnn_mia.models import Hyper, ModelSpec
 
+AUGMENT = 1  # folded into a step's key
+BORDER = 4  # pixels
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine")
 STANDARDISE = ("dataset", "per_shadow", "none")
+AUGMENTATIONS = ("none", "flip", "crop_flip")
 STOPS = ("never", "train_accuracy", "gap")
 
 
@@ -34,6 +37,8 @@ class TrainSpec:
     ragged: bool = False  # some model's rows leave a whole batch empty
     float_epochs: int = 0  # first epochs without quantization
     post_training: bool = False  # calibrate after the last epoch
+    pixels: tuple[tuple[float, ...], ...] | None = None  # mean and deviation of each channel of uint8 images
+    augment: str = "none"
     stop: str = "never"  # a model rests once its training accuracy, or its gap to validation, reaches hyper.stop_at
 
     @property
@@ -95,6 +100,20 @@ def cross_entropy(logits_bc: jax.Array, labels_b: jax.Array, smoothing: Any = 0.
     return -(1 - smoothing) * own_b - smoothing * logp_bc.mean(1)
 
 
+def augmented(how: str, key: jax.Array, x: jax.Array) -> jax.Array:
+    """Images [B, H, W, C], each mirrored or not and, for "crop_flip", cut at random from itself with a border of 4."""
+    if how == "none":
+        return x
+    flips, crops = jax.random.split(key)
+    mirror = jax.random.bernoulli(flips, 0.5, (x.shape[0], 1, 1, 1))
+    x = jnp.where(mirror, x[:, :, ::-1], x)
+    if how == "flip":
+        return x
+    padded = jnp.pad(x, ((0, 0), (BORDER, BORDER), (BORDER, BORDER), (0, 0)))
+    at = jax.random.randint(crops, (x.shape[0], 2), 0, 2 * BORDER + 1)
+    return jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1], 0), x.shape[1:]))(padded, at)
+
+
 def own_rows_norm(x: jax.Array, rows: tuple[jax.Array, jax.Array]) -> Norm:
     """Mean and standard deviation of the rows (idx_r, mask_r) of x; features that do not vary get 1."""
     idx_r, mask_r = rows
@@ -121,8 +140,10 @@ def make_train(spec: TrainSpec) -> Train:
     model = models.build(spec.model)
 
     def normalise(norm, x):
-        x = x if norm is None else (x - norm.mean[None]) / norm.std[None]
-        return x.reshape(x.shape[0], -1)
+        if spec.pixels:
+            mean, deviation = (jnp.asarray(a, jnp.float32).reshape(1, 1, 1, -1) for a in spec.pixels)
+            return (x.astype(jnp.float32) - mean) / deviation
+        return x if norm is None else (x - norm.mean[None]) / norm.std[None]
 
     def init(key, hyper, rows, data):
         variables = model.init(key)

@@ -137,10 +137,11 @@ def test_a_worker_joins_half_way_and_the_group_of_a_killed_one_is_finished(finis
     second = start(tmp_path, EACH_EPOCH, "--config.ensemble.group_size=2", "--worker")
     wait_until(lambda: any(str(second.pid) in text(path) for path in tmp_path.glob(held)), second)
     second.kill()
-    second.wait()
+    second.communicate()
     third = start(tmp_path, EACH_EPOCH, "--config.ensemble.group_size=2", "--worker")
-    assert leader.wait(300) == 0, leader.stderr.read()
-    assert third.wait(300) == 0, third.stderr.read()
+    for process in (leader, third):
+        message = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, message
     assert len(list(tmp_path.glob("*/train-*/group-?????"))) == 4
     assert_same_scores(tmp_path, finished)
 

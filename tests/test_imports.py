@@ -13,7 +13,7 @@ LAYER = {
     "models": 1, "train": 1,
     "ensemble": 2, "signals": 2, "data": 2, "store": 2, "stopping": 2,
     "checkpoint": 2, "distributed": 2,
-    "config": 3, "shadows": 3, "pipeline": 3, "cost": 3, "results": 3, "report": 3,
+    "config": 3, "planning": 3, "shadows": 3, "pipeline": 3, "cost": 3, "results": 3, "report": 3,
 }  # fmt: skip
 ONLY = {"orbax": {"checkpoint"}, "spyx": {"models"}, "tensorflow_datasets": {"data"}, "sklearn": {"data", "attacks"}}
 

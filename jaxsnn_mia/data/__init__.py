@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from jaxsnn_mia.data import location, npz, tables, tfds
+from jaxsnn_mia.data import images, location, npz, tables, tfds
 from jaxsnn_mia.data.dataset import Dataset, make_dataset, units
 
 
@@ -19,6 +19,8 @@ class Source(NamedTuple):
 SOURCES: dict[str, Source] = {
     **{name: Source(partial(tables.load, name), tables.fingerprint) for name in tables.NAMES},
     "location30": Source(location.load, location.fingerprint),
+    "mnist10k": Source(images.mnist10k, images.mnist_fingerprint),
+    "cifar10_jpeg": Source(images.cifar10_jpeg, images.cifar_fingerprint),
     "npz": Source(npz.load, npz.fingerprint),
     "tfds": Source(tfds.load, tfds.fingerprint),
 }

@@ -2,13 +2,16 @@
 
 import dataclasses
 import hashlib
+import os
+from pathlib import Path
 
 import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """x float32 [N, ...], y int32 [N] in [0, C), test_n bool [N] or None where the source has no test split."""
+    """x float32 [N, ...], or uint8 [N, H, W, channels] for images; y int32 [N] in [0, C); test_n bool [N] or None where
+    the source has no test split."""
 
     x: np.ndarray
     y: np.ndarray
@@ -34,8 +37,9 @@ def make_dataset(x, y, class_names, source: str, test_n=None) -> Dataset:
         raise ValueError(f"{source}: x must be a numeric array [N, ...], got {x.dtype} {x.shape}.")
     if y.shape != x.shape[:1]:
         raise ValueError(f"{source}: y must have shape {x.shape[:1]} like x {x.shape}, got {y.shape}.")
+    image = x.dtype == np.uint8 and x.ndim == 4
     with np.errstate(over="ignore"):
-        x = np.ascontiguousarray(x, np.float32)
+        x = np.ascontiguousarray(x, np.uint8 if image else np.float32)
     finite = np.isfinite(x.reshape(len(x), -1)).all(1)
     if not finite.all():
         raise ValueError(
@@ -60,6 +64,18 @@ def make_dataset(x, y, class_names, source: str, test_n=None) -> Dataset:
             raise ValueError(f"{source}: test must be boolean {y.shape}, got {test_n.dtype} {test_n.shape}.")
         sha.update(test_n.tobytes())
     return Dataset(x, y, class_names, source, sha.hexdigest(), test_n)
+
+
+def named_file(folder: str, file: str, source: str, origin: str) -> Path:
+    """`file` in `folder`, or in JAXSNN_MIA_DATA where that is empty; ValueError that says where to get it otherwise."""
+    folder = folder or os.environ.get("JAXSNN_MIA_DATA", "")
+    path = Path(folder) / file
+    if not folder or not path.is_file():
+        raise ValueError(
+            f"{source}: {file} not found in {folder or 'any folder'}. Get it from {origin} and name its folder by "
+            "--config.data.dir=FOLDER or JAXSNN_MIA_DATA."
+        )
+    return path
 
 
 def units(x: np.ndarray) -> np.ndarray:

@@ -1,29 +1,21 @@
 """Location-30: Foursquare check-ins, 5,010 records, 446 binary features, 30 classes (Shokri et al. 2017)."""
 
 import io
-import os
 import tarfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from jaxsnn_mia.data.dataset import Dataset, make_dataset
+from jaxsnn_mia.data.dataset import Dataset, make_dataset, named_file
 from jaxsnn_mia.store import file_sha256
 
 FILE = "dataset_location.tgz"
 
 
 def existing(folder: str) -> Path:
-    folder = folder or os.environ.get("JAXSNN_MIA_DATA", "")
-    path = Path(folder) / FILE
-    if not folder or not path.is_file():
-        raise ValueError(
-            f"location30: {FILE} not found in {folder or 'any folder'}. Get it from the page of "
-            "Shokri et al. 2017 (github.com/privacytrustlab/datasets) and name its folder by "
-            "--config.data.dir=FOLDER or JAXSNN_MIA_DATA."
-        )
-    return path
+    origin = "the page of Shokri et al. 2017 (github.com/privacytrustlab/datasets)"
+    return named_file(folder, FILE, "location30", origin)
 
 
 def fingerprint(argument: str, folder: str) -> str:

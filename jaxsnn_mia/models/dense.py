@@ -24,7 +24,8 @@ class DenseANN(nnx.Module):
         self.layers = layers(spec, rngs)
         self.activations = nnx.List([Activation(spec.quant, signed=False) for _ in spec.hidden])
 
-    def __call__(self, x_bd: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
+    def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
+        x_bd = x.reshape(x.shape[0], -1)
         for layer, activation in zip(self.layers[:-1], self.activations, strict=True):
             x_bd = activation(jax.nn.relu(layer(x_bd, hyper)), hyper, train)
         return Output(self.layers[-1](x_bd, hyper), None, {})
@@ -43,21 +44,26 @@ class DenseSNN(nnx.Module):
         last = len(self.layers) - 1
         self.currents = nnx.List([Activation(spec.quant, signed=True, edge=k in (0, last)) for k in range(last + 1)])
 
-    def __call__(self, x_bd: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
+    def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
         spec = self.spec
-        cell = {
-            "beta": hyper.beta,
-            "threshold": hyper.threshold,
-            "spike": surrogate.with_slope(spec.surrogate, hyper.slope),
-            "reset": spec.reset,
-            "state_fn": state_fn(spec.quant, hyper),
-        }
-        current_bd = self.currents[0](self.layers[0](x_bd, hyper), hyper, train)
+        cell = neurons(spec, hyper)
+        current_bd = self.currents[0](self.layers[0](x.reshape(x.shape[0], -1), hyper), hyper, train)
         current_tbd = jnp.broadcast_to(current_bd, (spec.time_steps, *current_bd.shape))
         for layer, current in zip(self.layers[1:], self.currents[1:], strict=True):
             spikes_tbd, _ = neuron.lif(current_tbd, **cell)
             current_tbd = current(layer(spikes_tbd, hyper), hyper, train)
         return read_out(spec.readout, current_tbd, cell)
+
+
+def neurons(spec: ModelSpec, hyper: Hyper) -> dict:
+    """The arguments of `lif` for the neurons of a model."""
+    return {
+        "beta": hyper.beta,
+        "threshold": hyper.threshold,
+        "spike": surrogate.with_slope(spec.surrogate, hyper.slope),
+        "reset": spec.reset,
+        "state_fn": state_fn(spec.quant, hyper),
+    }
 
 
 def read_out(readout: str, current_tbc: jax.Array, cell: dict) -> Output:

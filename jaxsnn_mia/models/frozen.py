@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsnn_mia.kernels import integer, neuron, quantize, surrogate
-from jaxsnn_mia.models.dense import read_out
-from jaxsnn_mia.models.quantized import state_fn, weights, width
+from jaxsnn_mia.kernels import integer, neuron, quantize
+from jaxsnn_mia.models.dense import neurons, read_out
+from jaxsnn_mia.models.quantized import weights, width
 from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output
 
 
@@ -59,9 +59,11 @@ class Frozen:
 def freeze(spec: ModelSpec, params: dict, hyper: Hyper) -> Frozen:
     """One trained dense network (its variables {"params", "statistics"}) on integers.
 
-    Raises ValueError for a learned step size, which has no frozen form here, and for quantized activations of a model
-    that was never calibrated.
+    Raises ValueError for another architecture, for a learned step size, which has no frozen form here, and for
+    quantized activations of a model that was never calibrated.
     """
+    if spec.architecture != "dense":
+        raise ValueError(f"only dense networks are frozen on integers, got architecture {spec.architecture!r}.")
     quant, given = spec.quant, [layer for _, layer in sorted(params["params"]["layers"].items())]
     last = len(given) - 1
     hyper = Hyper(*[float(np.asarray(value)) for value in hyper])
@@ -94,7 +96,7 @@ def freeze_layer(kernel: jax.Array, bias: Any, hyper: Hyper, spec: ModelSpec, ed
 
 def apply(frozen: Frozen, x_bd: jax.Array) -> Output:
     """The Output of the network for inputs [B, D], as `models.Model.apply` gives it at query time."""
-    return (ann if frozen.spec.family == "ann" else snn)(frozen, x_bd)
+    return (ann if frozen.spec.family == "ann" else snn)(frozen, x_bd.reshape(x_bd.shape[0], -1))
 
 
 def times(layer: Layer, x: jax.Array, scale_x: Any = 1.0) -> jax.Array:
@@ -123,13 +125,7 @@ def ann(frozen: Frozen, x: jax.Array) -> Output:
 
 def snn(frozen: Frozen, x_bd: jax.Array) -> Output:
     hyper, spec = frozen.hyper, frozen.spec
-    cell = {
-        "beta": hyper.beta,
-        "threshold": hyper.threshold,
-        "spike": surrogate.with_slope(spec.surrogate, hyper.slope),
-        "reset": spec.reset,
-        "state_fn": state_fn(spec.quant, hyper),
-    }
+    cell = neurons(spec, hyper)
     last = len(frozen.layers) - 1
 
     def current(i, x):

@@ -51,6 +51,7 @@ class ModelSpec:
     readout: str = "membrane_last"
     surrogate: str = "arctan"
     reset: str = "subtract"
+    architecture: str = "dense"
     quant: QuantSpec = QuantSpec()
 
     @property

@@ -1,0 +1,89 @@
+"""Small convolutions and pools that are fast inside a scan, under vmap, and on the device at hand.
+
+On CPUs XLA's convolution collapses inside `scan` and `map`; the same sums as one product of shifted slices do not.
+On accelerators the library's convolution is the better one for a single model.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+METHODS = ("auto", "slices", "library")
+
+
+def conv(x: jax.Array, w: jax.Array, *, stride: int = 1, method: str = "auto") -> jax.Array:
+    """Cross-correlation with zero padding, "SAME" in the sense of XLA.
+
+    Args:
+      x: [B, H, W, I], any floating dtype.
+      w: [h, w, I, O].
+      stride: of both axes.
+      method: "slices" (h x w shifted slices, concatenated, times the weights as a matrix), "library"
+        (`lax.conv_general_dilated`), or "auto": slices on CPUs, library elsewhere.
+
+    Returns:
+      [B, ceil(H / stride), ceil(W / stride), O].
+
+    Raises:
+      ValueError: another method, or channels that do not fit.
+    """
+    if method not in METHODS:
+        raise ValueError(f"`method` must be one of {METHODS}, got {method!r}.")
+    if x.ndim != 4 or w.ndim != 4 or x.shape[-1] != w.shape[2]:
+        raise ValueError(f"`x` [B, H, W, I] and `w` [h, w, I, O] must share I, got {x.shape} and {w.shape}.")
+    if method == "slices":
+        return by_slices(x, w, stride)
+    if method == "library":
+        return by_library(x, w, stride)
+    return lax.platform_dependent(
+        x, w, cpu=lambda x, w: by_slices(x, w, stride), default=lambda x, w: by_library(x, w, stride)
+    )
+
+
+def by_library(x, w, stride):
+    return lax.conv_general_dilated(x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def by_slices(x, w, stride):
+    patches = shifted(x, w.shape[:2], stride)
+    return patches @ w.reshape(-1, w.shape[3])
+
+
+def shifted(x: jax.Array, window: tuple[int, int], stride: int) -> jax.Array:
+    """The window of each output position, flattened in the order of the weights: [B, H', W', h w I]."""
+    size = x.shape[1:3]
+    pads = lax.padtype_to_pads(size, window, (stride, stride), "SAME")
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    out = [-(-n // stride) for n in size]
+
+    def moved(i, j):
+        ends = (x.shape[0], i + stride * (out[0] - 1) + 1, j + stride * (out[1] - 1) + 1, x.shape[3])
+        return lax.slice(padded, (0, i, j, 0), ends, (1, stride, stride, 1))
+
+    if window == (1, 1):
+        return moved(0, 0)
+    return jnp.concatenate([moved(i, j) for i in range(window[0]) for j in range(window[1])], axis=-1)
+
+
+def max_pool(x: jax.Array, window: int = 2) -> jax.Array:
+    """The largest of each window x window block of [B, H, W, C], H and W multiples of the window; equal maxima share
+    the gradient. A reshape and a max: no window operation, which is slow inside a scan on CPUs."""
+    b, h, w, c = x.shape
+    if h % window or w % window:
+        raise ValueError(f"`x` [B, H, W, C] must have H and W divisible by {window}, got {x.shape}. Pad or crop it.")
+    return x.reshape(b, h // window, window, w // window, window, c).max((2, 4))
+
+
+def group_norm(x: jax.Array, scale: Any, bias: Any, *, groups: int, epsilon: float = 1e-5) -> jax.Array:
+    """x [B, H, W, C] normalised over space and each group of channels of one example, times scale [C], plus bias [C]:
+    no example sees another. Source: Wu and He 2018 (arXiv 1803.08494), eq. 1 to 7."""
+    b, h, w, c = x.shape
+    if c % groups:
+        raise ValueError(f"`groups` must divide the {c} channels, got {groups}.")
+    parts = x.reshape(b, h, w, groups, c // groups)
+    mean = parts.mean((1, 2, 4), keepdims=True)
+    variance = ((parts - mean) ** 2).mean((1, 2, 4), keepdims=True)
+    normed = ((parts - mean) * lax.rsqrt(variance + epsilon)).reshape(x.shape)
+    return normed * scale.reshape(1, 1, 1, c) + bias.reshape(1, 1, 1, c)

@@ -1,0 +1,70 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsnn_mia.kernels import convolution
+
+RNG = np.random.default_rng(0)
+
+
+def loop(x, w, stride):
+    """Float64, one output at a time."""
+    h, width, _, n_out = w.shape
+    size = [-(-n // stride) for n in x.shape[1:3]]
+    whole = [max((o - 1) * stride + k - n, 0) for o, k, n in zip(size, (h, width), x.shape[1:3], strict=True)]
+    padded = np.pad(x.astype(np.float64), ((0, 0), *[(p // 2, p - p // 2) for p in whole], (0, 0)))
+    out = np.zeros((len(x), *size, n_out))
+    for i, j in np.ndindex(*size):
+        patch = padded[:, i * stride : i * stride + h, j * stride : j * stride + width]
+        out[:, i, j] = np.tensordot(patch, w.astype(np.float64), 3)
+    return out
+
+
+@pytest.mark.parametrize("method", convolution.METHODS)
+@pytest.mark.parametrize(("window", "stride"), [((3, 3), 1), ((3, 3), 2), ((1, 1), 2), ((5, 2), 1)])
+@pytest.mark.parametrize("size", [(7, 8), (6, 5)])
+def test_convolutions_equal_the_float64_loop(method, window, stride, size):
+    x = RNG.normal(size=(2, *size, 3)).astype(np.float32)
+    w = RNG.normal(size=(*window, 3, 4)).astype(np.float32)
+    got = jax.jit(lambda x, w: convolution.conv(x, w, stride=stride, method=method))(x, w)
+    np.testing.assert_allclose(got, loop(x, w, stride), rtol=1e-4, atol=1e-5)
+
+
+def test_methods_have_the_same_gradients_under_vmap_over_models():
+    x = jnp.asarray(RNG.normal(size=(3, 2, 6, 6, 4)), jnp.float32)
+    w = jnp.asarray(RNG.normal(size=(3, 3, 3, 4, 5)), jnp.float32)
+
+    def gradient(method):
+        def loss(x, w):
+            return jnp.sin(convolution.conv(x, w, stride=2, method=method)).sum()
+
+        return jax.jit(jax.vmap(jax.grad(loss, (0, 1))))(x, w)
+
+    for a, b in zip(gradient("slices"), gradient("library"), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_pool_takes_the_largest_and_normalisation_sees_one_example():
+    x = jnp.asarray(RNG.normal(size=(2, 4, 6, 8)), jnp.float32)
+    pooled = convolution.max_pool(x)
+    assert pooled.shape == (2, 2, 3, 8)
+    assert pooled[1, 1, 2, 3] == x[1, 2:4, 4:6, 3].max()
+    normed = convolution.group_norm(x, jnp.full(8, 2.0), jnp.full(8, 0.5), groups=2)
+    part = (np.asarray(normed[0, :, :, :4]) - 0.5) / 2
+    np.testing.assert_allclose([part.mean(), part.std()], [0, 1], atol=1e-4)
+    np.testing.assert_array_equal(
+        normed[:1], convolution.group_norm(x[:1], jnp.full(8, 2.0), jnp.full(8, 0.5), groups=2)
+    )
+
+
+def test_what_does_not_fit_is_refused():
+    x = jnp.zeros((1, 5, 4, 3))
+    with pytest.raises(ValueError, match="must share I"):
+        convolution.conv(x, jnp.zeros((3, 3, 4, 2)))
+    with pytest.raises(ValueError, match="`method` must be one of"):
+        convolution.conv(x, jnp.zeros((3, 3, 3, 2)), method="fft")
+    with pytest.raises(ValueError, match="divisible by 2"):
+        convolution.max_pool(x)
+    with pytest.raises(ValueError, match="`groups` must divide the 3 channels, got 2"):
+        convolution.group_norm(x, jnp.ones(3), jnp.ones(3), groups=2)

@@ -1,0 +1,172 @@
+"""Images: readers, pixels normalised in the step, augmentation, convolutional networks in an ensemble."""
+
+import gzip
+import io
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxsnn_mia import config, cost, data, models, pipeline, train
+from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
+from tests.runs import scores
+
+RNG = np.random.default_rng(0)
+
+
+def bars(n=120, size=8):
+    """Two classes of noisy images uint8 [N, size, size, 3]: a bright row, a bright column."""
+    y = np.arange(n) % 2
+    x = RNG.integers(0, 80, (n, size, size, 3))
+    for i, at in enumerate(RNG.integers(0, size, n)):
+        x[(i, at) if y[i] else (i, slice(None), at)] += 150
+    return x.astype(np.uint8), y
+
+
+def idx(array):
+    head = bytes([0, 0, 8, array.ndim]) + np.asarray(array.shape, ">i4").tobytes()
+    return gzip.compress(head + array.tobytes())
+
+
+def test_mnist_from_idx_files(tmp_path):
+    images, labels = RNG.integers(0, 256, (7, 28, 28)).astype(np.uint8), np.arange(7).astype(np.uint8)
+    for file, array in zip(data.images.MNIST_FILES, (images, labels), strict=True):
+        (tmp_path / file).write_bytes(idx(array))
+    found = data.load("mnist10k", str(tmp_path))
+    np.testing.assert_array_equal(found.x[..., 0], images)
+    np.testing.assert_array_equal(found.y, labels)
+    assert found.x.dtype == np.uint8
+    (tmp_path / data.images.MNIST_FILES[0]).write_bytes(idx(images)[:-20])
+    with pytest.raises(ValueError, match="no whole IDX file"):
+        data.load("mnist10k", str(tmp_path))
+    with pytest.raises(ValueError, match=r"mnist10k: t10k-images.* not found in .*nowhere"):
+        data.load("mnist10k", str(tmp_path / "nowhere"))
+
+
+def test_cifar_from_jpegs(tmp_path):
+    plain = np.stack([np.full((32, 32, 3), 20 * i, np.uint8) for i in range(6)])
+    files = []
+    for image in plain:
+        out = io.BytesIO()
+        Image.fromarray(image).save(out, "JPEG", quality=95)
+        files.append(np.frombuffer(out.getvalue(), np.uint8))
+    arrays = {
+        "jpeg": np.concatenate(files), "offsets": np.cumsum([0, *map(len, files)]),
+        "label": np.arange(6) % 3, "is_train": np.arange(6) < 4, "class_names": np.array(["a", "b", "c"]),
+    }  # fmt: skip
+    np.savez(tmp_path / data.images.CIFAR_FILE, **arrays)
+    found = data.load("cifar10_jpeg", str(tmp_path))
+    np.testing.assert_allclose(found.x.astype(int), plain.astype(int), atol=2)
+    assert found.test_n.tolist() == [False] * 4 + [True] * 2
+    np.savez(tmp_path / data.images.CIFAR_FILE, **{**arrays, "jpeg": arrays["jpeg"][:100]})
+    with pytest.raises(ValueError, match="is not the published file"):
+        data.load("cifar10_jpeg", str(tmp_path))
+
+
+@pytest.mark.parametrize("architecture", ["convnet", "resnet8", "resnet18"])
+def test_convolutional_networks_have_gradients_and_see_one_example(architecture):
+    quant = QuantSpec(parts=("weight", "activation"))
+    size = {"resnet18": 8}.get(architecture, 16)
+    spec = ModelSpec("ann", (size, size, 3), 4, hidden=(12,), architecture=architecture, quant=quant)
+    model = models.build(spec)
+    params = model.init(jax.random.key(0))
+    x = jnp.asarray(RNG.normal(size=(4, size, size, 3)), jnp.float32)
+    hyper = Hyper(qmax_weight=127.0, qmax_activation=255.0)
+
+    def loss(trained):
+        out = model.apply(params | {"params": trained}, x, hyper, jax.random.key(1), train=True)
+        return (jax.nn.log_softmax(out.logits_bc) ** 2).sum(), out
+
+    gradients, out = jax.jit(jax.grad(loss, has_aux=True))(params["params"])
+    assert out.logits_bc.shape == (4, 4)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        assert float(jnp.abs(leaf).max()) > 0, jax.tree_util.keystr(path)
+    ready = params | {"statistics": out.aux["statistics"]}
+    query = jax.jit(lambda x: model.apply(ready, x, hyper, jax.random.key(1), train=False).logits_bc)
+    others = x.at[1:].set(jnp.asarray(RNG.normal(size=x[1:].shape), jnp.float32))
+    np.testing.assert_allclose(query(x)[0], query(others)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_resnet18_has_the_parameters_of_the_paper():
+    """11.17 million for 32x32 images and 10 classes, as with batch normalisation; our convolutions also have biases."""
+    model = models.build(ModelSpec("ann", (32, 32, 3), 10, architecture="resnet18"))
+    shapes = jax.eval_shape(model.init, jax.random.key(0))["params"]
+    leaves = {jax.tree_util.keystr(path): leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)}
+    of_convolutions = [name for name in leaves if "bias" in name and re.search("conv|stem|shortcut", name)]
+    without_bias = sum(leaves.values()) - sum(leaves[name] for name in of_convolutions)
+    assert abs(without_bias - 11_173_962) < 2 * 960  # three shortcuts have no normalisation here
+
+
+def test_augmentation_mirrors_and_moves_each_image_of_its_own():
+    x = jnp.asarray(RNG.integers(1, 255, (64, 6, 6, 1)), jnp.uint8)
+    assert train.augmented("none", jax.random.key(0), x) is x
+    flipped = train.augmented("flip", jax.random.key(0), x)
+    kept = (flipped == x).all((1, 2, 3))
+    np.testing.assert_array_equal(flipped[~kept], x[~kept][:, :, ::-1])
+    assert 16 < kept.sum() < 48
+    cut = train.augmented("crop_flip", jax.random.key(0), x)
+    assert cut.shape == x.shape
+    assert cut.dtype == jnp.uint8
+    padded = np.pad(np.asarray(x), ((0, 0), (4, 4), (4, 4), (0, 0)))
+    places = set()
+    for image, whole in zip(np.asarray(cut), padded, strict=True):
+        found = [
+            (i, j, mirror)
+            for i in range(9) for j in range(9) for mirror in (1, -1)
+            if np.array_equal(image, whole[:, ::mirror][i : i + 6, j : j + 6])
+        ]  # fmt: skip
+        assert found
+        places.add(found[0])
+    assert len(places) > 30
+
+
+def test_an_ensemble_of_convolutional_networks_end_to_end(tmp_path):
+    x, y = bars()
+    np.savez(tmp_path / "bars.npz", x=x, y=y)
+    c = config.from_dict({
+        "data": {"name": f"npz:{tmp_path / 'bars.npz'}", "augment": "crop_flip"},
+        "splits": {"n_shadows": 6},
+        "model": {"family": "ann", "architecture": "convnet", "hidden": (16,)},
+        "train": {"epochs": 12, "batch_size": 16, "lr": 0.01},
+        "attacks": {"names": ("loss", "lira")},
+        "metrics": {"replicates_auc": 20, "replicates_tpr": 20},
+    })  # fmt: skip
+    pipeline.run(c, tmp_path / "run")
+    (folder,) = (tmp_path / "run").glob("data-*")
+    assert np.load(folder / "x.npy").dtype == np.uint8
+    history = np.load(next((tmp_path / "run").glob("*/train-*/history.npz")))
+    assert history["accuracy"][:, -1].mean() > 0.85
+    assert scores(tmp_path / "run")["lira"].shape[0] == 6
+    (one,) = cost.estimate(c)
+    assert one.flops > 1e6
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"data": {"augment": "flip"}}, r"`data\.augment` must be 'none' for digits"),
+        ({"model": {"family": "ann", "architecture": "resnet8"}}, r"`model\.architecture` must be 'dense' for digits"),
+    ],
+)
+def test_tables_have_no_convolutions(section, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        pipeline.run(config.from_dict(section), tmp_path, until="data")
+
+
+def test_a_family_that_an_architecture_lacks():
+    with pytest.raises(ValueError, match=r"`model\.family` must be one of \['ann'\] for resnet8, got 'snn'"):
+        config.from_dict({"model": {"architecture": "resnet8"}})
+
+
+@pytest.mark.long
+@pytest.mark.real_data
+def test_the_published_files():
+    mnist, cifar = data.load("mnist10k"), data.load("cifar10_jpeg")
+    assert mnist.x.shape == (10_000, 28, 28, 1)
+    assert np.bincount(mnist.y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert cifar.x.shape == (60_000, 32, 32, 3)
+    assert cifar.test_n.sum() == 10_000
+    assert set(np.bincount(cifar.y)) == {6000}
