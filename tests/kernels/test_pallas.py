@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 
 from jaxsnn_mia.kernels import neuron, pallas, surrogate
 from jaxsnn_mia.kernels.pallas import choice
@@ -68,7 +69,9 @@ def test_under_vmap_and_in_sixteen_bits():
 def test_it_lowers_for_a_gpu_with_one_kernel_forward_and_one_backward(kind):
     options = {"spike": surrogate.sigmoid(), **KINDS[kind]}
     shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in (CURRENT.shape, (), (100,))]
-    lowered = jax.jit(gradient(kind, "pallas", options)).trace(*shapes).lower(lowering_platforms=("cuda",))
+    h100 = AbstractDevice(device_kind="NVIDIA H100 80GB HBM3", num_cores=132, platform="gpu")
+    with use_abstract_mesh(AbstractMesh((1,), ("x",), abstract_device=h100)):
+        lowered = jax.jit(gradient(kind, "pallas", options)).trace(*shapes).lower(lowering_platforms=("cuda",))
     assert lowered.as_text().count("triton") == 2
     assert "while" not in lowered.as_text()
 
