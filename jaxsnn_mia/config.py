@@ -226,7 +226,14 @@ def one_of(known: Any, name: str, value: str) -> None:
 
 def check(config: Config) -> Config:
     """The config, every variant of it checked; ValueError names the setting, what was expected and what came."""
-    for variant in variants(config).values():
+    combinations = variants(config)
+    require(
+        len(combinations) > 0,
+        "sweep.quantize",
+        f"more than 'state' for families without membranes {models.STATELESS}",
+        config.sweep.quantize,
+    )
+    for variant in combinations.values():
         check_one(variant)
     for axis, (part, field) in SWEPT.items():
         values, alone = getattr(config.sweep, axis), getattr(getattr(config, part), field)
@@ -352,8 +359,31 @@ def check_quantization(c: Config) -> None:
     )
     require(0 < q.percentile <= 100, "quantization.percentile", "in (0, 100]", q.percentile)
     require(0 <= q.decay < 1, "quantization.decay", "in [0, 1)", q.decay)
-    for name in ("lower", "upper"):
-        require(0 <= getattr(q, name) <= 10, f"quantization.{name}", "in [0, 10]", getattr(q, name))
+    require(0 <= q.lower <= 10, "quantization.lower", "in [0, 10]", q.lower)
+    require(0 < q.upper <= 10, "quantization.upper", "in (0, 10]", q.upper, "Below the threshold nothing fires.")
+    for part, name in (("activation", "bits_activation"), ("state", "bits_state")):
+        require(
+            getattr(q, name) == 0 or part in models.QUANTIZED[q.what],
+            f"quantization.{name}",
+            f"0 where quantization.what={q.what}",
+            getattr(q, name),
+        )
+    dense, spiking = c.model.architecture == "dense", c.model.family not in models.STATELESS
+    nothing = dense and not c.model.hidden
+    require(
+        not nothing or q.what not in (("state",) if spiking else ("activation",)),
+        "model.hidden",
+        f"one or more layers for quantization.what={q.what}",
+        c.model.hidden,
+        "There is nothing else to quantize.",
+    )
+    require(
+        q.edges != "keep8" or not dense or len(c.model.hidden) > 1,
+        "quantization.edges",
+        "'all' for dense networks of one hidden layer",
+        q.edges,
+        "The first and the last layer are all there is, so keep8 would leave every width at 8 bits.",
+    )
 
 
 def bits(c: Config) -> dict[str, int | None]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from absl import logging
 
-from jaxsnn_mia import store
+from jaxsnn_mia import stopping, store
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0
@@ -59,6 +59,7 @@ def wait_for(ready: Callable[[], bool], what: str, led: Path) -> None:
         abandoned = abandoned + 1 if not store.is_locked(led) else 0
         if abandoned * POLL_SECONDS >= PATIENCE_SECONDS:
             raise store.StoreError(f"no process leads in {led}: gave up waiting for {what}. Start one.")
+        stopping.check()
         if polls % int(60 / POLL_SECONDS) == 0:
             logging.info("waiting for %s", what)
         polls += 1
@@ -140,5 +141,6 @@ def claimed(paths: list[Path]) -> Iterator[list[Claim]]:
 def beat(claims: list[Claim], stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_SECONDS):
         for claim in claims:
-            if claim.held():
-                os.utime(claim.path)
+            with contextlib.suppress(OSError):  # a file system that fails once may answer at the next beat
+                if claim.held():
+                    os.utime(claim.path)

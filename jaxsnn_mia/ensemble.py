@@ -84,8 +84,9 @@ def run_epochs(train: Train, spec: TrainSpec, group: Group, shadow: Shadows, dat
         if spec.stop == "never":
             return epoch(e, group)
         row = group.history[jnp.maximum(e - 1, 0)]
-        reached = (row[1] if spec.stop == "train_accuracy" else row[1] - row[2]) >= shadow.hyper.stop_at
-        return lax.cond((group.epochs < e) | ((e > 0) & reached), rest, epoch, e, group)
+        settled = e > (0 if spec.post_training else spec.float_epochs)  # not before an epoch with quantization
+        reached = settled & ((row[1] if spec.stop == "train_accuracy" else row[1] - row[2]) >= shadow.hyper.stop_at)
+        return lax.cond((group.epochs < e) | reached, rest, epoch, e, group)
 
     group = lax.fori_loop(first, last, epoch_or_rest, group)
     if not spec.post_training:

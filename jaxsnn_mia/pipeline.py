@@ -37,6 +37,8 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
     variants = config.variants(c)
     if share.rank:
         if upto("train", until):
+            wait_for((workdir / "config.json").exists, f"{workdir / 'config.json'}", workdir)
+            store.check_claim(workdir, config.as_dict(c), config.FOLLOWING)
             shared = {name: wait_for_data(variant, workdir) for name, variant in variants.items()}
             train_stages(variants, workdir, shared, share)
         return

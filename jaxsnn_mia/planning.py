@@ -23,7 +23,7 @@ def plan_of(folder: Path, c: config.Config, n_devices: int, share: Share, member
         return agreed_plan(folder, make_plan(c, n_devices, share.world, members))
     path = folder / "plan.json"
     wait_for(path.exists, f"the plan of {folder}", folder.parent.parent)
-    return json.loads(path.read_text())
+    return agreed_plan(folder, make_plan(c, n_devices, share.world, members))
 
 
 def devices(c: config.Config) -> list:

@@ -129,12 +129,17 @@ def lock(workdir: Path) -> Iterator[None]:
     """Holds the workdir; a second process is refused. The lock dies with its process."""
     workdir.mkdir(parents=True, exist_ok=True)
     with open(workdir / ".lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise StoreError(f"{workdir} is in use by {holder}. Wait for it or pass another --workdir.") from None
+        for tries_left in range(4, -1, -1):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if tries_left:  # a worker may be looking whether anyone leads
+                    time.sleep(0.05)
+                    continue
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise StoreError(f"{workdir} is in use by {holder}. Wait for it or pass another --workdir.") from None
         file.truncate(0)
         file.write(f"process {os.getpid()}")
         file.flush()

@@ -88,9 +88,14 @@ def optimizer(spec: TrainSpec, hyper: Hyper) -> optax.GradientTransformation:
     }[spec.schedule]()
     return optax.chain(
         direction,
-        optax.add_decayed_weights(hyper.weight_decay),
+        optax.add_decayed_weights(hyper.weight_decay, mask=decays),
         optax.scale_by_schedule(lambda count: -hyper.lr * shape(count)),
     )
+
+
+def decays(params: Any) -> Any:
+    """Which parameters weight decay draws to zero: all but learned step sizes."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: "log_step" not in jax.tree_util.keystr(path), params)
 
 
 def cross_entropy(logits_bc: jax.Array, labels_b: jax.Array, smoothing: Any = 0.0) -> jax.Array:
@@ -189,7 +194,9 @@ def make_train(spec: TrainSpec) -> Train:
 
         # a running average takes its first value whole, so these are the ranges of each batch
         each = jax.lax.map(seen, batches[0])
-        joined = jnp.max if spec.model.quant.calibration == "absmax" else jnp.mean
-        return state._replace(params=state.params | {"statistics": jax.tree.map(lambda a: joined(a, 0), each)})
+        share_k = batches[1].sum(1) / batches[1].sum()
+        absmax = spec.model.quant.calibration == "absmax"
+        joined = jax.tree.map(lambda a_k: a_k.max() if absmax else (share_k * a_k).sum(), each)
+        return state._replace(params=state.params | {"statistics": joined})
 
     return Train(init, step, apply, accuracy, calibrate)

@@ -1,3 +1,6 @@
+import runpy
+from pathlib import Path
+
 import pytest
 
 from jaxsnn_mia import config
@@ -59,3 +62,10 @@ def test_round_trip_and_float_precision():
 def test_bad_settings_are_refused_with_the_reason(values, message):
     with pytest.raises(ValueError, match=message):
         config.from_dict(values)
+
+
+def test_every_config_file_makes_a_checked_config():
+    folder = Path(__file__).parents[1] / "experiments/configs"
+    for path in folder.glob("*.py"):
+        made = runpy.run_path(str(path))["get_config"]()
+        assert config.variants(config.from_dict(made.to_dict())), path.name

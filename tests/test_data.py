@@ -83,7 +83,7 @@ def test_what_is_no_npz_is_refused(tmp_path):
 
 @pytest.mark.parametrize("name", ["digit", "npz", "iris:3"])
 def test_an_unknown_source_names_the_known_ones(name):
-    with pytest.raises(ValueError, match=rf"breast_cancer, digits, .* got '{name}'"):
+    with pytest.raises(ValueError, match=rf"breast_cancer, .*digits, .* got '{name}'"):
         data.load(name)
 
 

@@ -39,7 +39,7 @@ def test_the_twins_have_the_same_parameters():
 
 
 def test_quantized_weights_change_the_output_and_float_does_not():
-    for family in models.MODELS:
+    for family in models.FAMILIES:
         model, params = make(family=family)
 
         @jax.jit
@@ -53,7 +53,7 @@ def test_quantized_weights_change_the_output_and_float_does_not():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match=r"one of \['ann', 'snn'\], got 'rnn'"):
+    with pytest.raises(ValueError, match=r"one of \['ann', 'snn'\] for dense, got 'rnn'"):
         make(family="rnn")
     model, params = make(readout="membrane")
     with pytest.raises(ValueError, match="got 'membrane'"):

@@ -1,16 +1,19 @@
 """Quantized models and their training: widths along the model axis, calibration, frozen integers."""
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from jaxsnn_mia import config, ensemble, models, pipeline, shadows
 from jaxsnn_mia.kernels import quantize
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec, frozen
-from jaxsnn_mia.train import make_train
+from jaxsnn_mia.models.quantized import Activation, state_fn
+from jaxsnn_mia.train import decays, make_train
 from tests.test_ensemble import X, Y, take
 from tests.test_ensemble import shadows as shadows_of
 from tests.test_ensemble import spec as train_spec
@@ -71,7 +74,7 @@ def test_each_part_is_really_quantized(part, bits):
 @pytest.mark.parametrize("calibration", ["absmax", "lsq"])
 @pytest.mark.parametrize("preset", ["default", "brevitas"])
 def test_every_parameter_has_a_gradient(family, calibration, preset):
-    _, model = make(family, parts=("weight", "activation"), calibration=calibration, preset=preset)
+    _, model = make(family, parts=models.QUANTIZED["all"], calibration=calibration, preset=preset)
     h = hyper(family, 4)
     params = seen(model, h)
 
@@ -83,6 +86,90 @@ def test_every_parameter_has_a_gradient(family, calibration, preset):
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
         assert float(jnp.abs(leaf).max()) > 0, jax.tree_util.keystr(path)
     assert ("log_step" in str(gradients)) == (calibration == "lsq")
+
+
+def currents(scale):
+    return scale * jnp.asarray(np.random.default_rng(5).normal(size=(7, 4, 3)), jnp.float32)
+
+
+def after(steps, h=None, **quant):
+    """An activation quantizer after training steps on the given arrays, and its last output."""
+    module = Activation(QuantSpec(parts=("activation",), **quant), signed=True)
+    for x in steps:
+        out = module(x, hyper("snn", 4) if h is None else h, True)
+    return module, out
+
+
+def test_a_range_is_the_running_average_of_what_was_asked_for():
+    first, second = currents(1.0), currents(3.0)
+    for decay in (0.9, 0.5):
+        module, _ = after((first, second), decay=decay)
+        want = decay * jnp.abs(first).max() + (1 - decay) * jnp.abs(second).max()
+        np.testing.assert_allclose(module.range[...], want, rtol=1e-6)
+    module, _ = after((first,), calibration="percentile", percentile=80.0)
+    np.testing.assert_allclose(module.range[...], np.percentile(np.abs(first), 80.0), rtol=1e-6)
+
+
+def test_a_learned_step_starts_at_the_rule_of_lsq_and_has_its_gradient():
+    """Frozen at the first quantized step; its derivative is that of its logarithm, over sqrt(features x qmax)."""
+    first, second = currents(1.0), currents(3.0)
+    step = 2 * float(jnp.abs(first).mean()) / 7**0.5
+    module, _ = after((currents(9.0),), h=hyper("snn", 32), calibration="lsq")  # followed while in float
+    out = [module(x, hyper("snn", 4), True) for x in (first, second)][1]
+    np.testing.assert_allclose(module.range[...], jnp.abs(currents(9.0)).mean(), rtol=1e-6)
+    module, out = after((first, second), calibration="lsq")
+    np.testing.assert_allclose(out, quantize.fake_quant(second, step, -7, 7), rtol=1e-5, atol=1e-6)
+
+    graph, params, rest = nnx.split(module, nnx.Param, ...)
+    got = jax.grad(lambda p: nnx.merge(graph, p, rest)(second, hyper("snn", 4), False).sum())(params)
+    by_step = jax.grad(lambda s: quantize.fake_quant(second, s, -7.0, 7.0, learned=True).sum())(step)
+    np.testing.assert_allclose(jax.tree.leaves(got)[0], by_step * step / (3 * 7) ** 0.5, rtol=1e-4)
+    kept = decays({"a": {"log_step": 0.0, "kernel": 0.0}})
+    assert kept == {"a": {"log_step": False, "kernel": True}}
+
+
+@pytest.mark.parametrize("levels", models.QUANT_OPTIONS["levels"])
+def test_membranes_lie_on_the_levels_that_were_asked_for(levels):
+    v = jnp.linspace(-2.0, 2.0, 301)
+    h = hyper("snn", 3)
+    got = state_fn(QuantSpec(parts=("state",), levels=levels, lower=0.5, upper=0.75), h)(v)
+    options = {"threshold": 0.4, "lower": 0.5, "upper": 0.75}
+    want = {
+        "uniform": lambda: quantize.state_uniform(v, 3, **options),
+        "keep_zero": lambda: quantize.state_uniform(v, 3, keep_zero=True, **options),
+        "exponential": lambda: quantize.state_exponential(v, 3, **options),
+        "exponential_zero": lambda: quantize.state_exponential(v, 3, threshold_centred=False, **options),
+    }
+    np.testing.assert_allclose(got, want[levels](), atol=1e-6)
+    others = [other() for name, other in want.items() if name != levels]
+    assert all(float(jnp.abs(got - other).max()) > 1e-2 for other in others)
+    assert float(jnp.abs(got - state_fn(QuantSpec(parts=("state",), levels=levels), h)(v)).max()) > 1e-2
+
+
+@pytest.mark.parametrize(("readout", "quantized"), [("membrane_last", False), ("spike_count", True)])
+def test_membranes_that_are_the_logits_are_not_quantized(readout, quantized):
+    spec = ModelSpec("snn", (6,), 3, hidden=(), time_steps=5, readout=readout, quant=QuantSpec(parts=("state",)))
+    model = models.build(spec)
+    params = model.init(jax.random.key(0))
+    changed = logits(model, params, hyper("snn", 2)) != logits(model, params, hyper("snn", 32))
+    assert bool(changed.any()) == quantized
+
+
+def test_stochastic_surrogates_draw_by_layer():
+    spec = ModelSpec("snn", (6,), 3, hidden=(8, 8), time_steps=4, surrogate="stochastic_spike")
+    model = models.build(spec)
+    params = model.init(jax.random.key(0))
+
+    def pull(key):
+        def loss(trained):
+            out = model.apply(params | {"params": trained}, FEATURES, Hyper(threshold=0.3), key, train=True)
+            return (out.logits_bc**2).sum()
+
+        return jax.tree.leaves(jax.grad(loss)(params["params"]))
+
+    one, again, other = (pull(jax.random.key(k)) for k in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_keep8_leaves_the_first_and_the_last_layer_at_eight_bits():
@@ -97,14 +184,14 @@ def test_keep8_leaves_the_first_and_the_last_layer_at_eight_bits():
         assert max(len(np.unique(np.asarray(layer.codes))) for layer in plain.layers) <= 3
 
 
-def trained(group_of_widths, quant, family="snn", **changes):
+def trained(group_of_widths, quant, family="snn", stop_at=0.0, **changes):
     """The group after training of test_ensemble's six shadows, each with its own width."""
     base = train_spec(family, **changes)
     spec = dataclasses.replace(base, model=dataclasses.replace(base.model, quant=quant))
     engine = ensemble.make_ensemble(spec, seed=3, width=1, devices=jax.devices()[:2])
     names = ("qmax_weight", "qmax_activation", "qmax_state")
     widths = {name: [getattr(hyper(family, bits), name) for bits in group_of_widths] for name in names}
-    batch = shadows_of(threshold=[0.4] * 6, **widths)
+    batch = shadows_of(threshold=[0.4] * 6, stop_at=[stop_at] * 6, **widths)
     group = engine.run(engine.init(batch, (X, Y)), batch, (X, Y), 0, spec.epochs)
     return jax.tree.map(np.asarray, group)
 
@@ -125,6 +212,30 @@ def test_a_warm_up_trains_in_float_first():
     np.testing.assert_array_equal(warm.history[:, :2], floats.history[:, :2])
     assert not np.array_equal(warm.history[:, 2:], floats.history[:, 2:])
     assert not np.array_equal(plain.history[:, :2], floats.history[:, :2])
+
+
+@pytest.mark.parametrize("calibration", ["absmax", "percentile"])
+def test_post_training_calibration_sees_the_float_activations_of_all_own_rows(calibration):
+    """max |activation| over the rows of the last weights; for percentiles the mean over batches, each by its rows."""
+    quant = QuantSpec(parts=("weight", "activation"), calibration=calibration, percentile=90.0)
+    group = take(trained([2] * 6, quant, "ann", float_epochs=4, post_training=True), [0])
+    params = jax.tree.map(lambda a: jnp.asarray(a[0]), group.state.params)
+    batch = shadows_of()
+    rows = np.asarray(batch.rows[0][0])[np.asarray(batch.rows[1][0]) > 0]
+    layer = params["params"]["layers"][0]
+    hidden = np.maximum(X[rows] @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"]), 0)
+    got = float(params["statistics"]["activations"][0]["range"])
+    if calibration == "absmax":
+        np.testing.assert_allclose(got, hidden.max(), rtol=1e-5)
+    else:
+        assert 0.7 * np.percentile(hidden, 90) < got < 1.3 * np.percentile(hidden, 90)
+        assert got < 0.95 * hidden.max()
+
+
+def test_a_model_does_not_stop_before_it_was_trained_with_quantization():
+    group = trained([4] * 6, ALL, stop="train_accuracy", float_epochs=2, stop_at=0.01)
+    assert set(group.epochs) == {3}
+    assert set(trained([4] * 6, ALL, stop="train_accuracy", stop_at=0.01).epochs) == {1}
 
 
 @pytest.mark.parametrize("family", ["ann", "snn"])
@@ -206,6 +317,7 @@ def test_an_untrained_model_is_not_quantized_after_training():
     assert all(leaf > 0 for leaf in jax.tree.leaves(ready.params["statistics"]))
 
 
+WIDTHS = (2, 4, 8, 16, 32)
 SWEEP = {
     "splits": {"n_shadows": 6},
     "model": {"hidden": (8,), "time_steps": 3},
@@ -228,12 +340,12 @@ def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path,
     traced = []
     run_epochs = ensemble.run_epochs
     monkeypatch.setattr(ensemble, "run_epochs", lambda *args: traced.append(1) or run_epochs(*args))
-    together = swept(tmp_path / "all", {"bits": (2, 4, 8, 16, 32), "family": ("ann", "snn")})
+    together = swept(tmp_path / "all", {"bits": WIDTHS, "family": ("ann", "snn")}, quantization={"what": "all"})
     assert len(together) == 10
     assert len(traced) == 2  # one program per family
-    for family, bits in (("ann", 4), ("snn", 2), ("snn", 32)):
+    for family, bits in itertools.product(("ann", "snn"), WIDTHS):
         alone = swept(tmp_path / f"{family}{bits}", {}, model={**SWEEP["model"], "family": family},
-                      quantization={"bits": bits})  # fmt: skip
+                      quantization={"bits": bits, "what": "all"})  # fmt: skip
         np.testing.assert_array_equal(alone[f"iris-{family}"], together[f"iris-{family}-bits{bits}"])
     assert not np.array_equal(together["iris-snn-bits2"], together["iris-snn-bits32"])
 
@@ -258,12 +370,15 @@ def test_members_that_are_ahead_wait_for_those_behind(tmp_path):
     ("values", "message"),
     [
         ({"bits": 17}, r"`quantization\.bits` must be an int in \[2, 16\]"),
-        ({"bits_activation": 1}, r"`quantization\.bits_activation` must be an int in \[2, 16\]"),
+        ({"what": "all", "bits_activation": 1}, r"`quantization\.bits_activation` must be an int in \[2, 16\]"),
         ({"what": "weights"}, 'Did you mean "weight"'),
         ({"mode": "pta"}, r"`quantization\.mode` must be one of"),
         ({"warmup_epochs": 40}, r"in \[0, 39\], got 40"),
         ({"mode": "ptq", "calibration": "lsq"}, "'qat' for a warm-up or a learned step size"),
         ({"percentile": 0.0}, r"`quantization\.percentile` must be in \(0, 100\]"),
+        ({"what": "state", "upper": 0.0}, r"`quantization\.upper` must be in \(0, 10\], got 0\.0"),
+        ({"bits_activation": 4}, r"`quantization\.bits_activation` must be 0 where quantization\.what=weight"),
+        ({"edges": "keep8"}, "'all' for dense networks of one hidden layer"),
         ({"levels": "log"}, r"`quantization\.levels` must be one of"),
     ],
 )
@@ -275,6 +390,11 @@ def test_settings_that_make_no_sense_are_refused(values, message):
 def test_families_without_membranes():
     with pytest.raises(ValueError, match="which has no membranes, got 'state'"):
         config.from_dict({"model": {"family": "ann"}, "quantization": {"what": "state"}})
+    with pytest.raises(ValueError, match=r"`sweep\.quantize` must be more than 'state' for families"):
+        config.from_dict({"sweep": {"family": ("ann",), "quantize": ("state",)}})
+    for family, what in (("ann", "activation"), ("snn", "state")):
+        with pytest.raises(ValueError, match=r"`model\.hidden` must be one or more layers"):
+            config.from_dict({"model": {"family": family, "hidden": ()}, "quantization": {"what": what}})
     c = config.from_dict({"sweep": {"family": ("ann", "snn"), "quantize": ("weight", "state")}})
     assert list(config.variants(c)) == [
         "digits-ann-quantizeweight", "digits-snn-quantizeweight", "digits-snn-quantizestate"

@@ -51,7 +51,7 @@ def state_uniform(
     low, high = -threshold * (1 + lower), threshold * (1 + upper)
     step = (high - low) / jnp.where(top > 0, top, 1.0)
     if keep_zero:
-        first = jnp.round(low / step)
+        first = jnp.ceil(low / step)  # so that the highest level is not below `high`: a neuron can still fire
         level = jnp.clip(jnp.round(v / step), first, first + top) * step
     else:
         level = low + jnp.clip(jnp.round((v - low) / step), 0.0, top) * step
@@ -79,6 +79,8 @@ def state_exponential(
     ratio of `ratio_of(bits)`. Arguments and result are those of `state_uniform`.
     Source: snnTorch 1.0 `state_quant`, exponential.
     """
+    if not upper > 0:
+        raise ValueError(f"`upper` must be above 0, got {upper}: levels that end at the threshold never fire.")
     top = levels_top(bits, qmax, v.dtype)
     threshold = align(threshold, v)
     below, above = (2 + lower, upper) if threshold_centred else (1 + lower, 1 + upper)  # in thresholds

@@ -48,7 +48,10 @@ def weight(
 def weight_scale(w: jax.Array, qmax: Any, axis: int | None) -> jax.Array:
     """max|w| / qmax, per tensor or along `axis`, broadcastable to w; 1 where the weights are all zero."""
     if axis is not None and not -w.ndim <= axis < w.ndim:
-        raise ValueError(f"`axis` must be in [{-w.ndim}, {w.ndim - 1}] for weights of shape {w.shape}, got {axis}.")
+        raise ValueError(
+            f"`axis` must be in [{-w.ndim}, {w.ndim - 1}] for weights of shape {w.shape}, got {axis}. "
+            "Pass the axis of the output channels, or None for one scale per tensor."
+        )
     others = None if axis is None else tuple(i for i in range(w.ndim) if i != axis % w.ndim)
     absmax = jnp.max(jnp.abs(w), axis=others, keepdims=True)
     # the barrier keeps XLA from multiplying with a rounded 1 / qmax

@@ -41,29 +41,35 @@ class DenseSNN(nnx.Module):
     def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
         self.spec = spec
         self.layers = layers(spec, rngs)
-        last = len(self.layers) - 1
-        self.currents = nnx.List([Activation(spec.quant, signed=True, edge=k in (0, last)) for k in range(last + 1)])
+        self.currents = nnx.List([Activation(spec.quant, signed=True) for _ in self.layers])
 
     def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
         spec = self.spec
-        cell = neurons(spec, hyper)
+        cell = neurons(spec, hyper, key)
         current_bd = self.currents[0](self.layers[0](x.reshape(x.shape[0], -1), hyper), hyper, train)
         current_tbd = jnp.broadcast_to(current_bd, (spec.time_steps, *current_bd.shape))
-        for layer, current in zip(self.layers[1:], self.currents[1:], strict=True):
-            spikes_tbd, _ = neuron.lif(current_tbd, **cell)
+        for i, (layer, current) in enumerate(zip(self.layers[1:], self.currents[1:], strict=True)):
+            spikes_tbd, _ = neuron.lif(current_tbd, **of_layer(cell, i))
             current_tbd = current(layer(spikes_tbd, hyper), hyper, train)
         return read_out(spec.readout, current_tbd, cell)
 
 
-def neurons(spec: ModelSpec, hyper: Hyper) -> dict:
-    """The arguments of `lif` for the neurons of a model."""
+def neurons(spec: ModelSpec, hyper: Hyper, key: jax.Array) -> dict:
+    """The arguments of `lif` for the neurons of a model; a key only where the surrogate draws."""
+    spike = surrogate.with_slope(spec.surrogate, hyper.slope)
     return {
         "beta": hyper.beta,
         "threshold": hyper.threshold,
-        "spike": surrogate.with_slope(spec.surrogate, hyper.slope),
+        "spike": spike,
         "reset": spec.reset,
         "state_fn": state_fn(spec.quant, hyper),
+        "key": key if spike.stochastic else None,
     }
+
+
+def of_layer(cell: dict, i: int) -> dict:
+    """`cell` with a key of its own for layer i."""
+    return cell if cell["key"] is None else {**cell, "key": jax.random.fold_in(cell["key"], i)}
 
 
 def read_out(readout: str, current_tbc: jax.Array, cell: dict) -> Output:

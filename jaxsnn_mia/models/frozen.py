@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsnn_mia.kernels import integer, neuron, quantize
-from jaxsnn_mia.models.dense import neurons, read_out
+from jaxsnn_mia.models.dense import neurons, of_layer, read_out
 from jaxsnn_mia.models.quantized import weights, width
 from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output
 
@@ -83,7 +83,7 @@ def freeze(spec: ModelSpec, params: dict, hyper: Hyper) -> Frozen:
 
 
 def freeze_layer(kernel: jax.Array, bias: Any, hyper: Hyper, spec: ModelSpec, edge: bool) -> Layer:
-    qmax = float(width(jnp.float32(hyper.qmax_weight), spec.quant, edge, signed=True))
+    qmax = float(width(jnp.float32(hyper.qmax_weight), spec.quant, edge))
     if "weight" not in spec.quant.parts or qmax == 0 or qmax > 127:
         return Layer(weights(kernel, hyper, spec.quant, edge), None, jnp.asarray(bias), kernel.shape)
     scale = quantize.weight_scale(kernel, qmax, None if spec.quant.preset == "brevitas" else -1)
@@ -125,19 +125,18 @@ def ann(frozen: Frozen, x: jax.Array) -> Output:
 
 def snn(frozen: Frozen, x_bd: jax.Array) -> Output:
     hyper, spec = frozen.hyper, frozen.spec
-    cell = neurons(spec, hyper)
+    cell = neurons(spec, hyper, jax.random.key(0))
     last = len(frozen.layers) - 1
 
     def current(i, x):
         out, top = times(frozen.layers[i], x), frozen.ranges[i]
         if top is None:
             return out
-        qmax = width(jnp.float32(hyper.qmax_activation), spec.quant, i in (0, last), signed=True)
-        return quantize.activation(out, top, qmax=qmax, signed=True)
+        return quantize.activation(out, top, qmax=hyper.qmax_activation, signed=True)
 
     current_bd = current(0, x_bd)
     current_tbd = jnp.broadcast_to(current_bd, (spec.time_steps, *current_bd.shape))
     for i in range(1, last + 1):
-        spikes_tbd, _ = neuron.lif(current_tbd, **cell)
+        spikes_tbd, _ = neuron.lif(current_tbd, **of_layer(cell, i - 1))
         current_tbd = current(i, spikes_tbd.astype(jnp.int8))
     return read_out(spec.readout, current_tbd, cell)

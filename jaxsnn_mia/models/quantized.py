@@ -11,9 +11,9 @@ from jaxsnn_mia.kernels.linear import product
 from jaxsnn_mia.models.spec import Hyper, QuantSpec, Statistic
 
 
-def width(qmax: jax.Array, quant: QuantSpec, edge: bool, signed: bool) -> jax.Array:
-    """The largest code of a tensor: `qmax`, or at least that of 8 bits in a first or last layer that keeps them."""
-    least = quantize.qmax_symmetric(8) if signed else quantize.qmax_unsigned(8)
+def width(qmax: jax.Array, quant: QuantSpec, edge: bool) -> jax.Array:
+    """The largest code of weights: `qmax`, or at least that of 8 bits in a first or last layer that keeps them."""
+    least = quantize.qmax_symmetric(8)
     return jnp.where(qmax > 0, jnp.maximum(qmax, least), 0.0) if edge and quant.edges == "keep8" else qmax
 
 
@@ -21,7 +21,7 @@ def weights(kernel: jax.Array, hyper: Hyper, quant: QuantSpec, edge: bool) -> ja
     """A kernel [in, out] as the network uses it."""
     if "weight" not in quant.parts:
         return kernel
-    qmax = width(hyper.qmax_weight, quant, edge, signed=True)
+    qmax = width(hyper.qmax_weight, quant, edge)
     if quant.preset == "brevitas":
         return quantize.weight(kernel, qmax=qmax, differentiate=True)
     return quantize.weight(kernel, qmax=qmax, axis=-1)
@@ -40,16 +40,16 @@ class Dense(nnx.Linear):
 
 
 class Activation(nnx.Module):
-    """x -> x on the grid of its width. The range is followed in training and frozen at query time, so that what an
-    example gives never depends on its batch-mates.
+    """x -> x on the grid of its width (`keep8` speaks of weights alone). The range is followed in training and frozen
+    at query time, so that what an example gives never depends on its batch-mates.
 
-    The learned step size (Esser et al. 2020, arXiv 1902.08153) starts at 2 mean|x| / sqrt(qmax) of the first batch,
+    The learned step size (Esser et al. 2020, arXiv 1902.08153) starts at 2 mean|x| / sqrt(qmax) of one batch,
     section 2.1, and is learned as its logarithm, which keeps it positive; its gradient is scaled by
     1 / sqrt(features x qmax), section 2.2.
     """
 
-    def __init__(self, quant: QuantSpec, *, signed: bool, edge: bool = False):
-        self.quant, self.signed, self.edge = quant, signed, edge
+    def __init__(self, quant: QuantSpec, *, signed: bool):
+        self.quant, self.signed = quant, signed
         if "activation" in quant.parts:
             self.range = Statistic(jnp.zeros(()))
             if quant.calibration == "lsq":
@@ -59,11 +59,12 @@ class Activation(nnx.Module):
         quant = self.quant
         if "activation" not in quant.parts:
             return x
-        qmax = width(hyper.qmax_activation, quant, self.edge, self.signed)
+        qmax = hyper.qmax_activation
         if quant.calibration == "lsq":
             if train:
                 first = jax.lax.stop_gradient(jnp.abs(x).mean())
-                self.range[...] = quantize.running(self.range[...], first, 1.0)
+                # followed while the model is in float, kept from its first quantized step on
+                self.range[...] = quantize.running(self.range[...], first, jnp.where(qmax > 0, 1.0, 0.0))
             top = jnp.where(qmax > 0, qmax, 1.0)
             shrink = jax.lax.rsqrt(x.shape[-1] * top)
             log_step = self.log_step[...] * shrink + jax.lax.stop_gradient(self.log_step[...] * (1 - shrink))

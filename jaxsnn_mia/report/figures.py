@@ -42,7 +42,7 @@ def over_bit_widths(rows: list[dict[str, Any]]) -> str:
     accuracy = {row["variant"]: row for row in rows if row["metric"] == "test_accuracy"}
     aucs = [row for row in rows if (row["metric"], row["attack"]) == ("auc", attack)]
     panels = list(dict.fromkeys((row["dataset"], row["quantized"]) for row in aucs))
-    families = list(dict.fromkeys(row["family"] for row in aucs))
+    families = list(dict.fromkeys(map(curve_of, aucs)))
     widths = sorted({row["bits"] for row in aucs}, reverse=True)
     lines, columns = -(-len(panels) // 2), min(len(panels), 2)
     figure, axes = plt.subplots(
@@ -50,13 +50,14 @@ def over_bit_widths(rows: list[dict[str, Any]]) -> str:
     )
     for ax, panel in zip(axes.flat, panels, strict=False):
         for i, family in enumerate(families):
-            there = [row for row in aucs if (row["dataset"], row["quantized"], row["family"]) == (*panel, family)]
+            there = [row for row in aucs if (row["dataset"], row["quantized"], curve_of(row)) == (*panel, family)]
             there.sort(key=lambda row: row["bits"])
             points = [(error_of(accuracy[row["variant"]]), row) for row in there]
-            ax.plot([x["value"] for x, _ in points], [y["value"] for _, y in points], color=COLOURS[i], linewidth=1)
+            colour = COLOURS[i % len(COLOURS)]
+            ax.plot([x["value"] for x, _ in points], [y["value"] for _, y in points], color=colour, linewidth=1)
             for x, y in points:
                 ax.errorbar(
-                    x["value"], y["value"], xerr=bars(x), yerr=bars(y), color=COLOURS[i], capsize=2, alpha=0.85,
+                    x["value"], y["value"], xerr=bars(x), yerr=bars(y), color=colour, capsize=2, alpha=0.85,
                     fmt=MARKERS[widths.index(y["bits"]) % len(MARKERS)],
                 )  # fmt: skip
         ax.axhline(0.5, color="grey", linewidth=0.8, linestyle="--")
@@ -73,13 +74,19 @@ def over_bit_widths(rows: list[dict[str, Any]]) -> str:
     figure.supylabel(f"AUC of {attack} (lower leaks less)", fontsize=10)
     figure.supxlabel("test error (right is better)", fontsize=10)
     for i, family in enumerate(families):
-        axes[0, 0].plot([], [], color=COLOURS[i], label=family)
+        axes[0, 0].plot([], [], color=COLOURS[i % len(COLOURS)], label=family)
     for j, width in enumerate(widths):
         label = "float" if width == 32 else f"{width} bits"
         axes[0, 0].plot([], [], MARKERS[j % len(MARKERS)], color="grey", label=label)
     figure.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 0.9), frameon=False)
     figure.tight_layout()
     return as_svg(figure)
+
+
+def curve_of(row: dict[str, Any]) -> str:
+    """The family and whatever else the sweep varies beside the data, the width and what is quantized."""
+    rest = row["variant"].partition(f"-{row['family']}")[2]
+    return row["family"] + rest.replace(f"-bits{row['bits']}", "").replace(f"-quantize{row['quantized']}", "")
 
 
 def error_of(accuracy: dict[str, Any]) -> dict[str, Any]:

@@ -161,9 +161,34 @@ def test_states_pass_the_whole_gradient_and_can_keep_zero():
         np.testing.assert_array_equal(jax.grad(lambda v, f=f: f(v, 3, threshold=0.7).sum())(10 * W), 1.0)
     assert quantize.state_uniform(jnp.zeros(1), 4, threshold=1.0)[0] != 0
     for bits in (2, 4, 8):
-        kept = quantize.state_uniform(3 * W, bits, threshold=1.0, keep_zero=True)
-        assert quantize.state_uniform(jnp.zeros(1), bits, threshold=1.0, keep_zero=True)[0] == 0
-        assert len(np.unique(kept)) <= 2**bits
+        for lower, upper in ((0.0, 0.2), (0.3, 0.2), (0.8, 0.01)):
+            options = {"threshold": 1.0, "lower": lower, "upper": upper, "keep_zero": True}
+            kept = quantize.state_uniform(30 * W, bits, **options)
+            assert quantize.state_uniform(jnp.zeros(1), bits, **options)[0] == 0
+            assert len(np.unique(kept)) <= 2**bits
+            assert kept.max() > 1  # a neuron can still fire
+
+
+def test_levels_that_end_at_the_threshold_are_refused():
+    with pytest.raises(ValueError, match=r"`upper` must be above 0, got 0\.0"):
+        quantize.state_exponential(W, 4, threshold=1.0, upper=0.0)
+
+
+@pytest.mark.parametrize("quantizer", [quantize.state_uniform, quantize.state_exponential])
+def test_the_fused_backward_through_a_state_quantizer_is_that_of_the_plain_scan(quantizer):
+    current = jnp.asarray(np.random.default_rng(2).normal(0.4, 0.6, (12, 3, 5)), jnp.float32)
+
+    def loss(current, beta, threshold, qmax, method):
+        spikes, membrane = neuron.lif(
+            current, beta=beta, threshold=threshold, spike=surrogate.arctan(), method=method,
+            state_fn=lambda v: quantizer(v, qmax=qmax, threshold=threshold),
+        )  # fmt: skip
+        return (spikes * jnp.linspace(0.1, 1, 12)[:, None, None]).sum() + (membrane**2).mean()
+
+    args = (current, jnp.float32(0.9), jnp.float32(0.7), jnp.float32(15.0))
+    fused, plain = (jax.grad(loss, (0, 1, 2))(*args, method) for method in ("fused", "plain"))
+    for a, b, tolerance in zip(fused, plain, (1e-6, 1e-5, 1e-5), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
 
 
 @pytest.mark.parametrize("method", ["fused", "plain"])
