@@ -97,6 +97,7 @@ class Ensemble:
 @dataclasses.dataclass(frozen=True)
 class Signals:
     names: tuple[str, ...] = ("phi", "logp", "loss", "correct")
+    queries: int = 1  # of each image: 2 with its mirror image, 18 with both at nine shifts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -315,6 +316,7 @@ def check_one(c: Config) -> None:
     require(0 < c.ensemble.chunk_seconds < 1e6, "ensemble.chunk_seconds", "in (0, 1e6)", c.ensemble.chunk_seconds)
     require(c.ensemble.devices >= 0, "ensemble.devices", "at least 0", c.ensemble.devices)
     signals.names(c.signals.names)
+    require(c.signals.queries in signals.QUERIES, "signals.queries", f"one of {signals.QUERIES}", c.signals.queries)
     require(len(c.attacks.names) > 0, "attacks.names", f"one or more of {sorted(attacks.ATTACKS)}", c.attacks.names)
     for name in c.attacks.names:
         one_of(attacks.ATTACKS, "attacks.names", name)

@@ -19,7 +19,7 @@ from jaxsnn_mia.report import page
 
 STAGES = ("data", "splits", "train", "signals", "attacks", "metrics", "report")
 # part of every hash: raise it when a stage's code changes what the stage writes
-STAGE_VERSION = {"data": 2, "splits": 1, "train": 3, "signals": 1, "attacks": 1, "metrics": 2}
+STAGE_VERSION = {"data": 2, "splits": 1, "train": 3, "signals": 2, "attacks": 1, "metrics": 2}
 ALONE = Share()
 PARTS = {
     "candidates": splits.CANDIDATE,
@@ -77,6 +77,7 @@ def prepare_data(c: config.Config, workdir: Path) -> dict[str, Path]:
     for setting, value, plain in (
         ("data.augment", c.data.augment, "none"),
         ("model.architecture", c.model.architecture, "dense"),
+        ("signals.queries", c.signals.queries, 1),
     ):
         if value != plain and not manifest(data_folder)["pixels"]:
             raise ValueError(
@@ -286,7 +287,7 @@ def signals_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> di
     """A stage for each signal: signals-<hash>/NAME/PART-GROUP.npy [G, N, A, ...]; one pass computes all missing."""
     needed = {need.removesuffix("_population") for name in c.attacks.names for need in attacks.ATTACKS[name].needs}
     wanted = signals.names((*c.signals.names, "correct", *sorted(needed - {"keep"})))
-    inputs = {name: {"name": name, "train": paths["train"].name} for name in wanted}
+    inputs = {name: {"name": name, "queries": c.signals.queries, "train": paths["train"].name} for name in wanted}
     found = {name: store.stage_path(folder, "signals", STAGE_VERSION["signals"], inputs[name]) for name in wanted}
     missing = [name for name in wanted if not store.is_done(found[name])]
     if missing:
@@ -306,7 +307,7 @@ def query_all(c: config.Config, paths: dict[str, Path], folders: dict[str, Path]
     width = min(plan["width"], -(-plan["group_size"] // len(used)))  # members are queried one after the other
     plan["width"] = width
     ensemble = make_ensemble(work.spec, seed=work.seed, width=width, devices=used)
-    query = ensemble.query(signals.compute(tuple(folders)))
+    query = ensemble.query(signals.compute(tuple(folders), c.signals.queries))
     x, y, role_n = (np.asarray(store.read_array(paths["data"] / f"{n}.npy")) for n in ("x", "y", "role"))
     for group in tqdm(range(plan["groups"]), desc=f"query {paths['train'].parent.name}", leave=False):
         trained, batch, real = shadows.load_group(paths["train"], work, ensemble, plan, group, len(used))

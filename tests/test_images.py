@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxsnn_mia import config, cost, data, models, pipeline, train
+from jaxsnn_mia import config, cost, data, models, pipeline, signals, train
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
 from tests.runs import scores
 
@@ -123,6 +123,19 @@ def test_augmentation_mirrors_and_moves_each_image_of_its_own():
     assert len(places) > 30
 
 
+def test_views_are_the_image_its_mirror_image_and_both_at_nine_shifts():
+    x = jnp.asarray(RNG.integers(1, 255, (3, 6, 6, 1)), jnp.uint8)
+    assert signals.views(x, 1) == [x]
+    image, mirrored = signals.views(x, 2)
+    np.testing.assert_array_equal(image, x)
+    np.testing.assert_array_equal(mirrored, x[:, :, ::-1])
+    many = signals.views(x, 18)
+    assert len({np.asarray(view).tobytes() for view in many}) == 18
+    np.testing.assert_array_equal(many[0], x)
+    np.testing.assert_array_equal(many[2][:, :, 2:], x[:, :, :-2])
+    assert (many[2][:, :, :2] == 0).all()
+
+
 def test_an_ensemble_of_convolutional_networks_end_to_end(tmp_path):
     x, y = bars()
     np.savez(tmp_path / "bars.npz", x=x, y=y)
@@ -131,12 +144,16 @@ def test_an_ensemble_of_convolutional_networks_end_to_end(tmp_path):
         "splits": {"n_shadows": 6},
         "model": {"family": "ann", "architecture": "convnet", "hidden": (16,)},
         "train": {"epochs": 12, "batch_size": 16, "lr": 0.01},
+        "signals": {"queries": 18},
         "attacks": {"names": ("loss", "lira")},
         "metrics": {"replicates_auc": 20, "replicates_tpr": 20},
     })  # fmt: skip
     pipeline.run(c, tmp_path / "run")
     (folder,) = (tmp_path / "run").glob("data-*")
     assert np.load(folder / "x.npy").dtype == np.uint8
+    phi = np.load(next((tmp_path / "run").glob("*/signals-*/phi/candidates-00000.npy")))
+    assert phi.shape[2] == 18
+    assert len(np.unique(phi[0, 0])) > 9
     history = np.load(next((tmp_path / "run").glob("*/train-*/history.npz")))
     assert history["accuracy"][:, -1].mean() > 0.85
     assert scores(tmp_path / "run")["lira"].shape[0] == 6
@@ -147,6 +164,7 @@ def test_an_ensemble_of_convolutional_networks_end_to_end(tmp_path):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
+        ({"signals": {"queries": 2}}, r"`signals\.queries` must be 1 for digits"),
         ({"data": {"augment": "flip"}}, r"`data\.augment` must be 'none' for digits"),
         ({"model": {"family": "ann", "architecture": "resnet8"}}, r"`model\.architecture` must be 'dense' for digits"),
     ],
