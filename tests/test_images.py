@@ -66,7 +66,7 @@ def test_cifar_from_jpegs(tmp_path):
         data.load("cifar10_jpeg", str(tmp_path))
 
 
-@pytest.mark.parametrize("architecture", ["convnet", "resnet8", "resnet18"])
+@pytest.mark.parametrize("architecture", ["convnet", "resnet8", pytest.param("resnet18", marks=pytest.mark.long)])
 def test_convolutional_networks_have_gradients_and_see_one_example(architecture):
     quant = QuantSpec(parts=("weight", "activation"))
     size = {"resnet18": 8}.get(architecture, 16)

@@ -318,6 +318,7 @@ def test_an_untrained_model_is_not_quantized_after_training():
 
 
 WIDTHS = (2, 4, 8, 16, 32)
+EVERY = tuple(itertools.product(("ann", "snn"), WIDTHS))
 SWEEP = {
     "splits": {"n_shadows": 6},
     "model": {"hidden": (8,), "time_steps": 3},
@@ -334,7 +335,8 @@ def swept(workdir, sweep, until="attacks", **changes):
     return {path.parents[1].name: np.load(path) for path in workdir.glob("*/attacks-*/*.npy")}
 
 
-def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("compared", [(("ann", 4), ("snn", 2)), pytest.param(EVERY, marks=pytest.mark.long)])
+def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path, monkeypatch, compared):
     """Bitwise, though the separate run packs its shadows otherwise: a width of the sweep is a run of its own."""
     ensemble.compiled_ensemble.cache_clear()
     traced = []
@@ -343,13 +345,14 @@ def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path,
     together = swept(tmp_path / "all", {"bits": WIDTHS, "family": ("ann", "snn")}, quantization={"what": "all"})
     assert len(together) == 10
     assert len(traced) == 2  # one program per family
-    for family, bits in itertools.product(("ann", "snn"), WIDTHS):
+    for family, bits in compared:
         alone = swept(tmp_path / f"{family}{bits}", {}, model={**SWEEP["model"], "family": family},
                       quantization={"bits": bits, "what": "all"})  # fmt: skip
         np.testing.assert_array_equal(alone[f"iris-{family}"], together[f"iris-{family}-bits{bits}"])
     assert not np.array_equal(together["iris-snn-bits2"], together["iris-snn-bits32"])
 
 
+@pytest.mark.long
 def test_members_that_are_ahead_wait_for_those_behind(tmp_path):
     """A run killed between two members' checkpoints goes on to the same bits."""
     sweep = {"bits": (4, 32)}
