@@ -112,7 +112,7 @@ def agree(got, want, tolerances):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
 
 
-@pytest.mark.parametrize("method", ["fused", "plain"])
+@pytest.mark.parametrize("method", ["fused", pytest.param("plain", marks=pytest.mark.long)])
 @pytest.mark.parametrize(("name", "reset"), CASES)
 def test_gradients_equal_the_float64_loop(name, reset, method):
     run = partial(neuron.lif, method=method, **PRESETS[name] | {"reset": reset})

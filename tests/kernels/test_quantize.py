@@ -76,7 +76,7 @@ def test_the_gradient_is_one_inside_and_at_the_largest_weight():
     np.testing.assert_array_equal(clipped, [0, 1, 1, 1, 1, 0])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(hnp.arrays(np.float32, 12, elements=st.floats(-50, 50, width=32)), st.sampled_from(BITS))
 def test_the_largest_activation_always_has_a_gradient(x, bits):
     """Masks on |x| instead of round(x / scale) lose it in some draws."""
@@ -87,7 +87,7 @@ def test_the_largest_activation_always_has_a_gradient(x, bits):
     np.testing.assert_array_equal(got, 1.0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(hnp.arrays(np.float32, 9, elements=st.floats(-30, 30, width=32)), st.sampled_from(BITS), st.booleans())
 def test_activations_are_idempotent_bounded_and_few(x, bits, signed):
     x = x if signed else np.abs(x)
