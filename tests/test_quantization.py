@@ -353,6 +353,26 @@ def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path,
 
 
 @pytest.mark.long
+def test_64_shadows_on_digits_compile_once_per_family_and_equal_a_separate_run(tmp_path, monkeypatch):
+    ensemble.compiled_ensemble.cache_clear()
+    traced = []
+    run_epochs = ensemble.run_epochs
+    monkeypatch.setattr(ensemble, "run_epochs", lambda *args: traced.append(1) or run_epochs(*args))
+    sweep = config.from_dict({"sweep": {"family": ("ann", "snn"), "bits": WIDTHS}})
+    pipeline.run(sweep, tmp_path / "all", until="train")
+    assert len(traced) == 2
+    for family, bits in (("ann", 2), ("snn", 4)):
+        alone = config.from_dict({"model": {"family": family}, "quantization": {"bits": bits}})
+        pipeline.run(alone, tmp_path / family, until="train")
+        together, separate = (
+            np.load(next(folder.glob("train-*/history.npz")))
+            for folder in (tmp_path / f"all/digits-{family}-bits{bits}", tmp_path / family / f"digits-{family}")
+        )
+        for name in together:
+            np.testing.assert_array_equal(together[name], separate[name])
+
+
+@pytest.mark.long
 def test_members_that_are_ahead_wait_for_those_behind(tmp_path):
     """A run killed between two members' checkpoints goes on to the same bits."""
     sweep = {"bits": (4, 32)}
