@@ -47,7 +47,9 @@ def make_plan(c: config.Config, n_devices: int, world: int = 1, members: int = 1
     """Groups of whole pairs, all of one size and at least one for each process, the width on each device, and what
     the bits depend on. `ensemble.group_size` is shared by the members of an ensemble."""
     pairs = c.splits.n_shadows // 2
-    groups = min(max(-(-pairs // max(c.ensemble.group_size // (2 * members), 1)), world), pairs)
+    needed = min(max(-(-pairs // max(c.ensemble.group_size // (2 * members), 1)), world), pairs)
+    # groups of one size are one program; where no number near enough divides the pairs, the last is shorter
+    groups = next((g for g in range(needed, min(2 * needed, pairs) + 1) if pairs % g == 0), needed)
     group_size = 2 * -(-pairs // groups)
     groups = -(-pairs // (group_size // 2))
     wide = jax.default_backend() != "cpu"
