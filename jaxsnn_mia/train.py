@@ -157,8 +157,8 @@ def make_train(spec: TrainSpec) -> Train:
 
     def step(state, batch, data, hyper, key):
         idx_b, mask_b = batch
-        x, labels_b = normalise(state.norm, data[0][idx_b]), data[1][idx_b]
-
+        x = augmented(spec.augment, jax.random.fold_in(key, AUGMENT), data[0][idx_b])
+        x, labels_b = normalise(state.norm, x), data[1][idx_b]
         params = state.params["params"]
 
         def mean_loss(params):

@@ -123,6 +123,23 @@ def test_augmentation_mirrors_and_moves_each_image_of_its_own():
     assert len(places) > 30
 
 
+def test_a_step_trains_on_augmented_images_of_its_own_key():
+    x, y = bars(16)
+    data_, batch = (jnp.asarray(x), jnp.asarray(y)), (jnp.arange(16), jnp.ones(16))
+
+    def stepped(augment, key):
+        model = ModelSpec("ann", (8, 8, 3), 2, hidden=(4,))
+        functions = train.make_train(
+            train.TrainSpec(model, rows=16, pixels=((90.0,) * 3, (60.0,) * 3), augment=augment)
+        )
+        state = functions.init(jax.random.key(0), Hyper(), batch, data_)
+        return functions.step(state, batch, data_, Hyper(), jax.random.key(key))[1]["loss"]
+
+    assert stepped("none", 1) == stepped("none", 2)
+    assert stepped("crop_flip", 1) == stepped("crop_flip", 1)
+    assert len({float(stepped(how, key)) for how in ("flip", "crop_flip") for key in (1, 2)}) == 4
+
+
 def test_views_are_the_image_its_mirror_image_and_both_at_nine_shifts():
     x = jnp.asarray(RNG.integers(1, 255, (3, 6, 6, 1)), jnp.uint8)
     assert signals.views(x, 1) == [x]
@@ -140,10 +157,10 @@ def test_an_ensemble_of_convolutional_networks_end_to_end(tmp_path):
     x, y = bars()
     np.savez(tmp_path / "bars.npz", x=x, y=y)
     c = config.from_dict({
-        "data": {"name": f"npz:{tmp_path / 'bars.npz'}", "augment": "crop_flip"},
+        "data": {"name": f"npz:{tmp_path / 'bars.npz'}", "augment": "flip"},
         "splits": {"n_shadows": 6},
         "model": {"family": "ann", "architecture": "convnet", "hidden": (16,)},
-        "train": {"epochs": 12, "batch_size": 16, "lr": 0.01},
+        "train": {"epochs": 40, "batch_size": 16, "lr": 0.003},
         "signals": {"queries": 18},
         "attacks": {"names": ("loss", "lira")},
         "metrics": {"replicates_auc": 20, "replicates_tpr": 20},
