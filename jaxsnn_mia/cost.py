@@ -50,7 +50,7 @@ def flops(jaxpr: jax.extend.core.Jaxpr) -> float:  # type: ignore[name-defined]
             k = math.prod(eqn.invars[0].aval.shape[i] for i in contracted)
             total += 2 * k * eqn.outvars[0].aval.size
         else:
-            total += sum(var.aval.size for var in eqn.outvars if np.issubdtype(var.aval.dtype, np.floating))
+            total += sum(var.aval.size for var in eqn.outvars if jax.numpy.issubdtype(var.aval.dtype, np.floating))
     return total
 
 
