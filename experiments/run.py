@@ -23,6 +23,7 @@ STAGE = flags.DEFINE_enum(
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be trained and how long it takes; train nothing.")
 WORKER = flags.DEFINE_bool("worker", False, "Join the process that runs in this workdir and share its training.")
+SPMD = flags.DEFINE_bool("spmd", False, "One job of several processes over all their devices; see spmd.py.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Several processes share the work; see distributed.py.")
 
 
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> None:
     jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
     from pathlib import Path
 
-    from jaxsnn_mia import config, cost, distributed, pipeline, results, stopping, store
+    from jaxsnn_mia import config, cost, distributed, pipeline, results, spmd, stopping, store
 
     logging.set_verbosity(logging.WARNING)
     workdir = Path(WORKDIR.value) if WORKDIR.value else None
@@ -68,6 +69,9 @@ def main(argv: list[str]) -> None:
             return
         share = distributed.share() if DISTRIBUTED.value else distributed.Share()
         share = distributed.WORKER if WORKER.value else share
+        if SPMD.value:
+            spmd.start()
+            share = distributed.Share(rank=jax.process_index())
         stopping.listen()
         pipeline.run(c, workdir, until=STAGE.value, share=share)
     except stopping.Stopped as stopped:

@@ -5,6 +5,8 @@ last: a step without it, or with a wrong one, never counts.
 """
 
 import json
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,35 @@ def flat(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in leaves}
 
 
+class Writer:
+    """Runs what writes checkpoints: at once, or in a thread while training goes on, one after the other. What fails in
+    the thread is raised by the next `run` or `wait`."""
+
+    def __init__(self, asynchronous: bool):
+        self.pool = ThreadPoolExecutor(1) if asynchronous else None
+        self.pending: Future | None = None
+
+    def run(self, write: Callable[[], None]) -> None:
+        if self.pool is None:
+            write()
+            return
+        self.wait()
+        self.pending = self.pool.submit(write)
+
+    def wait(self) -> None:
+        """Returns when everything is on disk."""
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            pending.result()
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self.pool is not None:
+            self.pool.shutdown()
+
+
 def step_path(group: Path, epoch: int) -> Path:
     return group / f"epoch-{epoch:06d}"
 
@@ -34,8 +65,10 @@ def save(group: Path, epoch: int, tree: Any, *, keep: tuple[int, ...] = ()) -> N
     for unfinished in group.glob(f"{path.name}*"):
         store.remove(unfinished)
     group.mkdir(parents=True, exist_ok=True)
+    # trained floats hardly compress: without, a save takes half of the time
+    handler = ocp.PyTreeCheckpointHandler(use_compression=False)
     with store.disk_full(path):
-        ocp.PyTreeCheckpointer().save(path.absolute(), flat(tree))
+        ocp.Checkpointer(handler).save(path.absolute(), args=ocp.args.PyTreeSave(flat(tree)))
     for old in epochs(group)[:-2]:
         if old not in keep:
             store.remove(step_path(group, old))

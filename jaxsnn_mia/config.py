@@ -15,6 +15,7 @@ from jaxsnn_mia import attacks, data, models, signals, splits, store, train
 from jaxsnn_mia.kernels import neuron, quantize, surrogate
 
 DUPLICATES = ("share", "drop")
+WIDTHS = ("default", "auto")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +89,12 @@ class Train:
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-    width: int = 0  # models per vmap on a device; 0: 1 on a CPU, all of the group on an accelerator
-    group_size: int = 64  # most shadows trained and checkpointed together
-    chunk_seconds: float = 2.0  # between checkpoints
+    # models per vmap on a device; "auto": what a short probe finds the fastest; "default": 1 on a CPU, else as "auto"
+    width: int | str = "default"
+    group_size: int = 64  # most shadows trained and checkpointed together; fewer where they do not fit in memory
+    chunk_seconds: float = 2.0  # least time between checkpoints
+    checkpoint_share: float = 0.03  # chunks are longer where checkpoints would take more of the time; 0: never
+    asynchronous: bool = False  # write a checkpoint while the next chunk trains: a kill may then cost two chunks
     devices: int = 0  # devices used; 0: all
 
 
@@ -311,9 +315,17 @@ def check_one(c: Config) -> None:
     for epoch in c.train.snapshot_epochs:
         require(1 <= epoch <= c.train.epochs, "train.snapshot_epochs", f"in [1, {c.train.epochs}]", epoch)
 
-    require(c.ensemble.width >= 0, "ensemble.width", "at least 0", c.ensemble.width)
+    width = str(c.ensemble.width)
+    require(
+        width in WIDTHS or (width.isdecimal() and int(width) > 0),
+        "ensemble.width",
+        f"one of {WIDTHS} or a number of at least 1",
+        c.ensemble.width,
+    )
     require(c.ensemble.group_size >= 2, "ensemble.group_size", "at least 2", c.ensemble.group_size)
     require(0 < c.ensemble.chunk_seconds < 1e6, "ensemble.chunk_seconds", "in (0, 1e6)", c.ensemble.chunk_seconds)
+    share = c.ensemble.checkpoint_share
+    require(0 <= share <= 1, "ensemble.checkpoint_share", "in [0, 1], 0 for no limit", share)
     require(c.ensemble.devices >= 0, "ensemble.devices", "at least 0", c.ensemble.devices)
     signals.names(c.signals.names)
     require(c.signals.queries in signals.QUERIES, "signals.queries", f"one of {signals.QUERIES}", c.signals.queries)

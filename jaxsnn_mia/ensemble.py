@@ -99,7 +99,15 @@ def run_epochs(train: Train, spec: TrainSpec, group: Group, shadow: Shadows, dat
     return lax.cond(last == spec.epochs, calibrated, lambda group: group, group)
 
 
-def over_shadows(one: Callable, width: int, devices: list, *, once: bool = False) -> Callable:
+class Lifted(NamedTuple):
+    """call(per_shadow, shared) -> arrays with a leading axis; compiled(per_shadow, shared): the program of that call,
+    which does not compile again."""
+
+    call: Callable
+    compiled: Callable
+
+
+def over_shadows(one: Callable, width: int, devices: list, *, once: bool = False) -> Lifted:
     """jit of `one(per_shadow, shared)` over the leading axis of `per_shadow`, which must be a multiple of
     width x devices: shards over devices, lax.map inside, a vmap of `width` innermost. A program that runs `once`
     a group is compiled with less optimisation on CPUs: half of the time to start, the same time to run."""
@@ -119,17 +127,22 @@ def over_shadows(one: Callable, width: int, devices: list, *, once: bool = False
     )
     put_each = partial(jax.device_put, device=NamedSharding(mesh, each))
     put_whole = partial(jax.device_put, device=NamedSharding(mesh, whole))
-    return lambda per_shadow, shared: sharded(put_each(per_shadow), put_whole(shared))
+    return Lifted(
+        lambda per_shadow, shared: sharded(put_each(per_shadow), put_whole(shared)),
+        lambda per_shadow, shared: sharded.lower(put_each(per_shadow), put_whole(shared)).compile(),
+    )
 
 
 class Ensemble(NamedTuple):
     """init(shadows, data) -> Group; shape_of(shadows, data) -> the same as shapes;
-    run(group, shadows, data, first, last) -> Group;
+    run(group, shadows, data, first, last) -> Group; memory(group, shadows, data) -> bytes that `run` needs on each
+    device, and `run` is compiled;
     query(fn)(state, shadows, x, y) -> arrays with a leading axis G, fn as in `signals.SIGNALS`."""
 
     init: Callable[..., Group]
     shape_of: Callable[..., Group]
     run: Callable[..., Group]
+    memory: Callable[..., int]
     query: Callable[..., Callable]
 
 
@@ -170,13 +183,21 @@ def compiled_ensemble(spec: TrainSpec, seed: int, width: int, devices: tuple) ->
             return fn(apply, state.params, x, y, shadow.hyper, key)
 
         query_all = over_shadows(query_one, width, list(devices), once=True)
-        return lambda state, shadows, x, y: query_all((state, shadows), (root, x, y))
+        return lambda state, shadows, x, y: query_all.call((state, shadows), (root, x, y))
+
+    def run(group, shadows, data, first, last):
+        return run_all.call((group, shadows), (root, data, np.int32(first), np.int32(last)))
+
+    def memory(group, shadows, data):
+        stats = run_all.compiled((group, shadows), (root, data, np.int32(0), np.int32(0))).memory_analysis()
+        if stats is None:  # not every platform tells
+            return 0
+        return stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
 
     return Ensemble(
-        lambda shadows, data: init_all(shadows, (root, data)),
+        lambda shadows, data: init_all.call(shadows, (root, data)),
         lambda shadows, data: jax.eval_shape(jax.vmap(init_one, in_axes=(0, None)), shadows, (root, data)),
-        lambda group, shadows, data, first, last: run_all(
-            (group, shadows), (root, data, np.int32(first), np.int32(last))
-        ),
+        run,
+        memory,
         query,
     )

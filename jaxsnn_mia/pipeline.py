@@ -12,10 +12,11 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxsnn_mia import __version__, attacks, config, data, planning, results, shadows, signals, splits, stopping, store
-from jaxsnn_mia.distributed import Share, wait_for
+from jaxsnn_mia import __version__, attacks, config, data, results, shadows, signals, splits, stopping, store
+from jaxsnn_mia.distributed import POLL_SECONDS, Share, wait_for
 from jaxsnn_mia.ensemble import make_ensemble
 from jaxsnn_mia.report import page
+from jaxsnn_mia.work import Work, first_rows, prepare, repeat_last
 
 STAGES = ("data", "splits", "train", "signals", "attacks", "metrics", "report")
 # part of every hash: raise it when a stage's code changes what the stage writes
@@ -41,6 +42,8 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
             store.check_claim(workdir, config.as_dict(c), config.FOLLOWING)
             shared = {name: wait_for_data(variant, workdir) for name, variant in variants.items()}
             train_stages(variants, workdir, shared, share)
+            while jax.process_count() > 1 and store.is_locked(workdir):  # one job ends together
+                time.sleep(POLL_SECONDS)
         return
     with store.lock(workdir):
         store.check_claim(workdir, config.as_dict(c), config.FOLLOWING)
@@ -235,14 +238,12 @@ def splits_stage(c: config.Config, workdir: Path, data_folder: Path) -> Path:
     return store.run_stage(path, work, inputs=inputs, **about())
 
 
-def load_work(c: config.Config, paths: dict[str, Path]) -> shadows.Work:
+def load_work(c: config.Config, paths: dict[str, Path]) -> Work:
     x, y, _ = candidates(paths["data"])
     about_data = manifest(paths["data"])
     keep_sn = np.asarray(store.read_array(paths["splits"] / "keep.npy"))
     validation = rows_of(paths["data"], splits.VALIDATION)[:2]
-    return shadows.prepare(
-        c, x, y, len(about_data["class_names"]), keep_sn, validation=validation, pixels=about_data["pixels"]
-    )
+    return prepare(c, x, y, len(about_data["class_names"]), keep_sn, validation=validation, pixels=about_data["pixels"])
 
 
 def train_path(c: config.Config, folder: Path, paths: dict[str, Path]) -> tuple[Path, dict[str, Any]]:
@@ -301,20 +302,20 @@ def signals_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> di
 
 def query_all(c: config.Config, paths: dict[str, Path], folders: dict[str, Path]) -> None:
     """Queries every shadow on every row of the data set, group after group."""
-    work = load_work(c, paths)
-    used = planning.devices(c)
+    loaded = load_work(c, paths)
+    used = jax.local_devices()[: c.ensemble.devices or None]
     plan = json.loads((paths["train"] / "plan.json").read_text())
     width = min(plan["width"], -(-plan["group_size"] // len(used)))  # members are queried one after the other
     plan["width"] = width
-    ensemble = make_ensemble(work.spec, seed=work.seed, width=width, devices=used)
+    ensemble = make_ensemble(loaded.spec, seed=loaded.seed, width=width, devices=used)
     query = ensemble.query(signals.compute(tuple(folders), c.signals.queries))
     x, y, role_n = (np.asarray(store.read_array(paths["data"] / f"{n}.npy")) for n in ("x", "y", "role"))
     for group in tqdm(range(plan["groups"]), desc=f"query {paths['train'].parent.name}", leave=False):
-        trained, batch, real = shadows.load_group(paths["train"], work, ensemble, plan, group, len(used))
-        state = shadows.repeat_last(trained.state, len(batch.ids))
+        trained, batch, real = shadows.load_group(paths["train"], loaded, ensemble, plan, group, len(used))
+        state = repeat_last(trained.state, len(batch.ids))
         whole: dict[str, np.ndarray] = {}
         for block in signals.blocks(len(x)):
-            for name, part in shadows.first_rows(query(state, batch, x[block], y[block]), real).items():
+            for name, part in first_rows(query(state, batch, x[block], y[block]), real).items():
                 whole.setdefault(name, np.empty((real, len(x), *part.shape[2:]), part.dtype))[:, block] = part
         for name, array in whole.items():
             for part_name, role in PARTS.items():

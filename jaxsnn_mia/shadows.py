@@ -4,7 +4,9 @@ Variants that differ in traced settings alone (bit widths, learning rate, ...) a
 are trained side by side along the model axis, by one program. Each member keeps its own stage folder.
 """
 
+import functools
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,22 +16,10 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from jaxsnn_mia import checkpoint, config, models, splits, stopping, store
+from jaxsnn_mia import checkpoint, config, planning, probing, spmd, stopping, store
 from jaxsnn_mia.distributed import POLL_SECONDS, Claim, Share, claimed
 from jaxsnn_mia.ensemble import Ensemble, Group, Shadows, make_ensemble
-from jaxsnn_mia.kernels import quantize, surrogate
-from jaxsnn_mia.planning import devices, plan_of
-from jaxsnn_mia.train import TrainSpec
-
-
-class Work(NamedTuple):
-    """Everything the training and querying of one variant needs."""
-
-    spec: TrainSpec
-    hyper: models.Hyper
-    data: tuple[np.ndarray, ...]  # x, y of the candidates; then of the validation rows, where they decide on stopping
-    rows: tuple[np.ndarray, np.ndarray]  # idx [S, R], mask [S, R]
-    seed: int
+from jaxsnn_mia.work import Work, group_length, group_of, repeat_last
 
 
 class Member(NamedTuple):
@@ -40,98 +30,27 @@ class Member(NamedTuple):
     work: Work
 
 
-def prepare(
-    c: config.Config, x: np.ndarray, y: np.ndarray, n_classes: int, keep_sn: np.ndarray, *,
-    validation: tuple[np.ndarray, np.ndarray] | None = None, pixels: Any = None,
-) -> Work:  # fmt: skip
-    """The work of one checked variant on its candidates x, y [N]; `validation` (x, y) is for stopping at a gap,
-    `pixels` (mean, deviation) of each channel for uint8 images."""
-    rows = splits.training_rows(keep_sn)
-    batch_size = min(c.train.batch_size, rows[0].shape[1])
-    last_batch = (rows[0].shape[1] - 1) // batch_size * batch_size
-    spec = TrainSpec(
-        models.ModelSpec(
-            family=c.model.family,
-            in_shape=x.shape[1:],
-            n_classes=n_classes,
-            hidden=c.model.hidden,
-            time_steps=c.model.time_steps,
-            readout=c.model.readout,
-            surrogate=c.model.surrogate,
-            reset=c.model.reset,
-            architecture=c.model.architecture,
-            quant=quant_spec(c.quantization),
-        ),
-        optimizer=c.train.optimizer,
-        momentum=c.train.momentum,
-        schedule=c.train.schedule,
-        epochs=c.train.epochs,
-        batch_size=batch_size,
-        rows=rows[0].shape[1],
-        per_shadow_standardise=c.data.standardise == "per_shadow",
-        ragged=bool((rows[1].sum(1) <= last_batch).any()),
-        float_epochs=c.train.epochs if c.quantization.mode == "ptq" else c.quantization.warmup_epochs,
-        post_training=c.quantization.mode == "ptq",
-        pixels=tuple(map(tuple, pixels)) if pixels else None,
-        augment=c.data.augment,
-        stop="train_accuracy" if c.train.stop_at_train_accuracy else "gap" if c.train.stop_at_gap else "never",
-    )
-    hyper = models.Hyper(
-        lr=c.train.lr,
-        weight_decay=c.train.weight_decay,
-        smoothing=c.train.smoothing,
-        stop_at=c.train.stop_at_train_accuracy or c.train.stop_at_gap,
-        beta=c.model.beta,
-        threshold=c.model.threshold,
-        slope=c.model.slope or surrogate.default_slope(c.model.surrogate),
-        **widths(c),
-    )
-    data = (x, y, *validation) if spec.stop == "gap" and validation else (x, y)
-    return Work(spec, hyper, data, rows, c.train.seed)
+class Job(NamedTuple):
+    """An ensemble in training."""
 
+    members: list[Member]
+    plan: dict[str, Any]
+    ensemble: Ensemble
+    devices: list
+    bar: tqdm
+    writer: checkpoint.Writer
 
-def quant_spec(q: config.Quantization) -> models.QuantSpec:
-    """The static part of a quantization."""
-    options = {name: getattr(q, name) for name in (*models.QUANT_OPTIONS, "percentile", "decay", "lower", "upper")}
-    return models.QuantSpec(parts=models.QUANTIZED[q.what], **options)
+    @property
+    def work(self) -> Work:
+        """Of the first member: all have the same data, rows and program."""
+        return self.members[0].work
 
+    @property
+    def settings(self) -> config.Ensemble:
+        return self.members[0].config.ensemble
 
-def widths(c: config.Config) -> dict[str, float]:
-    """The largest codes of a checked config, as `models.Hyper` names them; 0 is float. ReLU outputs have no sign."""
-    bits = config.bits(c)
-    activation = quantize.qmax_unsigned if c.model.family in models.STATELESS else quantize.qmax_symmetric
-    return {
-        "qmax_weight": quantize.qmax_symmetric(bits["weight"]),
-        "qmax_activation": activation(bits["activation"]),
-        "qmax_state": quantize.qmax_unsigned(bits["state"]),
-    }
-
-
-def group_length(work: Work, plan: dict[str, Any], group: int) -> int:
-    """The shadows of one group; the last may be shorter."""
-    return min(plan["group_size"], len(work.rows[0]) - group * plan["group_size"])
-
-
-def group_of(works: list[Work], plan: dict[str, Any], group: int, n_devices: int) -> tuple[Shadows, int]:
-    """(the shadows of a group of every member, one member after the other; how many are real in each): padded to
-    whole blocks by repeating the last one."""
-    real = group_length(works[0], plan, group)
-    ids = np.tile(group * plan["group_size"] + np.arange(real, dtype=np.int32), len(works))
-    hyper = models.Hyper(
-        *[np.repeat(np.float32(values), real) for values in zip(*(w.hyper for w in works), strict=True)]
-    )
-    block = plan["width"] * n_devices
-    padded = -(-len(ids) // block) * block
-    ids, hyper = repeat_last((ids, hyper), padded)
-    return Shadows(ids, hyper, (works[0].rows[0][ids], works[0].rows[1][ids])), real
-
-
-def first_rows(tree: Any, count: int) -> Any:
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], tree)
-
-
-def repeat_last(tree: Any, length: int) -> Any:
-    return jax.tree.map(lambda leaf: np.concatenate([leaf, np.repeat(leaf[-1:], length - len(leaf), 0)]), tree)
+    def paths(self, group: int) -> list[Path]:
+        return [group_path(member.folder, group) for member in self.members]
 
 
 def train_all(members: list[Member], share: Share) -> None:
@@ -140,36 +59,61 @@ def train_all(members: list[Member], share: Share) -> None:
 
     The members have one TrainSpec, one seed and the same rows of the same data.
     """
-    used = devices(members[0].config)
-    plans = [plan_of(member.folder, member.config, len(used), share, len(members)) for member in members]
+    used = planning.devices(members[0].config)
+    make = functools.cache(lambda: new_plan(members, used, share))
+    plans = [planning.plan_of(member.folder, share, make) for member in members]
     for plan in {store.digest(plan): plan for plan in plans}.values():  # one, unless a rerun brought others along
         alike = [member for member, own in zip(members, plans, strict=True) if own == plan]
-        spec, seed = alike[0].work.spec, alike[0].work.seed
-        ensemble = make_ensemble(spec, seed=seed, width=plan["width"], devices=used)
-        total = sum(group_length(alike[0].work, plan, group) for group in range(plan["groups"]))
+        work = alike[0].work
+        ensemble = make_ensemble(work.spec, seed=work.seed, width=plan["width"], devices=used)
+        total = sum(group_length(work, plan, group) for group in range(plan["groups"]))
         others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
-        with tqdm(
-            total=total * len(alike) * spec.epochs, desc=f"train {alike[0].folder.parent.name}{others}", unit="epoch",
-            leave=False,
-        ) as bar:  # fmt: skip
-            train_groups(alike, plan, ensemble, len(used), bar)
+        with (
+            tqdm(
+                total=total * len(alike) * work.spec.epochs, unit="epoch", leave=False,
+                desc=f"train {alike[0].folder.parent.name}{others}", disable=not spmd.is_first(),
+            ) as bar,
+            checkpoint.Writer(alike[0].config.ensemble.asynchronous) as writer,
+        ):  # fmt: skip
+            train_groups(Job(alike, plan, ensemble, used, bar, writer))
         if not share.rank:
             for member in alike:
                 gather(member, plan, ensemble, len(used))
 
 
-def train_groups(members: list[Member], plan: dict[str, Any], ensemble: Ensemble, n_devices: int, bar: tqdm) -> None:
+def new_plan(members: list[Member], used: list, share: Share) -> dict[str, Any]:
+    """The plan of an ensemble on the devices `used`, said on stderr: groups that fit in memory, and the width that the
+    config names or a probe finds."""
+    c, works = members[0].config, [member.work for member in members]
+    fits = probing.largest_group(probing.one_model(works[0]).state_bytes, used)
+    groups = planning.group_plan(c, share.world, len(members), fits)
+    width = planning.fixed_width(c)
+    if width is None:
+        most = -(-len(members) * groups["group_size"] // len(used))
+        width = probing.Cache(members[0].folder.parent.parent).get(works, None, jax.local_devices(), most).width
+    plan = planning.make_plan(groups, width)
+    variants = f"{len(members)} variants" if len(members) > 1 else members[0].folder.parent.name
+    print(
+        f"plan of {variants}: {len(used)} {used[0].device_kind} device(s) x width {width}, {groups['groups']} group(s) "
+        f"of {groups['group_size']} shadows",
+        file=sys.stderr,
+    )
+    return plan
+
+
+def train_groups(job: Job) -> None:
     """Claims and trains groups until all are trained; waits for those that another process holds."""
-    left = list(range(plan["groups"]))
+    left = list(range(job.plan["groups"]))
     while left:
         before = len(left)
         for group in list(left):
-            paths = [group_path(member.folder, group) for member in members]
-            with claimed([path.with_suffix(".claim") for path in paths]) as claims:
-                if not claims:
+            wanted = [path.with_suffix(".claim") for path in job.paths(group)] if spmd.is_first() else []
+            with claimed(wanted) as claims:
+                held = spmd.of_first(bool(claims))
+                if not held:
                     continue
-                if not all(is_trained(path, members[0].work) for path in paths):
-                    train_group(members, plan, group, ensemble, n_devices, bar, claims)
+                if not spmd.of_first(all(is_trained(path, job.work) for path in job.paths(group))):
+                    job = train_group(job, group, claims)
                 left.remove(group)
         if len(left) == before:
             stopping.check()
@@ -196,56 +140,92 @@ def is_trained(path: Path, work: Work) -> bool:
     return checkpoint.is_whole(checkpoint.step_path(path, work.spec.epochs))
 
 
-def train_group(
-    members: list[Member], plan: dict[str, Any], group: int, ensemble: Ensemble, n_devices: int, bar: tqdm,
-    claims: list[Claim],
-) -> None:  # fmt: skip
+def train_group(job: Job, group: int, claims: list[Claim]) -> Job:
     """Trains one group of every member from its last whole checkpoint to the end: those that are behind together,
-    until they have caught up with the next."""
-    epochs = members[0].work.spec.epochs
-    done = [checkpoint.latest(group_path(member.folder, group)) or 0 for member in members]
-    bar.update(sum(done) * group_length(members[0].work, plan, group))
+    until they have caught up with the next. Returns the job, narrower where it did not fit in memory."""
+    epochs = job.work.spec.epochs
+    done = latest(job, group)
+    job.bar.update(sum(done) * group_length(job.work, job.plan, group))
     while (first := min(done)) < epochs:
         last = min((d for d in done if d > first), default=epochs)
-        behind = [member for member, d in zip(members, done, strict=True) if d == first]
-        train_epochs(behind, plan, group, ensemble, n_devices, first, last, bar, claims)
-        done = [last if d == first else d for d in done]
+        behind = [member for member, d in zip(job.members, done, strict=True) if d == first]
+        try:
+            train_epochs(job._replace(members=behind), group, first, last, claims)
+        except jax.errors.JaxRuntimeError as error:
+            if not probing.is_out_of_memory(error) or job.plan["width"] == 1:
+                raise
+            job = narrower(job)
+        done = latest(job, group)
+    return job
 
 
-def train_epochs(
-    members: list[Member], plan: dict[str, Any], group: int, ensemble: Ensemble, n_devices: int,
-    first: int, last: int, bar: tqdm, claims: list[Claim],
-) -> None:  # fmt: skip
-    """Epochs first .. last - 1 of one group of all members, in chunks that end in checkpoints. StoreError where another
-    process took the group over: it thought this one dead."""
-    data, paths = members[0].work.data, [group_path(member.folder, group) for member in members]
-    shadows, real = group_of([member.work for member in members], plan, group, n_devices)
+def latest(job: Job, group: int) -> list[int]:
+    """The epochs that each member's last whole checkpoint has."""
+    return [int(spmd.of_first(checkpoint.latest(path) or 0)) for path in job.paths(group)]
+
+
+def narrower(job: Job) -> Job:
+    """The job with half of the width, recorded in its plan."""
+    width = job.plan["width"] // 2
+    logging.warning("out of memory at width %d: going on with %d", job.plan["width"], width)
+    plan = planning.not_bitwise({**job.plan, "width": width}, {"width": job.plan["width"]})
+    for member in job.members if spmd.is_first() else ():
+        store.write_json(member.folder / "plan.json", plan)
+    ensemble = make_ensemble(job.work.spec, seed=job.work.seed, width=width, devices=job.devices)
+    return job._replace(plan=plan, ensemble=ensemble)
+
+
+def train_epochs(job: Job, group: int, first: int, last: int, claims: list[Claim]) -> None:
+    """Epochs first .. last - 1 of one group of all members, in chunks that end in checkpoints."""
+    data, n_devices = job.work.data, len(job.devices)
+    shadows, real = group_of([member.work for member in job.members], job.plan, group, n_devices)
     if first:
-        like = ensemble.shape_of(shadows, data)
-        parts = [checkpoint.restore(path, first, like) for path in paths]
+        like = job.ensemble.shape_of(shadows, data)
+        parts = [checkpoint.restore(path, first, like) for path in job.paths(group)]
         state = repeat_last(jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts), len(shadows.ids))
     else:
-        state = ensemble.init(shadows, data)
-    snapshots = members[0].config.train.snapshot_epochs
-    ahead, stops = 1, sorted(stop for stop in {*snapshots, last} if first < stop <= last)
-    chunk_seconds = members[0].config.ensemble.chunk_seconds * len(members)  # each member has a checkpoint to write
+        state = job.ensemble.init(shadows, data)
+    job.ensemble.memory(state, shadows, data)  # compiles, so that the first chunk is timed without
+    stops = sorted(stop for stop in {*job.members[0].config.train.snapshot_epochs, last} if first < stop <= last)
+    least = job.settings.chunk_seconds * len(job.members)  # each member has a checkpoint to write
+    ahead, wanted, unsaved = 1, least, 0.0
     while first < last:
         end = min(first + ahead, next(stop for stop in stops if stop > first))
         start = time.perf_counter()
-        state = jax.block_until_ready(ensemble.run(state, shadows, data, first, end))
-        seconds_an_epoch = (time.perf_counter() - start) / (end - first)
-        whole = jax.tree.map(np.asarray, state)
+        state = jax.block_until_ready(job.ensemble.run(state, shadows, data, first, end))
+        seconds, asked = spmd.of_first(time.perf_counter() - start), spmd.of_first(stopping.asked())
+        unsaved += seconds
+        if end in stops or asked or unsaved >= wanted:
+            saving = spmd.of_first(save(job, group, end, state, real, claims))
+            wanted, unsaved = max(least, saving / (job.settings.checkpoint_share or np.inf)), 0.0
+        job.bar.update((end - first) * real * len(job.members))
+        ahead = max(1, int(min(least, wanted - unsaved) * (end - first) / seconds))
+        first = end
+        if asked:
+            job.writer.wait()
+            stopping.stop()
+    job.writer.wait()
+
+
+def save(job: Job, group: int, epoch: int, state: Group, real: int, claims: list[Claim]) -> float:
+    """Writes a checkpoint of every member; gives the seconds that training waited for it. StoreError where another
+    process took the group over: it thought this one dead."""
+    start = time.perf_counter()
+    whole = spmd.on_host(state)
+
+    def write() -> None:
         lost = [claim.path for claim in claims if not claim.held()]
         if lost:
             raise store.StoreError(
                 f"{lost[0]} was taken over by another process. Start this one again to share the work."
             )
-        for i, path in enumerate(paths):
+        for i, path in enumerate(job.paths(group)):
             own = jax.tree.map(lambda leaf, i=i: leaf[i * real : (i + 1) * real], whole)
-            checkpoint.save(path, end, own, keep=snapshots)
-        bar.update((end - first) * real * len(members))
-        first, ahead = end, max(1, int(chunk_seconds / seconds_an_epoch))
-        stopping.check()
+            checkpoint.save(path, epoch, own, keep=job.members[i].config.train.snapshot_epochs)
+
+    if spmd.is_first():
+        job.writer.run(write)
+    return time.perf_counter() - start
 
 
 def load_group(

@@ -21,7 +21,17 @@ def ask(*_: Any) -> None:
     _asked.set()
 
 
+def asked() -> bool:
+    """Whether a stop was asked for."""
+    return _asked.is_set()
+
+
 def check() -> None:
     """Raises Stopped where a stop was asked for."""
-    if _asked.is_set():
-        raise Stopped("stopped on request; everything up to here is kept. Run the same command again to go on.")
+    if asked():
+        stop()
+
+
+def stop() -> None:
+    """Raises Stopped."""
+    raise Stopped("stopped on request; everything up to here is kept. Run the same command again to go on.")

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from jaxsnn_mia import config, cost, distributed, store
+from jaxsnn_mia import config, cost, distributed, probing, store
 
 
 def test_flops_of_a_product_and_of_a_scan():
@@ -12,10 +12,10 @@ def test_flops_of_a_product_and_of_a_scan():
     def chain(x, w):
         return lax.scan(lambda v, _: (v @ w, None), x, length=5)[0]
 
-    one = cost.flops(jax.make_jaxpr(jnp.matmul)(x, w).jaxpr)
+    one = probing.flops(jax.make_jaxpr(jnp.matmul)(x, w).jaxpr)
     assert one == 2 * 8 * 16 * 16
-    assert cost.flops(jax.make_jaxpr(chain)(x, w).jaxpr) == 5 * one
-    assert cost.flops(jax.make_jaxpr(jax.jit(chain))(x, w).jaxpr) == 5 * one
+    assert probing.flops(jax.make_jaxpr(chain)(x, w).jaxpr) == 5 * one
+    assert probing.flops(jax.make_jaxpr(jax.jit(chain))(x, w).jaxpr) == 5 * one
 
 
 def test_a_dry_run_counts_models_and_writes_only_its_probes(tmp_path, monkeypatch):

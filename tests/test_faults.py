@@ -16,7 +16,8 @@ from jaxsnn_mia import checkpoint, distributed, pipeline, stopping, store
 from tests.runs import assert_same_scores, command, small
 
 ENVIRON = {**os.environ, "PJRT_NPROC": "4"}
-EACH_EPOCH = "--config.ensemble.chunk_seconds=1e-6"  # a checkpoint after every epoch
+CHUNKS = {"chunk_seconds": 1e-6, "checkpoint_share": 0.0}  # a checkpoint after every epoch
+EACH_EPOCH = tuple(f"--config.ensemble.{name}={value}" for name, value in CHUNKS.items())
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def test_a_full_disk_keeps_the_last_chunk_and_the_next_run_goes_on(finished, tmp
 
 
 def test_kill_9_in_training_then_resume_equals_uninterrupted(finished, tmp_path):
-    run = command(tmp_path, EACH_EPOCH)
+    run = command(tmp_path, *EACH_EPOCH)
     process = subprocess.Popen(run, env=ENVIRON, stderr=subprocess.DEVNULL)
     group = "*/train-*/group-00001/epoch-000002/sha256.json"
     while not list(tmp_path.glob(group)):
@@ -94,7 +95,7 @@ def wait_until(ready, process, seconds=120.0):
 
 
 def test_sigterm_keeps_the_chunk_in_hand_and_asks_to_be_run_again(finished, tmp_path):
-    process = start(tmp_path, EACH_EPOCH)
+    process = start(tmp_path, *EACH_EPOCH)
     wait_until(lambda: list(tmp_path.glob("*/train-*/group-00000/epoch-000003/sha256.json")), process)
     process.send_signal(signal.SIGTERM)
     message = process.communicate()[1]
@@ -109,7 +110,7 @@ def test_sigterm_keeps_the_chunk_in_hand_and_asks_to_be_run_again(finished, tmp_
 
 @pytest.mark.long
 def test_twenty_kills_at_random_moments(finished, tmp_path):
-    draw, run, kills = random.Random(0), command(tmp_path, EACH_EPOCH), 0
+    draw, run, kills = random.Random(0), command(tmp_path, *EACH_EPOCH), 0
     for _ in range(20):
         process = subprocess.Popen(run, env=ENVIRON, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -131,14 +132,14 @@ def test_twenty_kills_at_random_moments(finished, tmp_path):
 @pytest.mark.long
 def test_a_worker_joins_half_way_and_the_group_of_a_killed_one_is_finished(finished, tmp_path):
     """Three processes; the second is killed while it holds a group, the third comes later."""
-    leader = start(tmp_path, EACH_EPOCH, "--config.ensemble.group_size=2")
+    leader = start(tmp_path, *EACH_EPOCH, "--config.ensemble.group_size=2")
     held = "*/train-*/group-*.claim"
     wait_until(lambda: list(tmp_path.glob("*/train-*/plan.json")), leader)
-    second = start(tmp_path, EACH_EPOCH, "--config.ensemble.group_size=2", "--worker")
+    second = start(tmp_path, *EACH_EPOCH, "--config.ensemble.group_size=2", "--worker")
     wait_until(lambda: any(str(second.pid) in text(path) for path in tmp_path.glob(held)), second)
     second.kill()
     second.communicate()
-    third = start(tmp_path, EACH_EPOCH, "--config.ensemble.group_size=2", "--worker")
+    third = start(tmp_path, *EACH_EPOCH, "--config.ensemble.group_size=2", "--worker")
     for process in (leader, third):
         message = process.communicate(timeout=300)[1]
         assert process.returncode == 0, message
@@ -218,7 +219,7 @@ def test_a_group_that_was_taken_over_is_not_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "save", robbed)
     with pytest.raises(store.StoreError, match=r"group-00000\.claim was taken over by another process"):
-        pipeline.run(small(ensemble={"group_size": 4, "chunk_seconds": 1e-6}), tmp_path)
+        pipeline.run(small(ensemble={"group_size": 4, **CHUNKS}), tmp_path)
     assert checkpoint.epochs(next(tmp_path.glob("*/train-*/group-00000"))) == [1]
 
 

@@ -17,6 +17,6 @@ from jaxsnn_mia import config, planning
 )
 def test_groups_are_whole_pairs_of_one_size_where_that_is_near(shadows, group_size, members, world, groups, size):
     c = config.from_dict({"splits": {"n_shadows": shadows}, "ensemble": {"group_size": group_size}})
-    plan = planning.make_plan(c, 2, world, members)
+    plan = planning.group_plan(c, world, members)
     assert (plan["groups"], plan["group_size"]) == (groups, size)
     assert (groups - 1) * size < shadows <= groups * size

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxsnn_mia import config, ensemble, models, pipeline, shadows
+from jaxsnn_mia import config, ensemble, models, pipeline, work
 from jaxsnn_mia.kernels import quantize
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec, frozen
 from jaxsnn_mia.models.quantized import Activation, state_fn
@@ -376,7 +376,7 @@ def test_64_shadows_on_digits_compile_once_per_family_and_equal_a_separate_run(t
 def test_members_that_are_ahead_wait_for_those_behind(tmp_path):
     """A run killed between two members' checkpoints goes on to the same bits."""
     sweep = {"bits": (4, 32)}
-    options = {"ensemble": {"group_size": 4, "chunk_seconds": 1e-6}}
+    options = {"ensemble": {"group_size": 4, "chunk_seconds": 1e-6, "checkpoint_share": 0.0}}
     swept(tmp_path / "whole", sweep, **options)
     swept(tmp_path / "cut", sweep, until="train", **options)
     for manifest in (tmp_path / "cut").glob("*/train-*/manifest.json"):
@@ -422,5 +422,5 @@ def test_families_without_membranes():
     assert list(config.variants(c)) == [
         "digits-ann-quantizeweight", "digits-snn-quantizeweight", "digits-snn-quantizestate"
     ]  # fmt: skip
-    widths = shadows.widths(config.from_dict({"quantization": {"bits": 4, "what": "all", "bits_activation": 8}}))
+    widths = work.widths(config.from_dict({"quantization": {"bits": 4, "what": "all", "bits_activation": 8}}))
     assert widths == {"qmax_weight": 7.0, "qmax_activation": 127.0, "qmax_state": 15.0}

@@ -67,7 +67,7 @@ def ours(net, sizes):
     import jax
 
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
-    from jaxsnn_mia import ensemble, models, pipeline, shadows
+    from jaxsnn_mia import ensemble, models, pipeline, work
 
     def train(folder, size):
         c = settings(net, size, data)
@@ -90,8 +90,8 @@ def ours(net, sizes):
             found[size] = (seconds, peak)
         history = np.load(next((folder / "then" / str(size)).glob("*/train-*/history.npz")))
         keep = np.load(next((folder / "then" / str(size)).glob("splits-*/keep.npy")))
-        work = shadows.prepare(c, *arrays(net), CLASSES, keep)
-        model = models.build(work.spec.model)
+        loaded = work.prepare(c, *arrays(net), CLASSES, keep)
+        model = models.build(loaded.spec.model)
         keys = [ensemble.model_key(np.uint32(0), s, ensemble.INIT) for s in range(COMPARED)]
         weights = [jax.tree.map(np.asarray, model.init(key)["params"]["layers"]) for key in keys]
     start = {f"{s}/rows": np.flatnonzero(keep[s]) for s in range(COMPARED)}

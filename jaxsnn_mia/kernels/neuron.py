@@ -112,6 +112,7 @@ def lif(
     gain: Any = 1.0,
     key: jax.Array | None = None,
     state_fn: StateFn | None = None,
+    steps: int | None = None,
     recurrent: Any = None,
     state: jax.Array | None = None,
     state_dtype: Any = None,
@@ -123,9 +124,11 @@ def lif(
     emitted after integration (the default), and the state before each step beside it otherwise.
 
     Args:
-      current_tb: input current [T, B, ...], float32, bfloat16 or float16.
+      current_tb: input current [T, B, ...], float32, bfloat16 or float16; [B, ...] with `steps`.
       beta, threshold: as in `lif_step`; they receive gradients.
       key: typed key of a stochastic surrogate; step t uses fold_in(key, t).
+      steps: T, for one current [B, ...] that is the same at every step: it is not spread over time, and neither is its
+        cotangent.
       recurrent: weights [n, n] from the last step's spikes [B, n] to its current, or a function of those spikes.
       state: membrane before the first step [B, ...]; zeros by default.
       state_dtype: dtype of the membrane; by default that of `state`, or else of the current.
@@ -140,7 +143,7 @@ def lif(
       ValueError: as `lif_step`; `checkpoint_every` below 1.
     """
     c = conventions(**reset)
-    (state,) = states(current_tb, state_dtype, state)
+    (state,) = states(current_tb, steps, state_dtype, state)
     p = operands(state, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key)
 
     def after(p, v, raw, t):
@@ -153,7 +156,7 @@ def lif(
     # with a delayed reset the integrated membrane tells the whole state
     cell = Cell(partial(integrate, c), after, rebuild if c.emit == "post" and c.reset_delay else None)
     x_tb = scaled(current_tb, gain, state.dtype)
-    spikes_tb, membrane_tb = sequence(cell, p, state, x_tb, recurrent, method, checkpoint_every)
+    spikes_tb, membrane_tb = sequence(cell, p, state, x_tb, steps, recurrent, method, checkpoint_every)
     return spikes_tb.astype(current_tb.dtype), membrane_tb
 
 
@@ -212,6 +215,7 @@ def synaptic(
     gain: Any = 1.0,
     key: jax.Array | None = None,
     state_fn: StateFn | None = None,
+    steps: int | None = None,
     recurrent: Any = None,
     state: Synaptic | None = None,
     state_dtype: Any = None,
@@ -222,13 +226,13 @@ def synaptic(
     """A whole sequence of `synaptic_step`: (spikes_tb, membrane_tb) [T, B, ...]. The arguments are those of
     `synaptic_step` and `lif`; recurrent spikes enter the synaptic current."""
     c = conventions(**reset)
-    start = Synaptic(*states(current_tb, state_dtype, *(state or (None, None))))
+    start = Synaptic(*states(current_tb, steps, state_dtype, *(state or (None, None))))
     like = start.membrane
     p = operands(like, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key, alpha=alpha)
     p["gain"] = align(gain, like)
     cell = Cell(partial(synaptic_before, c), partial(synaptic_after, c), None)
     x_tb = current_tb.astype(like.dtype)
-    spikes_tb, membrane_tb = sequence(cell, p, start, x_tb, recurrent, method, checkpoint_every)
+    spikes_tb, membrane_tb = sequence(cell, p, start, x_tb, steps, recurrent, method, checkpoint_every)
     return spikes_tb.astype(current_tb.dtype), membrane_tb
 
 
@@ -285,6 +289,7 @@ def adaptive_lif(
     spike: Spike,
     key: jax.Array | None = None,
     state_fn: StateFn | None = None,
+    steps: int | None = None,
     recurrent: Any = None,
     state: Adaptive | None = None,
     state_dtype: Any = None,
@@ -295,13 +300,13 @@ def adaptive_lif(
     """A whole sequence of `adaptive_lif_step`: (spikes_tb, membrane_tb) [T, B, ...]. The arguments are those
     of `adaptive_lif_step` and `lif`."""
     c = conventions(**reset)
-    start = Adaptive(*states(current_tb, state_dtype, *(state or (None, None))))
+    start = Adaptive(*states(current_tb, steps, state_dtype, *(state or (None, None))))
     like = start.membrane
     p = operands(like, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key, rho=rho)
     p["strength"] = align(strength, like)
     cell = Cell(partial(adaptive_before, c), partial(adaptive_after, c), None)
     x_tb = current_tb.astype(like.dtype)
-    spikes_tb, membrane_tb = sequence(cell, p, start, x_tb, recurrent, method, checkpoint_every)
+    spikes_tb, membrane_tb = sequence(cell, p, start, x_tb, steps, recurrent, method, checkpoint_every)
     return spikes_tb.astype(current_tb.dtype), membrane_tb
 
 
@@ -312,7 +317,7 @@ def leaky_integrator(
 
     `associative` takes a parallel scan over time, of depth log T, instead of the sequential one.
     """
-    (state,) = states(current_tb, None, state)
+    (state,) = states(current_tb, None, None, state)
     beta = unit_clip(align(beta, state))
     if associative:
         return linear_recurrence(current_tb, beta, state)
@@ -321,7 +326,7 @@ def leaky_integrator(
         lambda p, v, raw, t: (raw, (raw,)),
         lambda p, raw: (raw, (raw,)),
     )
-    return sequence(cell, {"beta": beta}, state, current_tb, None, "auto", None)[0]
+    return sequence(cell, {"beta": beta}, state, current_tb, None, None, "auto", None)[0]
 
 
 def linear_recurrence(x_tb: jax.Array, beta: jax.Array, state: jax.Array) -> jax.Array:
@@ -341,22 +346,28 @@ def scaled(current: jax.Array, gain: Any, dtype: Any) -> jax.Array:
     return current if isinstance(gain, float) and gain == 1.0 else current * align(gain, current)
 
 
-def states(current_tb: jax.Array, dtype: Any, *given: jax.Array | None) -> list[jax.Array]:
+def states(current_tb: jax.Array, steps: int | None, dtype: Any, *given: jax.Array | None) -> list[jax.Array]:
     """Each state array in `dtype`, zeros [B, ...] where none is given."""
+    if steps is not None and steps < 1:
+        raise ValueError(f"`steps` must be at least 1, or None for a current over time [T, B, ...], got {steps}.")
     known = next((state.dtype for state in given if state is not None), current_tb.dtype)
     dtype = jnp.dtype(known if dtype is None else dtype)
-    zeros = jnp.zeros(current_tb.shape[1:], dtype)
+    zeros = jnp.zeros(current_tb.shape if steps else current_tb.shape[1:], dtype)
     return [zeros if state is None else state.astype(dtype) for state in given]
 
 
 def sequence(
-    cell: Cell, p: dict, carry: Any, x_tb: jax.Array, recurrent: Any, method: str, checkpoint_every: int | None
-) -> tuple:
-    """The outputs [T, B, ...] of a cell over its input; with `recurrent`, its spikes of the last step are fed back."""
+    cell: Cell, p: dict, carry: Any, x_tb: jax.Array, steps: int | None, recurrent: Any, method: str,
+    checkpoint_every: int | None,
+) -> tuple:  # fmt: skip
+    """The outputs [T, B, ...] of a cell over its input x [T, B, ...] or, with `steps`, x [B, ...] at each of them; with
+    `recurrent`, its spikes of the last step are fed back."""
     if recurrent is not None:
-        cell, p, carry = fed_back(cell, p, carry, recurrent, jnp.zeros_like(x_tb[0]))
+        cell, p, carry = fed_back(cell, p, carry, recurrent, jnp.zeros_like(x_tb if steps else x_tb[0]))
+    times = jnp.arange(steps or len(x_tb))
+    if steps:
+        p, x_tb = p | {"input": x_tb}, None
     run = partial(over_time, method, cell, p)
-    times = jnp.arange(len(x_tb))
     if checkpoint_every is None:
         return run(carry, x_tb, times)[1]
     if checkpoint_every < 1:

@@ -34,8 +34,9 @@ class DenseANN(nnx.Module):
 class DenseSNN(nnx.Module):
     """D - hidden - C with LIF neurons; the same analogue input at each of T steps.
 
-    The first product does not depend on time, so it is taken once, outside the time scan. Spikes are 0 or 1 and lie on
-    any grid; what quantization reaches is the weights, the synaptic currents (signed) and the membranes.
+    The first product does not depend on time, so it is taken once, and its result is never spread over time. Spikes are
+    0 or 1 and lie on any grid; what quantization reaches is the weights, the synaptic currents (signed) and the
+    membranes.
     """
 
     def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
@@ -46,12 +47,13 @@ class DenseSNN(nnx.Module):
     def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
         spec = self.spec
         cell = neurons(spec, hyper, key)
-        current_bd = self.currents[0](self.layers[0](x.reshape(x.shape[0], -1), hyper), hyper, train)
-        current_tbd = jnp.broadcast_to(current_bd, (spec.time_steps, *current_bd.shape))
+        drive, steps = self.currents[0](self.layers[0](x.reshape(x.shape[0], -1), hyper), hyper, train), spec.time_steps
         for i, (layer, current) in enumerate(zip(self.layers[1:], self.currents[1:], strict=True)):
-            spikes_tbd, _ = neuron.lif(current_tbd, **of_layer(cell, i))
-            current_tbd = current(layer(spikes_tbd, hyper), hyper, train)
-        return read_out(spec.readout, current_tbd, cell)
+            spikes_tbd, _ = neuron.lif(drive, steps=None if i else steps, **of_layer(cell, i))
+            drive = current(layer(spikes_tbd, hyper), hyper, train)
+        if len(self.layers) == 1:
+            drive = jnp.broadcast_to(drive, (steps, *drive.shape))
+        return read_out(spec.readout, drive, cell)
 
 
 def neurons(spec: ModelSpec, hyper: Hyper, key: jax.Array) -> dict:
