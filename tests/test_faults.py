@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from jaxsnn_mia import checkpoint, distributed, pipeline, stopping, store
+from jaxsnn_mia import checkpoint, distributed, pipeline, spmd, stopping, store
 from tests.runs import assert_same_scores, command, small
 
 ENVIRON = {**os.environ, "PJRT_NPROC": "4"}
@@ -77,6 +77,53 @@ def test_two_processes_that_share_the_groups_equal_one(finished, tmp_path):
     ]
     assert [process.wait() for process in processes] == [0, 0]
     assert_same_scores(tmp_path, finished)
+
+
+@pytest.mark.long
+def test_one_job_of_two_processes_equals_one(finished, tmp_path):
+    """jax.distributed on loopback, two devices in each process."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    environ = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
+    processes = [start(tmp_path, *EACH_EPOCH, "--spmd", JAX_PROCESS_ID=str(rank), **environ) for rank in (0, 1)]
+    for process in processes:
+        message = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, message
+    assert "4 cpu device(s) x width 1" in message or os.cpu_count() != 2
+    assert_same_scores(tmp_path, finished)
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"JAX_NUM_PROCESSES": "2"}, "JAX_COORDINATOR_ADDRESS and JAX_PROCESS_ID too"),
+        (
+            {"JAX_COORDINATOR_ADDRESS": "localhost:1", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "2"},
+            r"JAX_PROCESS_ID must be in \[0, JAX_NUM_PROCESSES\), got 2 of 2",
+        ),
+    ],
+)
+def test_one_job_says_what_it_lacks(environ, message):
+    with pytest.raises(ValueError, match=message):
+        spmd.start(environ)
+
+
+def test_checkpoints_in_a_thread_equal_those_at_once(finished, tmp_path):
+    pipeline.run(small(ensemble={"group_size": 4, "asynchronous": True, **CHUNKS}), tmp_path)
+    assert_same_scores(tmp_path, finished)
+
+
+def test_what_fails_in_the_thread_is_raised():
+    def fails():
+        raise store.StoreError("the disk is full")
+
+    with checkpoint.Writer(asynchronous=True) as writer:
+        writer.run(fails)
+        with pytest.raises(store.StoreError, match="the disk is full"):
+            writer.run(list)
+        writer.run(list)
+        writer.wait()
 
 
 def start(workdir, *flags, **environ):

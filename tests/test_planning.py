@@ -1,6 +1,10 @@
+import json
+
+import jax
 import pytest
 
-from jaxsnn_mia import config, planning
+from jaxsnn_mia import config, ensemble, pipeline, planning, probing, shadows
+from tests.runs import assert_same_scores, small
 
 
 @pytest.mark.parametrize(
@@ -20,3 +24,64 @@ def test_groups_are_whole_pairs_of_one_size_where_that_is_near(shadows, group_si
     plan = planning.group_plan(c, world, members)
     assert (plan["groups"], plan["group_size"]) == (groups, size)
     assert (groups - 1) * size < shadows <= groups * size
+
+
+def test_groups_fit_in_memory():
+    c = config.from_dict({"splits": {"n_shadows": 64}})
+    assert planning.group_plan(c, fits=20) == {"group_size": 16, "groups": 4}
+    assert planning.group_plan(c, members=4, fits=20)["group_size"] == 4
+    assert planning.group_plan(c, fits=0)["group_size"] == 64  # nothing fits: what is asked for is tried
+    devices = jax.devices()
+    assert probing.largest_group(10**6, devices) >= 2 * probing.largest_group(2 * 10**6, devices) > 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "memory", "chosen"),
+    [
+        ({1: 8, 2: 4, 4: 2, 8: 1, 16: 0.5}, {}, 16),
+        ({1: 1, 2: 2, 4: 4}, {}, 1),
+        ({1: 8, 2: 9, 4: 3, 8: 3, 16: 3}, {}, 4),  # one worse width is passed over, a third of a tie is not taken
+        ({1: 8, 2: 4, 4: 2}, {4: 10**18}, 2),
+    ],
+)
+def test_the_fastest_width_that_fits(monkeypatch, seconds, memory, chosen):
+    def probe(works, width, devices, most):
+        if width not in seconds:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return probing.Probe(width, 0.0, seconds[width], memory.get(width, 1), width)
+
+    monkeypatch.setattr(probing, "probe", probe)
+    assert probing.fastest([], jax.devices(), 16).width == chosen
+
+
+def test_a_probed_width_is_kept(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(probing, "ENOUGH_SECONDS", 0.01)
+    c = small(ensemble={"group_size": 8, "width": "auto"})
+    pipeline.run(c, tmp_path, until="train")
+    plan = json.loads(next(tmp_path.glob("*/train-*/plan.json")).read_text())
+    assert plan["width"] in (1, 2)  # eight models on four devices
+    assert f"4 cpu device(s) x width {plan['width']}, 1 group(s) of 8 shadows" in capsys.readouterr().err
+    (kept,) = json.loads((tmp_path / "probe.json").read_text()).values()
+    assert kept[0] == plan["width"]
+    assert all(value > 0 for value in kept)
+
+
+def test_out_of_memory_halves_the_width_and_goes_on(tmp_path, monkeypatch, caplog):
+    make = ensemble.make_ensemble
+
+    def too_wide(spec, *, seed, width, devices):
+        def fails(*_):
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate")
+
+        made = make(spec, seed=seed, width=width, devices=devices)
+        return made if width == 1 else made._replace(run=fails)
+
+    pipeline.run(small(), tmp_path / "narrow")
+    monkeypatch.setattr(shadows, "make_ensemble", too_wide)
+    pipeline.run(small(ensemble={"group_size": 4, "width": 4}), tmp_path / "wide")
+    said = [record.message for record in caplog.records if "out of memory" in record.message]
+    assert said == ["out of memory at width 4: going on with 2", "out of memory at width 2: going on with 1"]
+    plan = json.loads(next(tmp_path.glob("wide/*/train-*/plan.json")).read_text())
+    assert plan["width"] == 1
+    assert plan["not_bitwise"] == [{"width": 4}, {"width": 2}]
+    assert_same_scores(tmp_path / "wide", tmp_path / "narrow")
