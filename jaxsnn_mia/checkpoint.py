@@ -57,6 +57,20 @@ def step_path(group: Path, epoch: int) -> Path:
     return group / f"epoch-{epoch:06d}"
 
 
+def checkpointer() -> Any:
+    """Orbax for this process alone, which does not wait for the others of one job. Trained floats hardly compress:
+    without, a save takes half of the time."""
+    import orbax.checkpoint as ocp
+
+    one: dict[str, Any] = {}
+    if jax.process_count() > 1:
+        index = jax.process_index()
+        one["multiprocessing_options"] = ocp.options.MultiprocessingOptions(
+            primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process-{index}"
+        )
+    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_compression=False, **one), **one)
+
+
 def save(group: Path, epoch: int, tree: Any, *, keep: tuple[int, ...] = ()) -> None:
     """Writes `tree` as the state after `epoch` epochs; keeps it, the one before and those named in `keep`."""
     import orbax.checkpoint as ocp
@@ -65,10 +79,8 @@ def save(group: Path, epoch: int, tree: Any, *, keep: tuple[int, ...] = ()) -> N
     for unfinished in group.glob(f"{path.name}*"):
         store.remove(unfinished)
     group.mkdir(parents=True, exist_ok=True)
-    # trained floats hardly compress: without, a save takes half of the time
-    handler = ocp.PyTreeCheckpointHandler(use_compression=False)
     with store.disk_full(path):
-        ocp.Checkpointer(handler).save(path.absolute(), args=ocp.args.PyTreeSave(flat(tree)))
+        checkpointer().save(path.absolute(), args=ocp.args.PyTreeSave(flat(tree)))
     for old in epochs(group)[:-2]:
         if old not in keep:
             store.remove(step_path(group, old))
@@ -102,7 +114,7 @@ def restore(group: Path, epoch: int, like: Any) -> Any:
     """The tree of that epoch in the structure of `like` (arrays or their shapes), as numpy arrays."""
     import orbax.checkpoint as ocp
 
-    arrays = ocp.PyTreeCheckpointer().restore(step_path(group, epoch).absolute())
+    arrays = checkpointer().restore(step_path(group, epoch).absolute(), args=ocp.args.PyTreeRestore())
     paths, structure = jax.tree_util.tree_flatten_with_path(like)
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
     missing = set(names) ^ set(arrays)
