@@ -25,7 +25,8 @@ class Data:
     standardise: str = "dataset"  # by the population slice; "per_shadow": by a model's own training rows; "none"
     population: float = 0.15  # share of the rows for standardisation and RMIA
     validation: float = 0.0  # share of the rows for choices such as the learning rate
-    augment: str = "none"  # of images in training: "flip", "crop_flip" (padded by 4, cut at random, mirrored)
+    # of images in training: "flip", "crop_flip" (padded by 4, cut at random, mirrored), "crop_flip_cutout"
+    augment: str = "none"
     duplicates: str = "share"  # exact duplicates share one keep column, or are dropped but for the first
 
 
@@ -81,6 +82,10 @@ class Train:
     batch_size: int = 64
     weight_decay: float = 0.0
     smoothing: float = 0.0
+    dropout: float = 0.0  # of hidden units; the same ones at every time step
+    dp_clip: float = 0.0  # gradients of single examples are clipped at this norm; 0: not at all
+    dp_noise: float = 0.0  # noise on their sum, in units of dp_clip (DP-SGD; no accounting is done)
+    precision: str = "float32"  # of products: "tf32" (accelerators), "bfloat16"; parameters and membranes are float32
     seed: int = 0
     stop_at_train_accuracy: float = 0.0  # a model whose epoch reaches it trains no further; 0: all epochs
     stop_at_gap: float = 0.0  # the same for its accuracy less that on the validation rows
@@ -136,6 +141,8 @@ class Sweep:
     lr: tuple[float, ...] = ()
     weight_decay: tuple[float, ...] = ()
     smoothing: tuple[float, ...] = ()
+    dropout: tuple[float, ...] = ()
+    dp_noise: tuple[float, ...] = ()
     beta: tuple[float, ...] = ()
     threshold: tuple[float, ...] = ()
     surrogate: tuple[str, ...] = ()
@@ -152,6 +159,8 @@ SWEPT = {
     "lr": ("train", "lr"),
     "weight_decay": ("train", "weight_decay"),
     "smoothing": ("train", "smoothing"),
+    "dropout": ("train", "dropout"),
+    "dp_noise": ("train", "dp_noise"),
     "beta": ("model", "beta"),
     "threshold": ("model", "threshold"),
     "surrogate": ("model", "surrogate"),
@@ -302,6 +311,27 @@ def check_one(c: Config) -> None:
     require(c.train.batch_size >= 1, "train.batch_size", "at least 1", c.train.batch_size)
     require(c.train.weight_decay >= 0, "train.weight_decay", "at least 0", c.train.weight_decay)
     require(0 <= c.train.smoothing < 1, "train.smoothing", "in [0, 1)", c.train.smoothing)
+    require(0 <= c.train.dropout < 1, "train.dropout", "in [0, 1)", c.train.dropout)
+    one_of(train.PRECISIONS, "train.precision", c.train.precision)
+    inner = "activation" in models.QUANTIZED[c.quantization.what]
+    require(
+        c.train.precision != "bfloat16" or not inner,
+        "train.precision",
+        f"'float32' or 'tf32' for quantization.what={c.quantization.what}",
+        c.train.precision,
+        "bfloat16 cannot hold the grid of quantized activations.",
+    )
+    for name in ("dp_clip", "dp_noise"):
+        require(getattr(c.train, name) >= 0, f"train.{name}", "at least 0", getattr(c.train, name))
+    private = c.train.dp_clip > 0
+    require(private or not c.train.dp_noise, "train.dp_noise", "0 without train.dp_clip", c.train.dp_noise)
+    require(
+        not private or not inner,
+        "train.dp_clip",
+        f"0 for quantization.what={c.quantization.what}",
+        c.train.dp_clip,
+        "The ranges of activations are data that no noise covers.",
+    )
     stops = {name: getattr(c.train, name) for name in ("stop_at_train_accuracy", "stop_at_gap")}
     for name, value in stops.items():
         require(0 <= value <= 1, f"train.{name}", "in [0, 1], 0 for never", value)

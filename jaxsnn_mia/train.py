@@ -14,11 +14,15 @@ from jaxsnn_mia import models
 from jaxsnn_mia.models import Hyper, ModelSpec
 
 AUGMENT = 1  # folded into a step's key
+NOISE = 2
 BORDER = 4  # pixels
+HOLE = 8  # pixels
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine")
 STANDARDISE = ("dataset", "per_shadow", "none")
-AUGMENTATIONS = ("none", "flip", "crop_flip")
+AUGMENTATIONS = ("none", "flip", "crop_flip", "crop_flip_cutout")
+# what jax calls the precision of float32 products; its own default on an accelerator may be less than float32
+PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "highest"}
 STOPS = ("never", "train_accuracy", "gap")
 
 
@@ -39,6 +43,8 @@ class TrainSpec:
     post_training: bool = False  # calibrate after the last epoch
     pixels: tuple[tuple[float, ...], ...] | None = None  # mean and deviation of each channel of uint8 images
     augment: str = "none"
+    precision: str = "float32"  # "tf32": products of float32 on an accelerator; "bfloat16": see `QuantSpec.compute`
+    private: bool = False  # gradients of single examples are clipped at hyper.dp_clip, noise on their sum
     stop: str = "never"  # a model rests once its training accuracy, or its gap to validation, reaches hyper.stop_at
 
     @property
@@ -105,18 +111,41 @@ def cross_entropy(logits_bc: jax.Array, labels_b: jax.Array, smoothing: Any = 0.
     return -(1 - smoothing) * own_b - smoothing * logp_bc.mean(1)
 
 
-def augmented(how: str, key: jax.Array, x: jax.Array) -> jax.Array:
-    """Images [B, H, W, C], each mirrored or not and, for "crop_flip", cut at random from itself with a border of 4."""
+def augmented(how: str, key: jax.Array, x: jax.Array, fill: Any = 0) -> jax.Array:
+    """Images [B, H, W, C], each mirrored or not; for "crop_flip" also cut at random from itself with a border of 4; for
+    "crop_flip_cutout" also with a square of 8 pixels set to `fill` (DeVries and Taylor 2017, arXiv 1708.04552)."""
     if how == "none":
         return x
-    flips, crops = jax.random.split(key)
+    flips, crops, holes = jax.random.split(key, 3)
     mirror = jax.random.bernoulli(flips, 0.5, (x.shape[0], 1, 1, 1))
     x = jnp.where(mirror, x[:, :, ::-1], x)
     if how == "flip":
         return x
     padded = jnp.pad(x, ((0, 0), (BORDER, BORDER), (BORDER, BORDER), (0, 0)))
     at = jax.random.randint(crops, (x.shape[0], 2), 0, 2 * BORDER + 1)
-    return jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1], 0), x.shape[1:]))(padded, at)
+    x = jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1], 0), x.shape[1:]))(padded, at)
+    if how == "crop_flip":
+        return x
+    centre = jax.random.randint(holes, (x.shape[0], 2), 0, jnp.array([x.shape[1:3]]))
+    away = [jnp.arange(x.shape[axis])[None] - centre[:, axis - 1 : axis] for axis in (1, 2)]
+    rows, columns = ((pixels >= -HOLE // 2) & (pixels < HOLE // 2) for pixels in away)
+    hole = rows[:, :, None, None] & columns[:, None, :, None]
+    return jnp.where(hole, jnp.asarray(fill, x.dtype).reshape(1, 1, 1, -1), x)
+
+
+def private_mean(grads_b: Any, mask_b: jax.Array, hyper: Hyper, key: jax.Array) -> Any:
+    """The mean over a batch of gradients [B, ...], each scaled down to a norm of at most hyper.dp_clip, with Gaussian
+    noise of deviation hyper.dp_noise x hyper.dp_clip on their sum. Abadi et al. 2016 (arXiv 1607.00133), algorithm 1;
+    B is the size of a full batch."""
+    norm_b = jax.vmap(optax.tree.norm)(grads_b)
+    share_b = mask_b * jnp.minimum(1.0, hyper.dp_clip / jnp.maximum(norm_b, 1e-12))
+    leaves, structure = jax.tree.flatten(grads_b)
+    noise = [
+        hyper.dp_noise * hyper.dp_clip * jax.random.normal(jax.random.fold_in(key, i), leaf.shape[1:], leaf.dtype)
+        for i, leaf in enumerate(leaves)
+    ]
+    sums = [jnp.tensordot(share_b, leaf, 1) + extra for leaf, extra in zip(leaves, noise, strict=True)]
+    return structure.unflatten([total / len(mask_b) for total in sums])
 
 
 def own_rows_norm(x: jax.Array, rows: tuple[jax.Array, jax.Array]) -> Norm:
@@ -157,16 +186,26 @@ def make_train(spec: TrainSpec) -> Train:
 
     def step(state, batch, data, hyper, key):
         idx_b, mask_b = batch
-        x = augmented(spec.augment, jax.random.fold_in(key, AUGMENT), data[0][idx_b])
+        fill = spec.pixels[0] if spec.pixels else 0
+        x = augmented(spec.augment, jax.random.fold_in(key, AUGMENT), data[0][idx_b], fill)
         x, labels_b = normalise(state.norm, x), data[1][idx_b]
         params = state.params["params"]
 
-        def mean_loss(params):
+        def mean_loss(params, x, labels_b, mask_b):
             out = model.apply(state.params | {"params": params}, x, hyper, key, train=True)
             loss_b = cross_entropy(out.logits_bc, labels_b, hyper.smoothing) * mask_b
             return loss_b.sum() / jnp.maximum(mask_b.sum(), 1), (loss_b.sum(), out.logits_bc, out.aux["statistics"])
 
-        grads, (loss, logits_bc, statistics) = jax.grad(mean_loss, has_aux=True)(params)
+        gradient = jax.grad(mean_loss, has_aux=True)
+        if spec.private:
+            each = jax.vmap(gradient, (None, 0, 0, 0))
+            grads_b, (loss_b, logits_bc, _) = each(
+                params, x[:, None], labels_b[:, None], jnp.ones_like(mask_b)[:, None]
+            )
+            grads = private_mean(grads_b, mask_b, hyper, jax.random.fold_in(key, NOISE))
+            loss, logits_bc, statistics = (loss_b * mask_b).sum(), logits_bc[:, 0], state.params["statistics"]
+        else:
+            grads, (loss, logits_bc, statistics) = gradient(params, x, labels_b, mask_b)
         updates, opt_state = optimizer(spec, hyper).update(grads, state.opt_state, params)
         correct = ((logits_bc.argmax(1) == labels_b) * mask_b).sum()
         metrics = {"loss": loss, "correct": correct, "count": mask_b.sum()}
@@ -199,4 +238,11 @@ def make_train(spec: TrainSpec) -> Train:
         joined = jax.tree.map(lambda a_k: a_k.max() if absmax else (share_k * a_k).sum(), each)
         return state._replace(params=state.params | {"statistics": joined})
 
-    return Train(init, step, apply, accuracy, calibrate)
+    def precisely(fn):
+        def with_precision(*args):
+            with jax.default_matmul_precision(PRECISIONS[spec.precision]):
+                return fn(*args)
+
+        return with_precision
+
+    return Train(init, *map(precisely, (step, apply, accuracy, calibrate)))

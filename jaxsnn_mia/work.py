@@ -41,7 +41,8 @@ def prepare(
             surrogate=c.model.surrogate,
             reset=c.model.reset,
             architecture=c.model.architecture,
-            quant=quant_spec(c.quantization),
+            quant=quant_spec(c.quantization, c.train.precision),
+            dropout=c.train.dropout > 0,
         ),
         optimizer=c.train.optimizer,
         momentum=c.train.momentum,
@@ -55,12 +56,17 @@ def prepare(
         post_training=c.quantization.mode == "ptq",
         pixels=tuple(map(tuple, pixels)) if pixels else None,
         augment=c.data.augment,
+        precision=c.train.precision,
+        private=c.train.dp_clip > 0,
         stop="train_accuracy" if c.train.stop_at_train_accuracy else "gap" if c.train.stop_at_gap else "never",
     )
     hyper = models.Hyper(
         lr=c.train.lr,
         weight_decay=c.train.weight_decay,
         smoothing=c.train.smoothing,
+        dropout=c.train.dropout,
+        dp_clip=c.train.dp_clip,
+        dp_noise=c.train.dp_noise,
         stop_at=c.train.stop_at_train_accuracy or c.train.stop_at_gap,
         beta=c.model.beta,
         threshold=c.model.threshold,
@@ -71,10 +77,12 @@ def prepare(
     return Work(spec, hyper, data, rows, c.train.seed)
 
 
-def quant_spec(q: config.Quantization) -> models.QuantSpec:
-    """The static part of a quantization."""
+def quant_spec(q: config.Quantization, precision: str) -> models.QuantSpec:
+    """The static part of a quantization, and of the precision of products."""
     options = {name: getattr(q, name) for name in (*models.QUANT_OPTIONS, "percentile", "decay", "lower", "upper")}
-    return models.QuantSpec(parts=models.QUANTIZED[q.what], **options)
+    return models.QuantSpec(
+        parts=models.QUANTIZED[q.what], compute="bfloat16" if precision == "bfloat16" else "float32", **options
+    )
 
 
 def widths(c: config.Config) -> dict[str, float]:

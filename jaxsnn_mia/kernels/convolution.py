@@ -78,12 +78,13 @@ def max_pool(x: jax.Array, window: int = 2) -> jax.Array:
 
 def group_norm(x: jax.Array, scale: Any, bias: Any, *, groups: int, epsilon: float = 1e-5) -> jax.Array:
     """x [B, H, W, C] normalised over space and each group of channels of one example, times scale [C], plus bias [C]:
-    no example sees another. Source: Wu and He 2018 (arXiv 1803.08494), eq. 1 to 7."""
+    no example sees another; the moments are taken in the wider of the two dtypes.
+    Source: Wu and He 2018 (arXiv 1803.08494), eq. 1 to 7."""
     b, h, w, c = x.shape
     if c % groups:
         raise ValueError(f"`groups` must divide the {c} channels, got {groups}.")
-    parts = x.reshape(b, h, w, groups, c // groups)
+    parts = x.astype(jnp.promote_types(x.dtype, scale.dtype)).reshape(b, h, w, groups, c // groups)
     mean = parts.mean((1, 2, 4), keepdims=True)
     variance = ((parts - mean) ** 2).mean((1, 2, 4), keepdims=True)
     normed = ((parts - mean) * lax.rsqrt(variance + epsilon)).reshape(x.shape)
-    return normed * scale.reshape(1, 1, 1, c) + bias.reshape(1, 1, 1, c)
+    return (normed * scale.reshape(1, 1, 1, c) + bias.reshape(1, 1, 1, c)).astype(x.dtype)

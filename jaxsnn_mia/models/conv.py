@@ -9,7 +9,7 @@ from flax import nnx
 
 from jaxsnn_mia.kernels import convolution
 from jaxsnn_mia.kernels.neuron import align
-from jaxsnn_mia.models.quantized import Activation, Dense, weights
+from jaxsnn_mia.models.quantized import Activation, Dense, as_computed, dropped, weights
 from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output, QuantSpec
 
 GROUPS = 8
@@ -26,7 +26,8 @@ class Conv(nnx.Module):
         self.quant, self.stride, self.edge = quant, stride, edge
 
     def __call__(self, x: jax.Array, hyper: Hyper) -> jax.Array:
-        out = convolution.conv(x, weights(self.kernel[...], hyper, self.quant, self.edge), stride=self.stride)
+        kernel = weights(self.kernel[...], hyper, self.quant, self.edge)
+        out = convolution.conv(*as_computed(self.quant, x, kernel), stride=self.stride)
         return out + align(self.bias[...], out)
 
 
@@ -41,7 +42,8 @@ class Norm(nnx.Module):
 
 
 class Head(nnx.Module):
-    """Dense layers from features [B, D] to logits [B, C], ReLU between them."""
+    """Dense layers from features [B, D] to logits [B, C], ReLU between them; dropout before all but the first, or
+    before the only one."""
 
     def __init__(self, n_in: int, spec: ModelSpec, hidden: tuple[int, ...], *, rngs: nnx.Rngs):
         sizes = (n_in, *hidden, spec.n_classes)
@@ -52,10 +54,15 @@ class Head(nnx.Module):
             ]
         )
         self.activations = nnx.List([Activation(spec.quant, signed=False) for _ in hidden])
+        self.dropout = spec.dropout
 
-    def __call__(self, x_bd: jax.Array, hyper: Hyper, train: bool) -> jax.Array:
-        for layer, activation in zip(self.layers[:-1], self.activations, strict=True):
+    def __call__(self, x_bd: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> jax.Array:
+        for i, (layer, activation) in enumerate(zip(self.layers[:-1], self.activations, strict=True)):
             x_bd = activation(jax.nn.relu(layer(x_bd, hyper)), hyper, train)
+            if self.dropout and train and i + 2 < len(self.layers):
+                x_bd = dropped(x_bd, hyper.dropout, jax.random.fold_in(key, i))
+        if self.dropout and train:
+            x_bd = dropped(x_bd, hyper.dropout, key)
         return self.layers[-1](x_bd, hyper)
 
 
@@ -74,7 +81,7 @@ class ConvNetANN(nnx.Module):
     def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
         for conv, activation in zip(self.convs, self.activations, strict=True):
             x = convolution.max_pool(activation(jax.nn.relu(conv(x, hyper)), hyper, train))
-        return Output(self.head(x.reshape(x.shape[0], -1), hyper, train), None, {})
+        return Output(self.head(x.reshape(x.shape[0], -1), hyper, key, train), None, {})
 
 
 class Block(nnx.Module):
@@ -118,4 +125,4 @@ class ResNetANN(nnx.Module):
         x = self.activation(jax.nn.relu(self.norm(self.stem(x, hyper))), hyper, train)
         for block in self.blocks:
             x = block(x, hyper, train)
-        return Output(self.head(x.mean((1, 2)), hyper, train), None, {})
+        return Output(self.head(x.astype(jnp.float32).mean((1, 2)), hyper, key, train), None, {})

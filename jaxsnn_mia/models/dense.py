@@ -7,8 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxsnn_mia.kernels import neuron, surrogate
-from jaxsnn_mia.models.quantized import Activation, Dense, state_fn
+from jaxsnn_mia.models.quantized import Activation, Dense, dropped, state_fn
 from jaxsnn_mia.models.spec import READOUTS, Hyper, ModelSpec, Output
+
+DROPOUT = 1000  # plus a layer's number, folded into a key: apart from the keys of stochastic surrogates
 
 
 def layers(spec: ModelSpec, rngs: nnx.Rngs) -> nnx.List:
@@ -23,11 +25,14 @@ class DenseANN(nnx.Module):
     def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
         self.layers = layers(spec, rngs)
         self.activations = nnx.List([Activation(spec.quant, signed=False) for _ in spec.hidden])
+        self.dropout = spec.dropout
 
     def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
         x_bd = x.reshape(x.shape[0], -1)
-        for layer, activation in zip(self.layers[:-1], self.activations, strict=True):
+        for i, (layer, activation) in enumerate(zip(self.layers[:-1], self.activations, strict=True)):
             x_bd = activation(jax.nn.relu(layer(x_bd, hyper)), hyper, train)
+            if self.dropout and train:
+                x_bd = dropped(x_bd, hyper.dropout, jax.random.fold_in(key, DROPOUT + i))
         return Output(self.layers[-1](x_bd, hyper), None, {})
 
 
@@ -50,6 +55,8 @@ class DenseSNN(nnx.Module):
         drive, steps = self.currents[0](self.layers[0](x.reshape(x.shape[0], -1), hyper), hyper, train), spec.time_steps
         for i, (layer, current) in enumerate(zip(self.layers[1:], self.currents[1:], strict=True)):
             spikes_tbd, _ = neuron.lif(drive, steps=None if i else steps, **of_layer(cell, i))
+            if spec.dropout and train:
+                spikes_tbd = dropped(spikes_tbd, hyper.dropout, jax.random.fold_in(key, DROPOUT + i))
             drive = current(layer(spikes_tbd, hyper), hyper, train)
         if len(self.layers) == 1:
             drive = jnp.broadcast_to(drive, (steps, *drive.shape))

@@ -27,6 +27,18 @@ def weights(kernel: jax.Array, hyper: Hyper, quant: QuantSpec, edge: bool) -> ja
     return quantize.weight(kernel, qmax=qmax, axis=-1)
 
 
+def as_computed(quant: QuantSpec, *arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """The operands of a product in the dtype in which it is computed."""
+    return tuple(a.astype(quant.compute) for a in arrays)
+
+
+def dropped(x: jax.Array, rate: jax.Array, key: jax.Array) -> jax.Array:
+    """x [..., B, D] without a share `rate` of its units, the rest scaled up; the same units at every time step, as in
+    Lee et al. 2020 (arXiv 1903.06379), section III-C."""
+    kept = jax.random.bernoulli(key, 1 - rate, x.shape[-2:]).astype(x.dtype)
+    return x * neuron.align(kept / (1 - rate), x)
+
+
 class Dense(nnx.Linear):
     """x [..., in] -> x W + b [..., out] with quantized weights; the bias stays in float."""
 
@@ -35,7 +47,8 @@ class Dense(nnx.Linear):
         self.quant, self.edge = quant, edge
 
     def __call__(self, x: jax.Array, hyper: Hyper) -> jax.Array:
-        current = product(x, weights(self.kernel[...], hyper, self.quant, self.edge))
+        kernel = weights(self.kernel[...], hyper, self.quant, self.edge)
+        current = product(*as_computed(self.quant, x, kernel)).astype(kernel.dtype)
         return current + neuron.align(self.bias[...], current)
 
 

@@ -37,6 +37,7 @@ class QuantSpec:
     levels: str = "uniform"  # of membranes, see `kernels.levels`
     lower: float = 0.0  # membrane range: from -threshold (1 + lower)
     upper: float = 0.2  # to threshold (1 + upper)
+    compute: str = "float32"  # operands of products; parameters and membranes are float32 anyway
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +54,7 @@ class ModelSpec:
     reset: str = "subtract"
     architecture: str = "dense"
     quant: QuantSpec = QuantSpec()
+    dropout: bool = False  # hyper.dropout acts in training
 
     @property
     def n_features(self) -> int:
@@ -68,6 +70,9 @@ class Hyper(NamedTuple):
     beta: Any = 0.95  # membrane decay per step
     threshold: Any = 1.0
     slope: Any = 2.0  # first parameter of the surrogate
+    dropout: Any = 0.0  # share of hidden units that a step leaves out
+    dp_clip: Any = 1.0  # largest norm of an example's gradient, where training is private
+    dp_noise: Any = 0.0  # deviation of the noise on the sum of gradients, in units of dp_clip
     stop_at: Any = 0.0  # accuracy or gap at which training ends, see `train.STOPS`
     qmax_weight: Any = 0.0  # largest weight code; 0: float
     qmax_activation: Any = 0.0  # largest activation code; 0: float

@@ -1,0 +1,139 @@
+"""Options of one training step: precision, dropout, private gradients, cutout."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsnn_mia import train
+from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
+from jaxsnn_mia.models.quantized import dropped
+from jaxsnn_mia.train import TrainSpec, make_train
+
+N, D, C, B = 24, 6, 3, 8
+X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
+Y = np.arange(N) % C
+DATA = (X, Y)
+BATCH = (np.arange(B), np.ones(B, np.float32))
+SNN = ModelSpec("snn", (D,), C, hidden=(16,), time_steps=4)
+IMAGES = ModelSpec("ann", (8, 8, 3), C, architecture="resnet8")
+
+
+def spec(model=SNN, **changes):
+    return TrainSpec(model, optimizer="sgd", momentum=0.0, batch_size=B, rows=N, **changes)
+
+
+def hypers(**changes):
+    return Hyper(**{name: jnp.float32(value) for name, value in {**Hyper()._asdict(), "lr": 1.0, **changes}.items()})
+
+
+def stepped(spec, hyper, batch=BATCH, data=DATA, key=1):
+    """Parameters before and after one step."""
+    one = make_train(spec)
+    state = one.init(jax.random.key(0), hyper, (np.arange(N), np.ones(N, np.float32)), data)
+    after, _ = jax.jit(one.step)(state, batch, data, hyper, jax.random.key(key))
+    return state.params["params"], after.params["params"]
+
+
+def update(*args, **options):
+    """What one step of SGD at rate 1 takes off the parameters: the gradient."""
+    return jax.tree.map(lambda before, after: before - after, *stepped(*args, **options))
+
+
+def norm(tree):
+    return float(np.sqrt(sum((np.asarray(leaf, np.float64) ** 2).sum() for leaf in jax.tree.leaves(tree))))
+
+
+@pytest.mark.parametrize("model", [SNN, dataclasses.replace(SNN, family="ann"), IMAGES])
+def test_bfloat16_computes_in_it_and_keeps_float32(model):
+    narrow = dataclasses.replace(model, quant=QuantSpec(compute="bfloat16"))
+    data = (np.random.default_rng(0).normal(size=(N, *model.in_shape)).astype(np.float32), Y)
+    full, half = (
+        update(spec(m, precision=p), hypers(), data=data) for m, p in ((model, "float32"), (narrow, "bfloat16"))
+    )
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(half))
+    difference = norm(jax.tree.map(jnp.subtract, full, half)) / norm(full)
+    assert 1e-6 < difference < (0.1 if model.family == "ann" else 0.5)  # spikes amplify the last bit
+    one = make_train(spec(narrow, precision="bfloat16"))
+    state = one.init(jax.random.key(0), hypers(), (np.arange(N), np.ones(N, np.float32)), data)
+    graph = str(jax.make_jaxpr(one.step)(state, BATCH, data, hypers(), jax.random.key(0)))
+    assert "bf16" in graph
+    out = one.apply(state.params, None, data[0], hypers(), jax.random.key(0))
+    assert out.logits_bc.dtype == jnp.float32
+    assert out.logits_tbc is None or out.logits_tbc.dtype == jnp.float32
+
+
+@pytest.mark.parametrize(("precision", "named"), [("float32", "HIGHEST"), ("tf32", "HIGH,")])
+def test_products_of_float32_say_their_precision(precision, named):
+    """What an accelerator would otherwise choose is less than float32."""
+    one = make_train(spec(precision=precision))
+    state = one.init(jax.random.key(0), hypers(), (np.arange(N), np.ones(N, np.float32)), DATA)
+    lowered = jax.jit(one.step).lower(state, BATCH, DATA, hypers(), jax.random.key(0)).as_text()
+    products = [line for line in lowered.splitlines() if "dot_general" in line]
+    assert len(products) >= 5
+    assert all(named in line for line in products)
+
+
+@pytest.mark.parametrize("family", ["ann", "snn"])
+def test_dropout_leaves_out_its_share_in_training_alone(family):
+    units = jnp.ones((4, 500, 200))
+    out = np.asarray(dropped(units, jnp.float32(0.3), jax.random.key(0)))
+    assert (out == out[0]).all()  # the same at every time step
+    assert (out == 0).mean() == pytest.approx(0.3, abs=0.005)
+    assert out.mean() == pytest.approx(1.0, abs=0.01)
+
+    plain = dataclasses.replace(SNN, family=family)
+    with_dropout = dataclasses.replace(plain, dropout=True)
+    none, off, on, again = (
+        update(spec(model), hypers(dropout=rate), key=key)
+        for model, rate, key in ((plain, 0, 1), (with_dropout, 0, 1), (with_dropout, 0.5, 1), (with_dropout, 0.5, 2))
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), none, off)
+    assert norm(jax.tree.map(jnp.subtract, on, none)) > 0.01
+    assert norm(jax.tree.map(jnp.subtract, on, again)) > 0.01  # another key, other units
+    one = make_train(spec(with_dropout))
+    state = one.init(jax.random.key(0), hypers(), None, DATA)
+    logits = [one.apply(state.params, None, X, hypers(dropout=r), jax.random.key(0)).logits_bc for r in (0.0, 0.9)]
+    np.testing.assert_array_equal(*logits)
+
+
+def test_private_gradients_that_are_neither_clipped_nor_noisy_are_plain_ones():
+    mask = (np.arange(B), (np.arange(B) < 5).astype(np.float32))
+    plain, private = (update(spec(private=p), hypers(dp_clip=1e6), batch=mask) for p in (False, True))
+    # a private mean divides by the size of a full batch, which says nothing of the rows
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a * 5 / B, b, atol=1e-6), plain, private)
+
+
+def test_no_example_moves_a_private_step_by_more_than_the_clip():
+    clip = 0.05
+    whole = update(spec(private=True), hypers(dp_clip=clip))
+    assert norm(whole) <= clip * (1 + 1e-5)
+    for i in range(B):
+        without = update(
+            spec(private=True), hypers(dp_clip=clip), batch=(BATCH[0], 1.0 - np.eye(B, dtype=np.float32)[i])
+        )
+        moved = norm(jax.tree.map(jnp.subtract, whole, without))
+        assert 0.9 * clip / B < moved <= clip / B * (1 + 1e-4)
+
+
+def test_noise_on_private_gradients_has_its_deviation():
+    clean, noisy = (update(spec(private=True), hypers(dp_clip=0.1, dp_noise=noise)) for noise in (0.0, 3.0))
+    added = np.concatenate([np.ravel(a - b) for a, b in zip(*map(jax.tree.leaves, (noisy, clean)), strict=True)])
+    assert len(added) > 100
+    assert added.std() * B == pytest.approx(0.3, rel=0.15)
+    assert abs(added.mean()) * B < 0.3 * 4 / len(added) ** 0.5
+
+
+def test_cutout_fills_a_square():
+    images = jnp.full((64, 32, 32, 3), 200, jnp.uint8)
+    out = np.asarray(train.augmented("crop_flip_cutout", jax.random.key(0), images, (7.0, 8.0, 9.0)))
+    assert out.dtype == np.uint8
+    filled = (out == np.array([7, 8, 9])).all(-1)
+    area = filled.sum((1, 2))
+    assert area.max() == 64
+    assert (area >= 16).all()  # a corner of the square at least
+    assert len(np.unique(filled.argmax(2).max(1))) > 10
+    left = out[~filled]
+    assert set(np.unique(left)) <= {0, 200}  # 0: the border of a crop
