@@ -87,10 +87,10 @@ def test_one_job_of_two_processes_equals_one(finished, tmp_path):
         address = f"localhost:{free.getsockname()[1]}"
     environ = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
     processes = [start(tmp_path, *EACH_EPOCH, "--spmd", JAX_PROCESS_ID=str(rank), **environ) for rank in (0, 1)]
-    for process in processes:
-        message = process.communicate(timeout=300)[1]
-        assert process.returncode == 0, message
-    assert "4 cpu device(s) x width 1" in message or os.cpu_count() != 2
+    messages = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], messages
+    both = 2 * min(os.cpu_count(), 4)
+    assert f"{both} cpu device(s) x width 1, 2 group(s) of 4 shadows" in messages[0]
     assert_same_scores(tmp_path, finished)
 
 
