@@ -57,7 +57,7 @@ def estimate(c: config.Config, workdir: Path | None = None) -> list[Cost]:
     probes, spent, longest = {}, 0.0, 0.0
     for name, variant in sorted(variants.items(), key=lambda item: -models[item[0]].epoch_flops):
         used = planning.devices(variant)
-        size = group_size(variant, models[name], used)
+        size = group_size(variant, works[name], used)
         question = [works[name]], planning.fixed_width(variant), used, -(-size // len(used))
         if cache.knows(*question) or spent + longest < PROBE_SECONDS:
             start = time.perf_counter()
@@ -68,8 +68,8 @@ def estimate(c: config.Config, workdir: Path | None = None) -> list[Cost]:
     return [one_cost(name, variant, works[name], models, probes, programs) for name, variant in variants.items()]
 
 
-def group_size(c: config.Config, model: probing.OneModel, used: list) -> int:
-    return planning.group_plan(c, fits=probing.largest_group(model.state_bytes, used))["group_size"]
+def group_size(c: config.Config, work: Work, used: list) -> int:
+    return planning.group_plan(c, fits=probing.largest_group(work.spec, used))["group_size"]
 
 
 def one_cost(name: str, c: config.Config, work: Work, models: dict, probes: dict, programs: set[str]) -> Cost:
@@ -82,8 +82,8 @@ def one_cost(name: str, c: config.Config, work: Work, models: dict, probes: dict
     training = probe.epoch_s * epochs * shadows_ * model.epoch_flops / models[nearest].epoch_flops
     intervals = INTERVAL_SECONDS * shadows_ * n * c.metrics.replicates_auc * len(c.attacks.names)
     used = planning.devices(c)
-    group = group_size(c, model, used)
-    data_bytes = sum(array.nbytes for array in work.data)
+    group = group_size(c, work, used)
+    data_bytes, state_bytes = sum(array.nbytes for array in work.data), probing.state_bytes(work.spec)
     state = max(probe.memory - data_bytes, 0) / probe.group * len(used)  # temporaries included
     return Cost(
         variant=name,
@@ -92,9 +92,9 @@ def one_cost(name: str, c: config.Config, work: Work, models: dict, probes: dict
         flops=model.epoch_flops * epochs * shadows_,
         width=probe.width,
         group=group,
-        chunk_s=max(c.ensemble.chunk_seconds, saving_share(c) * group * model.state_bytes / SAVED_BYTES),
+        chunk_s=max(c.ensemble.chunk_seconds, saving_share(c) * group * state_bytes / SAVED_BYTES),
         memory=int(state * group) + len(used) * data_bytes,
-        disk=2 * model.state_bytes * shadows_ + (13 + 4 * len(c.attacks.names)) * shadows_ * n,
+        disk=2 * state_bytes * shadows_ + (13 + 4 * len(c.attacks.names)) * shadows_ * n,
         seconds=compiling + training + intervals + OTHER_SECONDS,
         measured=name in probes,
     )

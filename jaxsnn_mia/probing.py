@@ -1,6 +1,7 @@
 """What one model of an ensemble costs: FLOPs counted, memory analysed, time measured, and the width that is fastest."""
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -14,7 +15,8 @@ import numpy as np
 
 from jaxsnn_mia import store
 from jaxsnn_mia.ensemble import make_ensemble
-from jaxsnn_mia.train import make_train
+from jaxsnn_mia.models import Hyper
+from jaxsnn_mia.train import TrainSpec, make_train
 from jaxsnn_mia.work import Work, group_of
 
 ENOUGH_SECONDS = 0.3  # a timed probe runs at least this long
@@ -36,11 +38,10 @@ class Probe(NamedTuple):
 
 
 class OneModel(NamedTuple):
-    """Counts of one model: parameters, FLOPs of an epoch, bytes of its state in training."""
+    """Counts of one model: parameters, FLOPs of an epoch."""
 
     parameters: int
     epoch_flops: float
-    state_bytes: int
 
 
 def flops(jaxpr: jax.extend.core.Jaxpr) -> float:  # type: ignore[name-defined]
@@ -78,12 +79,18 @@ def one_model(work: Work) -> OneModel:
     batch = (np.zeros(spec.batch_size, np.int32), np.ones(spec.batch_size, np.float32))
     data = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), work.data)
     step = jax.make_jaxpr(lambda state, data, key: train.step(state, batch, data, work.hyper, key))
-    sizes = [(leaf.size, leaf.size * leaf.dtype.itemsize) for leaf in jax.tree.leaves(state)]
     return OneModel(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params["params"])),
         epoch_flops=flops(step(state, data, jax.random.key(0)).jaxpr) * spec.steps_per_epoch,
-        state_bytes=sum(size for _, size in sizes),
     )
+
+
+@functools.cache
+def state_bytes(spec: TrainSpec) -> int:
+    """Bytes of one model's parameters and optimizer state."""
+    shared = dataclasses.replace(spec, per_shadow_standardise=False)  # the rest needs no rows
+    state = jax.eval_shape(lambda key: make_train(shared).init(key, Hyper(), None, None), jax.random.key(0))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
 
 
 def host_memory() -> int:
@@ -97,9 +104,9 @@ def device_memory(devices: Sequence[Any]) -> int:
     return stats.get("bytes_limit") or host_memory() // len(devices)
 
 
-def largest_group(state_bytes: int, devices: Sequence[Any]) -> int:
+def largest_group(spec: TrainSpec, devices: Sequence[Any]) -> int:
     """How many models may train together: their states are on the devices twice, and twice on the host."""
-    return int(0.5 * min(device_memory(devices) * len(devices), host_memory()) / (2 * state_bytes))
+    return int(0.5 * min(device_memory(devices) * len(devices), host_memory()) / (2 * state_bytes(spec)))
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -85,7 +85,7 @@ def new_plan(members: list[Member], used: list, share: Share) -> dict[str, Any]:
     """The plan of an ensemble on the devices `used`, said on stderr: groups that fit in memory, and the width that the
     config names or a probe finds."""
     c, works = members[0].config, [member.work for member in members]
-    fits = probing.largest_group(probing.one_model(works[0]).state_bytes, used)
+    fits = probing.largest_group(works[0].spec, used)
     groups = planning.group_plan(c, share.world, len(members), fits)
     width = planning.fixed_width(c)
     if width is None:

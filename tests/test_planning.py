@@ -4,6 +4,8 @@ import jax
 import pytest
 
 from jaxsnn_mia import config, ensemble, pipeline, planning, probing, shadows
+from jaxsnn_mia.models import ModelSpec
+from jaxsnn_mia.train import TrainSpec
 from tests.runs import assert_same_scores, small
 
 
@@ -31,8 +33,13 @@ def test_groups_fit_in_memory():
     assert planning.group_plan(c, fits=20) == {"group_size": 16, "groups": 4}
     assert planning.group_plan(c, members=4, fits=20)["group_size"] == 4
     assert planning.group_plan(c, fits=0)["group_size"] == 64  # nothing fits: what is asked for is tried
-    devices = jax.devices()
-    assert probing.largest_group(10**6, devices) >= 2 * probing.largest_group(2 * 10**6, devices) > 0
+    devices, sizes = jax.devices(), []
+    for hidden in (64, 128):
+        spec = TrainSpec(ModelSpec("ann", (100,), 10, hidden=(hidden,)), rows=64)
+        parameters = 100 * hidden + hidden + hidden * 10 + 10
+        assert probing.state_bytes(spec) == 4 * 3 * parameters + 2 * 4  # two moments, two counters
+        sizes.append(probing.largest_group(spec, devices))
+    assert sizes[0] > 1.9 * sizes[1] > 0
 
 
 @pytest.mark.parametrize(
