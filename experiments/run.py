@@ -58,14 +58,14 @@ def main(argv: list[str]) -> None:
     jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
     from pathlib import Path
 
-    from jaxsnn_mia import config, cost, distributed, pipeline, results, spmd, stopping, store
+    from jaxsnn_mia import config, cost, distributed, pipeline, remote, results, spmd, stopping, store
 
     logging.set_verbosity(logging.WARNING)
-    workdir = Path(WORKDIR.value) if WORKDIR.value else None
     try:
         c = config.from_dict(CONFIG.value.to_dict())
         if DRY_RUN.value:
-            print(cost.as_text(cost.estimate(c, workdir)))
+            local = WORKDIR.value and not WORKDIR.value.startswith(remote.SCHEMES)
+            print(cost.as_text(cost.estimate(c, Path(WORKDIR.value) if local else None)))
             return
         share = distributed.share() if DISTRIBUTED.value else distributed.Share()
         share = distributed.WORKER if WORKER.value else share
@@ -73,15 +73,17 @@ def main(argv: list[str]) -> None:
             spmd.start()
             share = distributed.Share(rank=jax.process_index())
         stopping.listen()
-        pipeline.run(c, workdir, until=STAGE.value, share=share)
+        alone = not (WORKER.value or DISTRIBUTED.value or SPMD.value)
+        with remote.opened(WORKDIR.value, alone=alone) as workdir:
+            pipeline.run(c, workdir, until=STAGE.value, share=share)
+            if STAGE.value == "report" and share.rank == 0:
+                print(results.as_text(results.table(results.read(workdir))))
+                print(f"\n{WORKDIR.value.rstrip('/')}/report.html")
     except stopping.Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopping.REQUEUE)
     except (ValueError, OSError, store.StoreError) as error:
         fail(error)
-    if STAGE.value == "report" and share.rank == 0:
-        print(results.as_text(results.table(results.read(workdir))))
-        print(f"\n{workdir / 'report.html'}")
 
 
 if __name__ == "__main__":

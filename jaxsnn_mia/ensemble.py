@@ -134,11 +134,12 @@ def over_shadows(one: Callable, width: int, devices: list, *, once: bool = False
 
 
 class Ensemble(NamedTuple):
-    """init(shadows, data) -> Group; shape_of(shadows, data) -> the same as shapes;
+    """place(data) -> the data on every device, which the functions below take as it is; init(shadows, data) -> Group; shape_of(shadows, data) -> the same as shapes;
     run(group, shadows, data, first, last) -> Group; memory(group, shadows, data) -> bytes that `run` needs on each
     device, and `run` is compiled;
     query(fn)(state, shadows, x, y) -> arrays with a leading axis G, fn as in `signals.SIGNALS`."""
 
+    place: Callable[..., Any]
     init: Callable[..., Group]
     shape_of: Callable[..., Group]
     run: Callable[..., Group]
@@ -194,7 +195,9 @@ def compiled_ensemble(spec: TrainSpec, seed: int, width: int, devices: tuple) ->
             return 0
         return stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
 
+    whole = NamedSharding(jax.sharding.Mesh(np.array(devices), ("shadow",)), PartitionSpec())
     return Ensemble(
+        lambda data: jax.device_put(data, whole),
         lambda shadows, data: init_all.call(shadows, (root, data)),
         lambda shadows, data: jax.eval_shape(jax.vmap(init_one, in_axes=(0, None)), shadows, (root, data)),
         run,

@@ -37,6 +37,7 @@ class Job(NamedTuple):
     plan: dict[str, Any]
     ensemble: Ensemble
     devices: list
+    data: tuple  # of the work, on every device
     bar: tqdm
     writer: checkpoint.Writer
 
@@ -75,7 +76,7 @@ def train_all(members: list[Member], share: Share) -> None:
             ) as bar,
             checkpoint.Writer(alike[0].config.ensemble.asynchronous) as writer,
         ):  # fmt: skip
-            train_groups(Job(alike, plan, ensemble, used, bar, writer))
+            train_groups(Job(alike, plan, ensemble, used, ensemble.place(work.data), bar, writer))
         if not share.rank:
             for member in alike:
                 gather(member, plan, ensemble, len(used))
@@ -177,7 +178,7 @@ def narrower(job: Job) -> Job:
 
 def train_epochs(job: Job, group: int, first: int, last: int, claims: list[Claim]) -> None:
     """Epochs first .. last - 1 of one group of all members, in chunks that end in checkpoints."""
-    data, n_devices = job.work.data, len(job.devices)
+    data, n_devices = job.data, len(job.devices)
     shadows, real = group_of([member.work for member in job.members], job.plan, group, n_devices)
     if first:
         like = job.ensemble.shape_of(shadows, data)
