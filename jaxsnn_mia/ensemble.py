@@ -134,7 +134,8 @@ def over_shadows(one: Callable, width: int, devices: list, *, once: bool = False
 
 
 class Ensemble(NamedTuple):
-    """place(data) -> the data on every device, which the functions below take as it is; init(shadows, data) -> Group; shape_of(shadows, data) -> the same as shapes;
+    """place(data) -> the data on every device, which the functions below take as it is;
+    init(shadows, data) -> Group; shape_of(shadows, data) -> the same as shapes;
     run(group, shadows, data, first, last) -> Group; memory(group, shadows, data) -> bytes that `run` needs on each
     device, and `run` is compiled;
     query(fn)(state, shadows, x, y) -> arrays with a leading axis G, fn as in `signals.SIGNALS`."""

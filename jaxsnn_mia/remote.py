@@ -38,8 +38,8 @@ def opened(workdir: str, *, alone: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def mirrored(url: str) -> Iterator[Path]:
-    """A local folder with everything under `url` (gs://BUCKET/PATH or s3://BUCKET/PATH), copied back while the body runs
-    and after it. StoreError where the store cannot be reached; needs gcsfs or s3fs."""
+    """A local folder with everything under `url` (gs://BUCKET/PATH or s3://BUCKET/PATH), copied back while the body
+    runs and after it. StoreError where the store cannot be reached; needs gcsfs or s3fs."""
     from etils import epath
 
     root = epath.Path(url)
@@ -84,14 +84,17 @@ def reachable(url: str) -> Iterator[None]:
 
 def pull(root, local: Path) -> dict[str, tuple[int, int]]:
     """Copies everything under `root` to `local`; gives the (size, time) of each file there."""
-    known = {}
-    for path in root.glob("**/*") if root.exists() else ():
-        if not path.is_dir():
-            name = str(path.relative_to(root))
-            target = local / name
-            target.parent.mkdir(parents=True, exist_ok=True)
+    known: dict[str, tuple[int, int]] = {}
+    if not root.exists():
+        return known
+    for path in root.iterdir():
+        target = local / path.name
+        if path.is_dir():
+            target.mkdir()
+            known |= {f"{path.name}/{name}": seen for name, seen in pull(path, target).items()}
+        else:
             target.write_bytes(path.read_bytes())
-            known[name] = stamp(target)
+            known[path.name] = stamp(target)
     return known
 
 
@@ -117,7 +120,8 @@ def files(local: Path) -> list[str]:
     return [
         str(name)
         for name in names
-        if name.suffix != ".claim" and not any(".orbax-checkpoint-tmp" in part or part.startswith(".") for part in name.parts)
+        if name.suffix != ".claim"
+        and not any(".orbax-checkpoint-tmp" in part or part.startswith(".") for part in name.parts)
     ]
 
 

@@ -12,7 +12,7 @@ LAYER = {
     "kernels": 0, "attacks": 0, "metrics": 0, "intervals": 0, "splits": 0,
     "models": 1, "train": 1,
     "ensemble": 2, "signals": 2, "data": 2, "store": 2, "stopping": 2,
-    "checkpoint": 2, "distributed": 2, "spmd": 2,
+    "checkpoint": 2, "distributed": 2, "spmd": 2, "remote": 2,
     "config": 3, "planning": 3, "work": 3, "probing": 3, "shadows": 3,
     "pipeline": 3, "cost": 3, "results": 3, "report": 3,
 }  # fmt: skip

@@ -24,9 +24,11 @@ def test_every_readout_reads_the_last_of_its_steps_and_has_gradients(readout):
 
     def loss(params):
         out = model.apply(params, X, hyper, jax.random.key(1), train=True)
-        return (out.logits_bc * jnp.arange(1.0, 4.0)[None]).sum(), out
+        return (out.logits_bc * jnp.arange(1.0, 4.0)[None]).sum(), out.logits_bc
 
-    gradient, out = jax.jit(jax.grad(loss, has_aux=True))(params)
+    gradient, trained_bc = jax.jit(jax.grad(loss, has_aux=True))(params)
+    out = model.apply(params, X, hyper, jax.random.key(1), train=False)
+    np.testing.assert_allclose(out.logits_bc, trained_bc, rtol=1e-5, atol=1e-6)
     assert out.logits_bc.shape == (7, 3)
     assert out.logits_tbc.shape == (4, 7, 3)
     np.testing.assert_allclose(out.logits_tbc[-1], out.logits_bc, rtol=1e-5, atol=1e-6)

@@ -68,7 +68,7 @@ def test_what_makes_a_stage_count_is_copied_last_and_what_is_gone_is_removed(tmp
     assert list(copied) == ["a/keep.npy", "z.npy", "a/manifest.json"]
     (tmp_path / "z.npy").unlink()
     remote.push(tmp_path, root, copied)
-    assert {name.removeprefix("/bucket/run/") for name in Bucket.store} == {"a/keep.npy", "a/manifest.json"}
+    assert {name.removeprefix("s3://bucket/run/") for name in Bucket.store} == {"a/keep.npy", "a/manifest.json"}
 
 
 def test_processes_that_share_groups_need_a_shared_folder():

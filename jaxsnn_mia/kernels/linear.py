@@ -17,7 +17,7 @@ def product(x: jax.Array, w: jax.Array) -> jax.Array:
     return _narrow(x.reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[1])
 
 
-def _transposed(a: jax.Array, b: jax.Array, contract: int) -> jax.Array:
+def transposed(a: jax.Array, b: jax.Array, contract: int) -> jax.Array:
     """The transpose of a matrix product over axis `contract` of both, kept from being folded into its operands."""
     dims = (((contract,), (contract,)), ((), ()))
     return lax.optimization_barrier(lax.dot_general(a, b, dims)).T
@@ -25,7 +25,7 @@ def _transposed(a: jax.Array, b: jax.Array, contract: int) -> jax.Array:
 
 @jax.custom_vjp
 def _narrow(x_ri: jax.Array, w_io: jax.Array) -> jax.Array:
-    return _transposed(lax.optimization_barrier(w_io.T), x_ri, 1)
+    return transposed(lax.optimization_barrier(w_io.T), x_ri, 1)
 
 
 def _narrow_forward(x_ri, w_io):
@@ -34,7 +34,7 @@ def _narrow_forward(x_ri, w_io):
 
 def _narrow_backward(saved, cotangent_ro):
     x_ri, w_io = saved
-    return cotangent_ro @ w_io.T, _transposed(cotangent_ro, x_ri, 0)
+    return cotangent_ro @ w_io.T, transposed(cotangent_ro, x_ri, 0)
 
 
 _narrow.defvjp(_narrow_forward, _narrow_backward)

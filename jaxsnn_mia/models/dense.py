@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxsnn_mia.kernels import neuron, surrogate
-from jaxsnn_mia.models.quantized import Activation, Dense, dropped, state_fn
+from jaxsnn_mia.kernels import neuron, readout, surrogate
+from jaxsnn_mia.models.quantized import Activation, Dense, dropped, state_fn, weights
 from jaxsnn_mia.models.spec import READOUTS, Hyper, ModelSpec, Output
 
 DROPOUT = 1000  # plus a layer's number, folded into a key: apart from the keys of stochastic surrogates
@@ -57,6 +57,8 @@ class DenseSNN(nnx.Module):
             spikes_tbd, _ = neuron.lif(drive, steps=None if i else steps, **of_layer(cell, i))
             if spec.dropout and train:
                 spikes_tbd = dropped(spikes_tbd, hyper.dropout, jax.random.fold_in(key, DROPOUT + i))
+            if train and layer is self.layers[-1] and reads_last_membrane(spec, cell):
+                return Output(last_membrane(spec, spikes_tbd, layer, hyper, cell), None, {})
             drive = current(layer(spikes_tbd, hyper), hyper, train)
         if len(self.layers) == 1:
             drive = jnp.broadcast_to(drive, (steps, *drive.shape))
@@ -81,24 +83,40 @@ def of_layer(cell: dict, i: int) -> dict:
     return cell if cell["key"] is None else {**cell, "key": jax.random.fold_in(cell["key"], i)}
 
 
-def read_out(readout: str, current_tbc: jax.Array, cell: dict) -> Output:
+def reads_last_membrane(spec: ModelSpec, cell: dict) -> bool:
+    """Whether the logits are a last membrane that is linear in the currents, in float: `kernels.readout`."""
+    plain = "activation" not in spec.quant.parts and spec.quant.compute == "float32" and cell["key"] is None
+    fires = spec.readout == "membrane_last" and spec.reset in readout.RESETS
+    return plain and (fires or spec.readout == "leaky_integrator")
+
+
+def last_membrane(spec: ModelSpec, spikes_tbd: jax.Array, layer: Dense, hyper: Hyper, cell: dict) -> jax.Array:
+    """Logits [B, C] as `read_out` gives them for the currents of `layer`."""
+    kernel = weights(layer.kernel[...], hyper, spec.quant, layer.edge)
+    if spec.readout == "leaky_integrator":
+        return readout.last_membrane(spikes_tbd, kernel, layer.bias[...], beta=cell["beta"])
+    firing = {name: cell[name] for name in ("beta", "threshold", "spike", "reset")}
+    return readout.last_membrane(spikes_tbd, kernel, layer.bias[...], **firing)
+
+
+def read_out(how: str, current_tbc: jax.Array, cell: dict) -> Output:
     """Logits of the output layer from its input currents [T, B, C]; `cell` holds the arguments of `lif`.
 
     logits_tbc [T, B, C] are what the readout would say had the time ended at each step. A membrane that is itself the
     logits is not quantized: the range of a state quantizer ends just above the threshold, and a classifier whose logits
     cannot leave it does not learn.
     """
-    if readout == "leaky_integrator":
+    if how == "leaky_integrator":
         membrane_tbc = neuron.leaky_integrator(current_tbc, beta=cell["beta"])
         return Output(membrane_tbc[-1], membrane_tbc, {})
-    if readout != "spike_count":
+    if how != "spike_count":
         cell = {**cell, "state_fn": None}
     spikes_tbc, membrane_tbc = neuron.lif(current_tbc, **cell)
-    if readout == "membrane_last":
+    if how == "membrane_last":
         return Output(membrane_tbc[-1], membrane_tbc, {})
-    if readout == "membrane_mean":
+    if how == "membrane_mean":
         steps_t = jnp.arange(1, membrane_tbc.shape[0] + 1, dtype=membrane_tbc.dtype)
         return Output(membrane_tbc.mean(0), jnp.cumsum(membrane_tbc, axis=0) / steps_t[:, None, None], {})
-    if readout == "spike_count":
+    if how == "spike_count":
         return Output(spikes_tbc.sum(0), jnp.cumsum(spikes_tbc, axis=0), {})
-    raise ValueError(f"`model.readout` must be one of {READOUTS}, got {readout!r}.")
+    raise ValueError(f"`model.readout` must be one of {READOUTS}, got {how!r}.")

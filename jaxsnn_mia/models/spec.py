@@ -80,7 +80,8 @@ class Hyper(NamedTuple):
 
 
 class Output(NamedTuple):
-    """logits_bc [B, C]; logits_tbc [T, B, C] or None where there is no time; aux: a dict of extras."""
+    """logits_bc [B, C]; logits_tbc [T, B, C], or None where there is no time, or in training where the last membrane
+    alone is computed (`kernels.readout`); aux: a dict of extras."""
 
     logits_bc: jax.Array
     logits_tbc: jax.Array | None
