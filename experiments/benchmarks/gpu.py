@@ -12,13 +12,15 @@ step (spike, membrane and spike cotangent, each written and read).
 
 Prediction, written before the first run: small networks are launch-bound, so that model-epochs a second grow with S
 until about 256; 256 models of 784-256-10 at T=25 pass 500 times snnTorch and half of the memory roofline; grouped
-convolutions stay below a third of it. Writes results/gpu.json and .md on a GPU; elsewhere it prints.
+convolutions stay below a third of it. Writes results/gpu.json and .md on a GPU. Elsewhere it writes a table that says
+"unmeasured" where there is none yet, and with `--cpu` prints what the CPU does, a check of the command itself.
 """
 
 import argparse
 import dataclasses
 import json
 import statistics
+import sys
 import time
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -197,7 +199,13 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--nets", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument("--product", type=int, default=8192, help="side of the products that measure the ceilings")
+    parser.add_argument("--cpu", action="store_true", help="without an accelerator: run on the CPU and print")
     args = parser.parse_args()
+    if jax.default_backend() == "cpu" and not args.cpu:
+        table = RESULTS / "gpu.md"
+        if not table.exists():
+            table.write_text(unmeasured())
+        sys.exit(f"error: jax finds no accelerator here; {table} stays as it is. Pass --cpu to run on the CPU.")
     begun, device = time.perf_counter(), jax.devices()[0]
     about = {
         "device": device.device_kind if device.platform != "cpu" else processor(), "date": time.strftime("%Y-%m-%d"),
@@ -223,6 +231,18 @@ def main():
         (RESULTS / "gpu.json").write_text(json.dumps(about, indent=1) + "\n")
         (RESULTS / "gpu.md").write_text(as_table(about))
     print(as_table(about))
+
+
+def unmeasured():
+    """The table where no accelerator was ever at hand."""
+    lines = [f"No accelerator was at hand up to {time.strftime('%Y-%m-%d')}: every row is unmeasured.", "",
+             "| network | S | model-epochs a second | share of the roofline | times snnTorch, one by one |",
+             "|---|---|---|---|---|"]  # fmt: skip
+    lines += [f"| {name} | {count} | unmeasured | unmeasured | unmeasured |" for name in CASES for count in SIZES]
+    goal = (
+        "| 256 ResNet-18 on CIFAR-10 (`experiments/configs/cifar10.py`) | 256 | unmeasured | unmeasured | unmeasured |"
+    )
+    return "\n".join([*lines, goal, ""])
 
 
 def installed(name):
