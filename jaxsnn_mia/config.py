@@ -117,6 +117,7 @@ class Attacks:
 @dataclasses.dataclass(frozen=True)
 class Metrics:
     fprs: tuple[float, ...] = (0.01, 0.001)
+    priors: tuple[float, ...] = (0.5, 0.1, 0.01)  # shares of members, of the PPV at each rate
     level: float = 0.95
     replicates_auc: int = 1000
     replicates_tpr: int = 200
@@ -275,7 +276,8 @@ def check_one(c: Config) -> None:
         "at most 0.8",
         c.data.population + c.data.validation,
     )
-    uses_population = [n for n in c.attacks.names if "logp_population" in attacks.ATTACKS.get(n, ((), ()))[1]]
+    needs = {name: attacks.ATTACKS[name].needs for name in c.attacks.names if name in attacks.ATTACKS}
+    uses_population = [name for name, all_of in needs.items() if any(n.endswith("_population") for n in all_of)]
     wants = [*uses_population, *(["data.standardise=dataset"] if c.data.standardise == "dataset" else [])]
     require(
         c.data.population > 0 or not wants,
@@ -362,11 +364,32 @@ def check_one(c: Config) -> None:
     require(len(c.attacks.names) > 0, "attacks.names", f"one or more of {sorted(attacks.ATTACKS)}", c.attacks.names)
     for name in c.attacks.names:
         one_of(attacks.ATTACKS, "attacks.names", name)
+    wanted = signals.names((*c.signals.names, *attacks.signals_of(c.attacks.names)))
+    require(
+        bool(c.train.snapshot_epochs) or "trajectory" not in wanted,
+        "train.snapshot_epochs",
+        "one or more epochs for the trajectory",
+        c.train.snapshot_epochs,
+    )
+    require(
+        c.model.architecture == "dense" or "rates" not in wanted,
+        "attacks.names",
+        f"without 'rates' for {c.model.architecture}",
+        c.attacks.names,
+    )
+    require(
+        "combine" not in c.attacks.names or len(set(c.attacks.names)) > 2,
+        "attacks.names",
+        "two or more attacks beside 'combine'",
+        c.attacks.names,
+    )
     for part in (c.splits, c.train, c.metrics):
         require(0 <= part.seed < 2**32, f"{type(part).__name__.lower()}.seed", "in [0, 2^32)", part.seed)
     require(len(c.metrics.fprs) > 0, "metrics.fprs", "one or more rates", c.metrics.fprs)
     for fpr in c.metrics.fprs:
         require(0 < fpr < 1, "metrics.fprs", "in (0, 1)", fpr)
+    for prior in c.metrics.priors:
+        require(0 < prior < 1, "metrics.priors", "in (0, 1)", prior)
     require(0 < c.metrics.level < 1, "metrics.level", "in (0, 1)", c.metrics.level)
     require(c.metrics.replicates_auc >= 20, "metrics.replicates_auc", "at least 20", c.metrics.replicates_auc)
     require(c.metrics.replicates_tpr >= 20, "metrics.replicates_tpr", "at least 20", c.metrics.replicates_tpr)

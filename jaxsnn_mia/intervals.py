@@ -1,12 +1,16 @@
-"""Intervals by the crossed bootstrap.
+"""Intervals by the crossed bootstrap, and DeLong's for one target alone.
 
 Examples of one target are not independent, and neither are targets: they share shadows and examples. So each
 replicate draws one set of example weights, shared by all targets, and one set of pair weights. Duplicate
 examples are one unit, a pair of complementary shadows is one unit. Score rows stay fixed: an attack is never rerun on
-resampled shadows, which would put copies of a target among its references.
+resampled shadows, which would put copies of a target among its references. The interval is cautious: noise of one
+example in one pair counts up to three times in its variance (Owen 2007, Annals of Applied Statistics 1, 386-411).
+Intervals and replicates of scores raise ValueError for what `metrics.rows` refuses, units or pairs that do not fit the
+scores, and a level outside (0, 1).
 """
 
 import numpy as np
+from scipy.special import ndtri
 
 from jaxsnn_mia import metrics
 
@@ -19,6 +23,13 @@ def multinomial(rng: np.random.Generator, unit: np.ndarray, replicates: int) -> 
     count = unit.max() + 1
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=replicates)
     return np.ascontiguousarray(drawn.T.astype(np.float32)[unit])
+
+
+def crossed_weights(unit_n, pair_s, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(weight_nr float32 [N, R], weight_sr float32 [S, R]) of examples and targets. Equal arguments draw equal weights,
+    so that differences of two are paired."""
+    rng = np.random.default_rng(seed)
+    return multinomial(rng, unit_n, replicates), multinomial(rng, pair_s, replicates)
 
 
 def weighted_auc(scores_n: np.ndarray, member_n: np.ndarray, weight_nr: np.ndarray) -> np.ndarray:
@@ -52,6 +63,17 @@ def running_sums(x_nr: np.ndarray, rows: int = 32) -> np.ndarray:
     return np.concatenate([np.zeros((1, r), x_nr.dtype), sums.reshape(-1, r)[:n]])
 
 
+def auc_replicates(
+    scores_sn, member_sn, unit_n, pair_s, *, replicates: int = 1000, seed: int = 0, valid_s=None
+) -> np.ndarray:  # fmt: skip
+    """float64 [R]: the mean AUC over targets in each replicate; see `crossed_auc`. NaN where a replicate has no member
+    or no non-member of a target."""
+    scores_sn, member_sn, unit_n, pair_s = valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s)
+    weight_nr, weight_sr = crossed_weights(unit_n, pair_s, replicates, seed)
+    auc_sr = np.stack([weighted_auc(*row, weight_nr) for row in zip(scores_sn, member_sn, strict=True)])
+    return (auc_sr * weight_sr).sum(0) / weight_sr.sum(0)
+
+
 def crossed_auc(
     scores_sn,
     member_sn,
@@ -73,12 +95,25 @@ def crossed_auc(
     Returns:
       (low, high), percentiles of the bootstrap.
     """
+    drawn = auc_replicates(scores_sn, member_sn, unit_n, pair_s, replicates=replicates, seed=seed, valid_s=valid_s)
+    return percentiles(drawn, level)
+
+
+def tpr_replicates(
+    scores_sn, member_sn, unit_n, pair_s, fprs, *, replicates: int = 200, seed: int = 0, valid_s=None
+) -> np.ndarray:  # fmt: skip
+    """float64 [R, F]: the pooled TPR at each FPR of `fprs` in each replicate, NaN for an FPR that is not resolved."""
     scores_sn, member_sn, unit_n, pair_s = valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s)
-    rng = np.random.default_rng(seed)
-    weight_nr = multinomial(rng, unit_n, replicates)
-    weight_sr = multinomial(rng, pair_s, replicates)
-    auc_sr = np.stack([weighted_auc(*row, weight_nr) for row in zip(scores_sn, member_sn, strict=True)])
-    return percentiles((auc_sr * weight_sr).sum(0) / weight_sr.sum(0), level)
+    weight_nr, weight_sr = crossed_weights(unit_n, pair_s, replicates, seed)
+    # only the top of the ranking decides the TPR at a small FPR; all of it where a replicate needs more
+    order = np.argsort(-scores_sn, axis=None, kind="stable")
+    false_positives = np.cumsum(~member_sn.ravel()[order])
+    for share in (min(4 * max(fprs), 1.0), 1.0):
+        top = int(np.searchsorted(false_positives, share * false_positives[-1])) + 1
+        tpr_rf, reached = weighted_tpr(scores_sn, member_sn, order[:top], weight_sr, weight_nr, fprs)
+        if reached:
+            break
+    return np.where([metrics.resolves(member_sn, fpr) for fpr in fprs], tpr_rf, np.nan)
 
 
 def crossed_tpr(
@@ -86,25 +121,13 @@ def crossed_tpr(
     valid_s=None,
 ) -> list[tuple[float, float]]:  # fmt: skip
     """Intervals of the pooled TPR at each FPR of `fprs`, (nan, nan) where it is not resolved; see `crossed_auc`."""
-    scores_sn, member_sn, unit_n, pair_s = valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s)
-    rng = np.random.default_rng(seed)
-    weight_nr = multinomial(rng, unit_n, replicates)
-    weight_sr = multinomial(rng, pair_s, replicates)
-    # only the top of the ranking decides the TPR at a small FPR; all of it where a replicate needs more
-    order = np.argsort(-scores_sn, axis=None, kind="stable")
-    false_positives = np.cumsum(~member_sn.ravel()[order])
-    for share in (min(4 * max(fprs), 1.0), 1.0):
-        top = int(np.searchsorted(false_positives, share * false_positives[-1])) + 1
-        tpr_rf, reached = tpr_replicates(scores_sn, member_sn, order[:top], weight_sr, weight_nr, fprs)
-        if reached:
-            break
-    return [
-        percentiles(tpr_rf[:, i], level) if metrics.resolves(member_sn, fpr) else (np.nan, np.nan)
-        for i, fpr in enumerate(fprs)
-    ]
+    drawn = tpr_replicates(
+        scores_sn, member_sn, unit_n, pair_s, fprs, replicates=replicates, seed=seed, valid_s=valid_s
+    )
+    return [percentiles(tpr_r, level) for tpr_r in drawn.T]
 
 
-def tpr_replicates(scores_sn, member_sn, order, weight_sr, weight_nr, fprs) -> tuple[np.ndarray, bool]:
+def weighted_tpr(scores_sn, member_sn, order, weight_sr, weight_nr, fprs) -> tuple[np.ndarray, bool]:
     """TPR [R, F] from the pooled entries `order`, best first; and whether they reach beyond every FPR."""
     s, n = np.unravel_index(order, scores_sn.shape)
     ranked, member = scores_sn[s, n], member_sn[s, n]
@@ -126,14 +149,23 @@ def tpr_replicates(scores_sn, member_sn, order, weight_sr, weight_nr, fprs) -> t
 def valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s) -> tuple:
     """Checked arrays of the valid targets."""
     scores_sn, member_sn = np.atleast_2d(scores_sn), np.atleast_2d(member_sn)
-    pair_s = np.asarray(pair_s)
+    unit_n, pair_s = np.asarray(unit_n), np.asarray(pair_s)
+    if (*pair_s.shape, *unit_n.shape) != scores_sn.shape:
+        raise ValueError(
+            f"`pair_s` must be [S] and `unit_n` [N] of scores {scores_sn.shape}, got {pair_s.shape} and {unit_n.shape}."
+            " Pass all S targets, the unusable ones too, and mark these in `valid_s`."
+        )
     if valid_s is not None:
         pair_s = pair_s[np.asarray(valid_s, bool)]
     scores_sn, member_sn = metrics.rows(scores_sn, member_sn, valid_s)
-    return scores_sn, member_sn, np.asarray(unit_n), pair_s
+    return scores_sn, member_sn, unit_n, pair_s
 
 
 def percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
+    """(low, high) of the middle share `level` of the values that are not NaN; (nan, nan) where all are."""
+    check_level(level)
+    if np.isnan(values).all():
+        return np.nan, np.nan
     low, high = np.nanpercentile(values, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)
 
@@ -142,9 +174,53 @@ def crossed_mean(values_sn, counted_sn, unit_n, pair_s, *, replicates: int = 100
     """float64 [R]: replicates of the mean over models of each model's mean value over the examples `counted_sn` (an
     accuracy on its members, or on its non-members). Equal seeds, units and pairs draw equal weights, so that
     differences of two are paired."""
-    rng = np.random.default_rng(seed)
-    weight_nr = multinomial(rng, unit_n, replicates).astype(np.float64)
-    weight_sr = multinomial(rng, pair_s, replicates)
+    weight_nr, weight_sr = crossed_weights(unit_n, pair_s, replicates, seed)
+    weight_nr = weight_nr.astype(np.float64)
     with np.errstate(invalid="ignore"):
         mean_sr = (np.asarray(values_sn) * counted_sn) @ weight_nr / (counted_sn @ weight_nr)
     return (mean_sr * weight_sr).sum(0) / weight_sr.sum(0)
+
+
+def delong(scores_n, member_n, *, level: float = 0.95) -> tuple[float, float, float]:
+    """(AUC, low, high) of one target, from the variances of its placement values.
+
+    A placement is the share of the other side's scores below an example's own, ties one half. The interval is
+    symmetric, cut to [0, 1], and a single point at an AUC of 0 or 1: too narrow near either end.
+
+    Args:
+      scores_n: [N]; member_n: bool [N], at least 2 members and 2 non-members.
+      level: of the interval, in (0, 1).
+
+    Raises:
+      ValueError: scores of several targets, a side with one example, or what `metrics.rows` refuses.
+
+    Source: DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44, 837-845.
+    """
+    if np.ndim(scores_n) != 1:
+        raise ValueError(
+            f"`scores_n` must be [N], one target, got {np.shape(scores_n)}. Targets share examples and shadows, so "
+            "their AUCs are not independent: use `crossed_auc`."
+        )
+    check_level(level)
+    scores_sn, member_sn = metrics.rows(scores_n, member_n)
+    inside, outside = metrics.sides(scores_sn[0], member_sn[0])
+    if min(len(inside), len(outside)) < 2:
+        raise ValueError(
+            f"`member_n` must hold at least 2 members and 2 non-members, got {len(inside)} and {len(outside)}. A side "
+            "with one example has no variance."
+        )
+    placed = share_below(inside, outside), share_below(outside, inside)
+    auc = float(placed[0].mean())
+    spread = -ndtri((1 - level) / 2) * np.sqrt(sum(side.var(ddof=1) / len(side) for side in placed))
+    return auc, max(auc - float(spread), 0.0), min(auc + float(spread), 1.0)
+
+
+def share_below(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """float64 [len(values)]: the share of `ordered` below each value, ties one half."""
+    below, upto = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    return (below + upto) / (2 * len(ordered))
+
+
+def check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"`level` must be in (0, 1), got {level}. Pass 0.95 for 95 %.")

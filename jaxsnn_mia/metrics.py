@@ -4,6 +4,8 @@ Scores and membership are 1-D, or [S, N] for all targets at once with `valid_s` 
 targets' AUCs; everything at one threshold (TPR at a fixed FPR, balanced accuracy) pools all targets.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -20,12 +22,13 @@ class Roc(NamedTuple):
 
 
 def rows(scores, member, valid_s=None) -> tuple[np.ndarray, np.ndarray]:
-    """Checked (scores float [S, N], member bool [S, N]) of the valid targets.
+    """Checked (scores float32 or float64 [S, N], member bool [S, N]) of the valid targets.
 
     Raises ValueError for shapes that differ, member not boolean, NaN scores, or a target without members or
     without non-members.
     """
-    scores, member = np.asarray(scores, np.float64), np.asarray(member)
+    scores, member = np.asarray(scores), np.asarray(member)
+    scores = scores if scores.dtype in (np.float32, np.float64) else scores.astype(np.float64)
     if scores.shape != member.shape or scores.ndim not in (1, 2):
         raise ValueError(f"scores and member must both be [N] or [S, N], got {scores.shape} and {member.shape}.")
     if member.dtype != bool:
@@ -63,14 +66,22 @@ def curve(scores: np.ndarray, member: np.ndarray, weight: np.ndarray | None = No
     )
 
 
+def sides(scores: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(members' scores, non-members' scores), each in order."""
+    return np.sort(scores[member]), np.sort(scores[~member])
+
+
 def auc_s(scores, member, valid_s=None) -> np.ndarray:
     """float64 [S valid]: each target's AUC, the chance that a member outscores a non-member, ties one half."""
-    scores_sn, member_sn = rows(scores, member, valid_s)
-    return np.array([area(curve(*row)) for row in zip(scores_sn, member_sn, strict=True)])
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        return np.array(list(pool.map(area, *rows(scores, member, valid_s))))
 
 
-def area(roc: Roc) -> float:
-    return float(np.trapezoid(roc.tpr, roc.fpr))
+def area(scores_n: np.ndarray, member_n: np.ndarray) -> float:
+    """The Mann-Whitney statistic of one target, in [0, 1]."""
+    inside, outside = sides(scores_n, member_n)
+    beaten = sum(np.searchsorted(outside, inside, side=side).sum() for side in ("left", "right"))  # type: ignore[call-overload]
+    return float(beaten) / (2 * len(inside) * len(outside))
 
 
 def auc(scores, member, valid_s=None) -> float:
@@ -95,7 +106,17 @@ def tpr_at_fpr(scores, member, fpr: float, valid_s=None) -> tuple[float, float]:
     scores_sn, member_sn = rows(scores, member, valid_s)
     if np.ndim(scores) == 2 and not resolves(member_sn, fpr):
         return np.nan, np.nan
-    return at_fpr(curve(scores_sn.ravel(), member_sn.ravel()), fpr)
+    if fpr == 1:
+        return 1.0, 1.0
+    limit = threshold(scores_sn[~member_sn], fpr)
+    return float((scores_sn[member_sn] > limit).mean()), float((scores_sn[~member_sn] > limit).mean())
+
+
+def threshold(outside: np.ndarray, fpr: float) -> float:
+    """The smallest score of non-members that at most a share `fpr` in [0, 1) of them lies above: who scores more is
+    called a member."""
+    last = len(outside) - 1 - int(fpr * (1 + 1e-12) * len(outside))
+    return float(np.partition(outside, last)[last])
 
 
 def resolves(member_sn: np.ndarray, fpr: float) -> bool:
@@ -105,5 +126,41 @@ def resolves(member_sn: np.ndarray, fpr: float) -> bool:
 
 def balanced_accuracy(scores, member, valid_s=None) -> float:
     """(TPR + TNR) / 2 at the best single threshold for all targets, in [.5, 1]."""
-    curve = roc(scores, member, valid_s)
-    return float(np.max((curve.tpr + 1 - curve.fpr) / 2))
+    scores_sn, member_sn = rows(scores, member, valid_s)
+    inside, outside = sides(scores_sn, member_sn)
+    first = np.append(True, inside[1:] != inside[:-1]).nonzero()[0]  # of equal scores, the threshold takes all
+    tpr = 1 - first / len(inside)
+    fpr = 1 - np.searchsorted(outside, inside[first], side="left") / len(outside)
+    return float(max((tpr + 1 - fpr).max() / 2, 0.5))
+
+
+def deployed(scores_sn, member_sn, fpr: float, pair_s, valid_s=None, *, folds: int = 8) -> tuple[float, float]:
+    """(TPR, realised FPR), means over targets, at thresholds that never saw the target or its partner: what an attacker
+    who calibrates on shadows alone gets. The realised FPR may lie above `fpr`.
+
+    `pair_s` int [S] names pairs of shadows; thresholds come from the pairs of the other folds. (nan, nan) where their
+    non-members do not resolve `fpr`. Raises ValueError for fewer than 2 pairs.
+    """
+    valid_s = np.ones(len(scores_sn), bool) if valid_s is None else np.asarray(valid_s, bool)
+    scores_sn, member_sn = rows(scores_sn, member_sn, valid_s)
+    fold_s = np.unique(np.asarray(pair_s)[valid_s], return_inverse=True)[1].reshape(-1) % folds
+    if fold_s.max() < 1:
+        raise ValueError("thresholds from other pairs need at least 2 valid pairs of shadows, got one.")
+    rates = []
+    for fold in range(fold_s.max() + 1):
+        own, others = fold_s == fold, fold_s != fold
+        if not resolves(member_sn[others], fpr):
+            return np.nan, np.nan
+        called = scores_sn[own] > threshold(scores_sn[others][~member_sn[others]], fpr)
+        rates += [(row[m].mean(), row[~m].mean()) for row, m in zip(called, member_sn[own], strict=True)]
+    tpr, realised = np.mean(rates, 0)
+    return float(tpr), float(realised)
+
+
+def ppv(tpr: float, fpr: float, prior: float) -> float:
+    """The share of those called members who are, where a share `prior` in (0, 1) of all are; nan where nobody is
+    called. Source: Jayaraman et al. 2021 (arXiv 2005.10881), section 3."""
+    if not 0 < prior < 1:
+        raise ValueError(f"`prior` must be in (0, 1), got {prior}.")
+    called = prior * tpr + (1 - prior) * fpr
+    return prior * tpr / called if called > 0 else float("nan")

@@ -1,10 +1,12 @@
 """The list of stages from a config to a report. Each: done? else run."""
 
+import dataclasses
 import functools
 import json
 import platform
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from jaxsnn_mia.work import Work, first_rows, prepare, repeat_last
 
 STAGES = ("data", "splits", "train", "signals", "attacks", "metrics", "report")
 # part of every hash: raise it when a stage's code changes what the stage writes
-STAGE_VERSION = {"data": 2, "splits": 1, "train": 5, "signals": 2, "attacks": 1, "metrics": 2}
+STAGE_VERSION = {"data": 2, "splits": 1, "train": 5, "signals": 3, "attacks": 2, "metrics": 3}
 ALONE = Share()
 PARTS = {
     "candidates": splits.CANDIDATE,
@@ -286,8 +288,7 @@ def train_stages(
 
 def signals_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:
     """A stage for each signal: signals-<hash>/NAME/PART-GROUP.npy [G, N, A, ...]; one pass computes all missing."""
-    needed = {need.removesuffix("_population") for name in c.attacks.names for need in attacks.ATTACKS[name].needs}
-    wanted = signals.names((*c.signals.names, "correct", *sorted(needed - {"keep"})))
+    wanted = signals.names((*c.signals.names, "correct", *attacks.signals_of(c.attacks.names)))
     inputs = {name: {"name": name, "queries": c.signals.queries, "train": paths["train"].name} for name in wanted}
     found = {name: store.stage_path(folder, "signals", STAGE_VERSION["signals"], inputs[name]) for name in wanted}
     missing = [name for name in wanted if not store.is_done(found[name])]
@@ -305,54 +306,93 @@ def query_all(c: config.Config, paths: dict[str, Path], folders: dict[str, Path]
     loaded = load_work(c, paths)
     used = jax.local_devices()[: c.ensemble.devices or None]
     plan = json.loads((paths["train"] / "plan.json").read_text())
-    width = min(plan["width"], -(-plan["group_size"] // len(used)))  # members are queried one after the other
-    plan["width"] = width
-    ensemble = make_ensemble(loaded.spec, seed=loaded.seed, width=width, devices=used)
-    query = ensemble.query(signals.compute(tuple(folders), c.signals.queries))
+    plan["width"] = min(plan["width"], -(-plan["group_size"] // len(used)))  # members are queried one after the other
     x, y, role_n = (np.asarray(store.read_array(paths["data"] / f"{n}.npy")) for n in ("x", "y", "role"))
-    for group in tqdm(range(plan["groups"]), desc=f"query {paths['train'].parent.name}", leave=False):
-        trained, batch, real = shadows.load_group(paths["train"], loaded, ensemble, plan, group, len(used))
-        state = repeat_last(trained.state, len(batch.ids))
-        whole: dict[str, np.ndarray] = {}
-        for block in signals.blocks(len(x)):
-            for name, part in first_rows(query(state, batch, x[block], y[block]), real).items():
-                whole.setdefault(name, np.empty((real, len(x), *part.shape[2:]), part.dtype))[:, block] = part
-        for name, array in whole.items():
-            for part_name, role in PARTS.items():
-                if (role_n == role).any():
-                    signals.write(folders[name], part_name, group, array[:, role_n == role])
+    asked: dict[tuple, list[str]] = {}  # (time steps, epochs) -> signals of one pass
+    for name in folders:
+        epochs = c.train.snapshot_epochs if name == "trajectory" else ()
+        asked.setdefault((signals.LONGER.get(name, 1), epochs), []).append(name)
+    for (longer, epochs), names in asked.items():
+        model = dataclasses.replace(loaded.spec.model, time_steps=longer * loaded.spec.model.time_steps)
+        work = loaded._replace(spec=dataclasses.replace(loaded.spec, model=model))
+        ensemble = make_ensemble(work.spec, seed=work.seed, width=plan["width"], devices=used)
+        query = ensemble.query(signals.compute(tuple(names), c.signals.queries))
+        for group in tqdm(range(plan["groups"]), desc=f"query {paths['train'].parent.name}", leave=False):
+            parts = [
+                query_group(paths["train"], work, ensemble, plan, group, len(used), query, (x, y), epoch)
+                for epoch in (*epochs, None)
+            ]
+            for name in names:
+                array = np.concatenate([part[name] for part in parts], axis=2) if epochs else parts[0][name]
+                for part_name, role in PARTS.items():
+                    if (role_n == role).any():
+                        signals.write(folders[name], part_name, group, array[:, role_n == role])
+
+
+def query_group(folder, work, ensemble, plan, group, n_devices, query, data, epoch) -> dict[str, np.ndarray]:
+    """{signal: [G, N, A, ...]} of the trained models of a group, or of those after `epoch` epochs."""
+    trained, batch, real = shadows.load_group(folder, work, ensemble, plan, group, n_devices, epoch)
+    state = repeat_last(trained.state, len(batch.ids))
+    x, y = data
+    whole: dict[str, np.ndarray] = {}
+    for block in signals.blocks(len(x)):
+        for name, part in first_rows(query(state, batch, x[block], y[block]), real).items():
+            whole.setdefault(name, np.empty((real, len(x), *part.shape[2:]), part.dtype))[:, block] = part
+    return whole
 
 
 def attacks_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:
-    """A stage for each attack: attacks-<hash>/NAME.npy float32 [S, N]."""
-    found = {}
-    for name in c.attacks.names:
-        attack = attacks.ATTACKS[name]
-        used = [f"signals/{need.removesuffix('_population')}" for need in attack.needs if need != "keep"]
+    """A stage for each attack: attacks-<hash>/NAME.npy float32 [S, N]; one that combines others comes last."""
+    found: dict[str, Path] = {}
+    for name in sorted(c.attacks.names, key=lambda name: "scores" in attacks.ATTACKS[name].needs):
+        combined = [part for part in c.attacks.names if part not in attacks.LEARNED]
+        parts = combined if "scores" in attacks.ATTACKS[name].needs else [name]
+        used = [f"signals/{signal}" for signal in attacks.signals_of(tuple(parts))]
         inputs = {
             "name": name,
             "splits": paths["splits"].name,
             "signals": [paths[u].parent.name for u in used],
+            "combined": parts,
         }
         path = store.stage_path(folder, "attacks", STAGE_VERSION["attacks"], inputs)
 
-        def work(path: Path, name=name, attack=attack) -> None:
+        def work(path: Path, name=name, parts=parts) -> None:
             valid_s = shadows.valid(paths["train"])
-            arrays: list[np.ndarray] = []
-            options: dict[str, Any] = {}
-            for need in attack.needs:
-                if need == "keep" and name.startswith("lira") and c.model.readout == "spike_count":
-                    options["sigma_floor"] = 1 / 12**0.5  # spike counts are whole: rounding to steps of one
-                if need == "keep":
-                    arrays.append(np.asarray(store.read_array(paths["splits"] / "keep.npy")))
-                    options["partner_s"] = splits.partners(len(valid_s))
-                else:
-                    signal, _, part = need.partition("_")
-                    arrays.append(np.asarray(signals.read(paths[f"signals/{signal}"], part or "candidates")))
-            store.write_array(path / f"{name}.npy", attack.fn(*arrays, valid_s=valid_s, **options))
+            if parts == [name]:
+                scores = ready(name, c, paths)(valid_s=valid_s)
+            else:
+                # an attack that compares with other shadows is run again without the shadows of each fold
+                given = {part: ready(part, c, paths) for part in parts}
+                partners = splits.partners(len(valid_s))
+                scores = attacks.combine.score(given, operand("keep", paths), partner_s=partners, valid_s=valid_s)
+            store.write_array(path / f"{name}.npy", scores)
 
         found[f"attacks/{name}"] = store.run_stage(path, work, inputs=inputs, **about()) / f"{name}.npy"
     return found
+
+
+def ready(name: str, c: config.Config, paths: dict[str, Path]) -> Callable[..., np.ndarray]:
+    """An attack with everything that it needs but valid_s."""
+    attack = attacks.ATTACKS[name]
+    options: dict[str, Any] = {}
+    arrays = [operand(need, paths) for need in attack.needs]
+    if "keep" in attack.needs:
+        options["partner_s"] = splits.partners(len(arrays[attack.needs.index("keep")]))
+    if name.startswith("lira") and name != "lira_multivariate" and c.model.readout == "spike_count":
+        options["sigma_floor"] = 1 / 12**0.5  # spike counts are whole: rounding to steps of one
+    return functools.partial(attack.fn, *arrays, **options)
+
+
+def operand(need: str, paths: dict[str, Path]) -> Any:
+    """What an attack needs, by the names of `attacks.Attack`."""
+    if need == "keep":
+        return np.asarray(store.read_array(paths["splits"] / "keep.npy"))
+    if need == "labels":
+        return candidates(paths["data"])[1]
+    name, part = (need.removesuffix("_population"), "population" if need.endswith("_population") else "candidates")
+    if name == "x":
+        return rows_of(paths["data"], PARTS[part])[0]
+    return signals.read(paths[f"signals/{name}"], part)
 
 
 def metrics_stage(name: str, c: config.Config, folder: Path, paths: dict[str, Path]) -> Path:

@@ -230,14 +230,18 @@ def save(job: Job, group: int, epoch: int, state: Group, real: int, claims: list
 
 
 def load_group(
-    folder: Path, work: Work, ensemble: Ensemble, plan: dict[str, Any], group: int, n_devices: int
-) -> tuple[Group, Shadows, int]:
-    """(the trained states of a group's real shadows, its padded shadows, how many are real)."""
+    folder: Path, work: Work, ensemble: Ensemble, plan: dict[str, Any], group: int, n_devices: int,
+    epoch: int | None = None,
+) -> tuple[Group, Shadows, int]:  # fmt: skip
+    """(the states of a group's real shadows after `epoch` epochs or all, its padded shadows, how many are real)."""
     shadows, real = group_of([work], plan, group, n_devices)
     path = group_path(folder, group)
-    if not is_trained(path, work):
-        raise store.StoreError(f"{path} has no whole final checkpoint. Remove {folder / store.MANIFEST} and rerun.")
-    return checkpoint.restore(path, work.spec.epochs, ensemble.shape_of(shadows, work.data)), shadows, real
+    epoch = work.spec.epochs if epoch is None else epoch
+    if not checkpoint.is_whole(checkpoint.step_path(path, epoch)):
+        raise store.StoreError(
+            f"{path} has no whole checkpoint of epoch {epoch}. Remove {folder / store.MANIFEST} and rerun."
+        )
+    return checkpoint.restore(path, epoch, ensemble.shape_of(shadows, work.data)), shadows, real
 
 
 def all_finite(params: Any) -> np.ndarray:

@@ -7,7 +7,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsnn_mia import store
+from jaxsnn_mia import inquiries, store
+from jaxsnn_mia.attacks import signals as of_logits
 from jaxsnn_mia.attacks.signals import log_confidence, logit_confidence
 
 BATCH = 1024  # examples per forward pass
@@ -68,8 +69,24 @@ def logits(apply, params, x, y, hyper, key):
     return queries(apply, params, x, hyper, key)
 
 
-# name -> fn(apply, params, x, y, hyper, key) of ONE model, apply(params, x, hyper, key) -> Output
-SIGNALS: dict[str, Callable] = {"phi": phi, "logp": logp, "loss": loss, "correct": correct, "logits": logits}
+def entropy(apply, params, x, y, hyper, key):
+    """Entropy of the prediction [N, A], nats."""
+    return of_logits.entropy(queries(apply, params, x, hyper, key))
+
+
+def modified_entropy(apply, params, x, y, hyper, key):
+    """Modified entropy [N, A], nats."""
+    return of_logits.modified_entropy(queries(apply, params, x, hyper, key), y)
+
+
+# name -> fn(apply, params, x, y, hyper, key) of ONE model, apply(params, x, hyper, key) -> Output; those of one pass
+PLAIN: dict[str, Callable] = {
+    "phi": phi, "logp": logp, "loss": loss, "correct": correct, "logits": logits, "entropy": entropy,
+    "modified_entropy": modified_entropy,
+}  # fmt: skip
+# and those that query the model in ways of their own; "trajectory" reads the checkpoints of `train.snapshot_epochs`
+SIGNALS: dict[str, Callable] = PLAIN | inquiries.INQUIRIES | {"trajectory": loss}
+LONGER = {"phi_longer": 2}  # signals of a spiking network that runs this many times its time steps
 
 
 def names(wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -86,7 +103,10 @@ def compute(wanted: tuple[str, ...], count: int = 1) -> Callable:
 
     def signals_of(apply, params, x, y, hyper, key):
         output = with_views(apply, count)(params, x, hyper, key)
-        return {name: SIGNALS[name](lambda *_: output, params, x, y, hyper, key) for name in wanted}
+        return {
+            name: SIGNALS[name](apply if name in inquiries.INQUIRIES else lambda *_: output, params, x, y, hyper, key)
+            for name in wanted
+        }
 
     return signals_of
 

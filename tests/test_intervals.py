@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from jaxsnn_mia import intervals, metrics
 from tests.attacks import loops, planted
@@ -22,13 +23,13 @@ def test_the_weighted_tpr_is_the_tpr_of_repeated_rows():
     weight_sr = np.array([[2.0], [2.0], [0.0], [0.0], [1.0], [1.0]])
     weight_nr = rng.integers(0, 3, (200, 1)).astype(float)
     order = np.argsort(-scores, axis=None, kind="stable")
-    got, whole = intervals.tpr_replicates(scores, member, order, weight_sr, weight_nr, (0.05, 0.2))
+    got, whole = intervals.weighted_tpr(scores, member, order, weight_sr, weight_nr, (0.05, 0.2))
     rows = np.repeat(np.arange(6), weight_sr[:, 0].astype(int))
     columns = np.repeat(np.arange(200), weight_nr[:, 0].astype(int))
     repeated = scores[np.ix_(rows, columns)].ravel(), member[np.ix_(rows, columns)].ravel()
     assert whole
     assert got[0] == pytest.approx([metrics.tpr_at_fpr(*repeated, fpr)[0] for fpr in (0.05, 0.2)])
-    top, reached = intervals.tpr_replicates(scores, member, order[:600], weight_sr, weight_nr, (0.05, 0.2))
+    top, reached = intervals.weighted_tpr(scores, member, order[:600], weight_sr, weight_nr, (0.05, 0.2))
     assert reached
     np.testing.assert_allclose(top, got)
 
@@ -83,3 +84,121 @@ def test_duplicates_are_one_unit_and_diverged_targets_are_left_out():
     args = (np.arange(300), np.arange(16) // 2)
     got = intervals.crossed_auc(broken, keep, *args, valid_s=valid)
     assert got == intervals.crossed_auc(scores[2:], keep[2:], args[0], args[1][2:])
+
+
+def test_a_replicate_is_the_mean_auc_over_the_repeated_targets_and_examples():
+    rng = np.random.default_rng(0)
+    keep = planted.pairs(8, 60)
+    scores = (rng.normal(size=keep.shape) + keep).round(1)
+    unit, pair = np.arange(60) // 2, np.arange(8) // 2
+    drawn = intervals.auc_replicates(scores, keep, unit, pair, replicates=40, seed=3)
+    weight_nr, weight_sr = intervals.crossed_weights(unit, pair, 40, 3)
+    for r in (0, 17, 39):
+        columns = np.repeat(np.arange(60), weight_nr[:, r].astype(int))
+        rows = np.repeat(np.arange(8), weight_sr[:, r].astype(int))
+        assert drawn[r] == pytest.approx(np.mean([loops.auc(scores[s, columns], keep[s, columns]) for s in rows]))
+    low, high = intervals.crossed_auc(scores, keep, unit, pair, replicates=40, seed=3, level=0.8)
+    np.testing.assert_allclose((low, high), np.percentile(drawn, [10, 90]))
+
+
+def test_the_tpr_replicates_of_an_unresolved_fpr_are_nan():
+    scores, keep = simulated(1.0, 0)
+    args = (scores, keep, np.arange(300), np.arange(16) // 2, (0.05, 0.001))
+    drawn = intervals.tpr_replicates(*args, replicates=50)
+    assert drawn.shape == (50, 2)
+    assert np.isnan(drawn[:, 1]).all()
+    np.testing.assert_array_equal(
+        intervals.crossed_tpr(*args, replicates=50)[0], intervals.percentiles(drawn[:, 0], 0.95)
+    )
+
+
+def lira_auc(leak, S):
+    """The mean AUC of online LiRA on `simulated` targets, many examples: with k = S / 2 - 1 models on each side a score
+    is D (x - m), where D ~ N(leak, 2 / k) and x - m ~ N(+-leak / 2, 1 + 1 / 2k); the chance that one of a member
+    exceeds one of a non-member, averaged over the quantiles of both D."""
+    k = S // 2 - 1
+    d = leak + norm.ppf((np.arange(2000) + 0.5) / 2000) * np.sqrt(2 / k)
+    member, other = d[:, None], d[None]
+    return norm.cdf(leak / 2 * (member + other) / np.sqrt((member**2 + other**2) * (1 + 1 / (2 * k)))).mean()
+
+
+DRAWS = [200, pytest.param(1000, marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize("draws", DRAWS)
+def test_the_crossed_interval_of_lira_covers_the_mean_auc(draws):
+    """Resampling the shadows alone would not: the targets share their examples."""
+    truth, pair = lira_auc(1.0, 16), np.arange(16) // 2
+    covered, alone, values = 0, 0, []
+    for seed in range(draws):
+        scores, keep = simulated(1.0, seed)
+        low, high = intervals.crossed_auc(scores, keep, np.arange(300), pair, replicates=200, seed=seed)
+        covered += low <= truth <= high
+        auc_s = metrics.auc_s(scores, keep)
+        values.append(auc_s.mean())
+        low, high = intervals.percentiles(auc_s @ intervals.crossed_weights(np.zeros(1), pair, 200, seed)[1] / 16, 0.95)
+        alone += low <= truth <= high
+    assert np.mean(values) == pytest.approx(truth, abs=3.5 * np.std(values) / np.sqrt(draws))
+    assert covered >= 0.93 * draws
+    assert alone <= 0.9 * draws
+
+
+@pytest.mark.parametrize("draws", DRAWS)
+def test_the_crossed_interval_of_the_confidence_covers_the_mean_auc(draws):
+    """Offsets of the examples with standard deviation 2, which all targets share: N(0, 5) against N(1, 5)."""
+    truth, covered = norm.cdf(1 / np.sqrt(10)), 0
+    for seed in range(draws):
+        keep = planted.pairs(16, 300, seed)
+        phi = planted.phi(keep, leak=1.0, seed=seed + 10_000)[..., 0]
+        low, high = intervals.crossed_auc(phi, keep, np.arange(300), np.arange(16) // 2, replicates=200, seed=seed)
+        covered += low <= truth <= high
+    assert covered >= 0.93 * draws
+
+
+def test_delong_by_hand_with_a_tie():
+    """Members 2 and 1 have placements 1 and .75, non-members 1 and 0 .25 and 0: AUC .875, variance 2 x .03125 / 2."""
+    one_sigma = norm.cdf(1) - norm.cdf(-1)
+    got = intervals.delong(np.array([2, 1, 1, 0]), np.array([True, True, False, False]), level=one_sigma)
+    assert got == (0.875, pytest.approx(0.875 - np.sqrt(0.03125)), 1.0)
+
+
+def test_delong_has_the_variance_of_the_jackknife():
+    """The placements' variances are those of leaving out one member, and one non-member, at a time."""
+    rng = np.random.default_rng(0)
+    member = np.arange(56) < 25
+    scores = rng.integers(12, size=56) + 3 * member
+    left_out = np.array([loops.auc(np.delete(scores, i), np.delete(member, i)) for i in range(56)])
+    variance = sum((side.sum() - 1) * left_out[side].var() for side in (member, ~member))
+    auc, low, high = intervals.delong(scores, member, level=0.9)
+    assert auc == pytest.approx(loops.auc(scores, member))
+    assert (high - low) / 2 == pytest.approx(norm.ppf(0.95) * np.sqrt(variance))
+    mirrored = intervals.delong(-scores, member, level=0.9)
+    assert mirrored == pytest.approx((1 - auc, 1 - high, 1 - low))
+
+
+def test_delong_covers_the_auc_of_one_target():
+    rng, covered = np.random.default_rng(0), 0
+    member = np.arange(200) < 100
+    for _ in range(2000):
+        _, low, high = intervals.delong(rng.normal(size=200) + member, member)
+        covered += low <= norm.cdf(1 / np.sqrt(2)) <= high
+    assert 0.93 * 2000 <= covered <= 0.965 * 2000
+
+
+KEEP = planted.pairs(6, 20)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: intervals.delong(np.zeros((6, 20)), KEEP), r"`scores_n` must be \[N\], one target.*crossed_auc"),
+        (lambda: intervals.delong(np.arange(3), np.arange(3) < 1), "2 members and 2 non-members, got 1 and 2"),
+        (lambda: intervals.delong(np.arange(4), np.arange(4) < 2, level=95), r"`level` must be in \(0, 1\), got 95"),
+        (lambda: intervals.crossed_auc(KEEP, KEEP, np.arange(20), np.arange(5)), r"got \(5,\) and \(20,\)"),
+        (lambda: intervals.crossed_auc(KEEP, KEEP, np.arange(6), np.arange(20)), r"`pair_s` must be \[S\]"),
+        (lambda: intervals.percentiles(np.arange(3.0), 1.0), r"`level` must be in \(0, 1\), got 1.0"),
+    ],
+)
+def test_intervals_that_would_not_hold_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

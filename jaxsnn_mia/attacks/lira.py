@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsnn_mia.attacks import references
+from jaxsnn_mia.attacks import lira2021, references, robust
+from jaxsnn_mia.attacks import variance as spread
 
 MODES = ("online", "offline")
-VARIANCES = ("auto", "pooled", "per_example")
-FEW_SHADOWS = 64  # below, one pooled variance beats per-example ones
+LOCATIONS = ("mean", "median")
+FEW_SHADOWS = 64  # below, "auto" is one pooled variance
+SAMPLE = 4096  # examples that the prior of the variances is read off
 
 
 def score(
@@ -21,64 +23,101 @@ def score(
     valid_s=None,
     mode: str = "online",
     variance: str = "auto",
+    location: str = "mean",
     sigma_floor: float | None = None,
+    compat: str | None = None,
     target_phi_kna: jax.Array | None = None,
 ) -> np.ndarray:
     """LiRA scores of all S targets, each against the other shadows without itself and its opposite.
 
     Args:
-      phi_sna: logit confidences float32 [S, N, A] (`signals.logit_confidence`).
+      phi_sna: logit confidences float32 [S, N, A] (`signals.logit_confidence`); may be a memory map, read in blocks.
       keep_sn: bool [S, N], who trained on what.
       partner_s: int [S], the complementary shadow, left out with the target; None: one random model of the
         other side for each target and example (counts stay equal whatever the truth).
       valid_s: bool [S]; the others, and their partners, are no reference and get NaN.
       mode: "online", log N(phi; mu_in, s_in) - log N(phi; mu_out, s_out) (eq. 2 to 4), mean over queries;
         "offline", one-sided (phi - mu_out) / s_out (section VI-B).
-      variance: "per_example"; "pooled", one over all examples for each target, query and side;
-        "auto": pooled below 64 shadows.
-      sigma_floor: smallest standard deviation; by default a hundredth of the pooled one.
+      variance: "per_example"; "pooled", residual variance over all examples for each target, query and side; "fixed",
+        about one common mean instead (the paper's); "shrinkage", between the first two (`variance.py`);
+        "auto": pooled below 64 shadows, else per example.
+      location: "mean", or "median" with 1.4826 x the median absolute deviation in place of the standard deviation of an
+        example (variance "auto" or "per_example").
+      sigma_floor: smallest standard deviation; by default a hundredth of the pooled one. For logits in steps of q, as
+        of quantized or counting readouts, q / sqrt(12).
+      compat: "lira2021" reproduces the reference evaluator; see `lira2021.py`.
       target_phi_kna: [K, N, A] of K separate targets, attacked with all S references.
 
     Returns:
       float32 [S, N] (or [K, N]), higher = more likely a member.
 
     Raises:
-      ValueError: unknown mode or variance, shapes that do not fit, NaN in phi, fewer than 3 IN or OUT models.
+      ValueError: unknown mode, variance, location or compat, shapes that do not fit, NaN in phi, fewer than 3 IN or OUT
+        models.
     """
-    if mode not in MODES or variance not in VARIANCES:
-        raise ValueError(f"`mode` must be in {MODES} and `variance` in {VARIANCES}, got {mode!r}, {variance!r}.")
-    separate = target_phi_kna is not None
-    usable_s, opposite = references.prepare(
-        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, separate=separate
+    check_options(mode, variance, location, compat)
+    against = references.prepare(
+        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
     )
-    if separate:
-        references.check_finite(np.asarray(target_phi_kna), "target_phi_kna")
-    pooled = variance == "pooled" or (variance == "auto" and usable_s.sum() < FEW_SHADOWS)
-    phi_sna = np.asarray(phi_sna, np.float64)
-    targets = np.asarray(target_phi_kna, np.float64) if separate else phi_sna
-    with jax.enable_x64(True):  # what two left-out models leave of a sum of squares is lost in float32
-        out = _score(phi_sna, keep_sn, opposite, usable_s, targets, sigma_floor, mode=mode, pooled=pooled)
-    out = np.asarray(out, np.float32)
-    return out if separate else np.where(usable_s[:, None], out, np.float32(np.nan))
+    if variance == "auto":
+        few = location == "mean" and compat is None and against.usable_s.sum() < FEW_SHADOWS
+        variance = "pooled" if few else "per_example"
+    if compat:
+        return lira2021.score(against, mode, variance)
+    if location == "median":
+        return against.scores(partial(robust.scores, sigma_floor=sigma_floor, mode=mode))
+    sums = references.over_blocks(lambda part: jax.device_get(_sums(against.block(part))), against.slices())
+    pools = tuple(map(spread.pool, jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)))
+    priors = None
+    if variance == "shrinkage":
+        sample = slice(None, None, -(-phi_sna.shape[1] // SAMPLE))
+        (priors,) = references.over_blocks(lambda part: _prior(against.block(part), pools), [sample])
+
+    def of(block, targets, part):
+        return _score(block, targets, pools, priors, sigma_floor, mode=mode, variance=variance)
+
+    return against.scores(of)
 
 
-@partial(jax.jit, static_argnames=("mode", "pooled"))
-def _score(phi_sna, keep_sn, opposite, usable_s, targets, sigma_floor, *, mode, pooled):
-    inside, outside = references.moments(phi_sna, keep_sn, opposite, usable_s)
-    mu_out, s_out = location_scale(outside, pooled, sigma_floor)
+def check_options(mode: str, variance: str, location: str, compat: str | None) -> None:
+    """ValueError for a name that is not known, or a variance that does not go with the location."""
+    for name, value, known in (
+        ("mode", mode, MODES),
+        ("variance", variance, spread.VARIANCES),
+        ("location", location, LOCATIONS),
+        ("compat", compat, (None, "lira2021")),
+    ):
+        if value not in known:
+            raise ValueError(f"`{name}` must be one of {known}, got {value!r}.")
+    if location == "median" and variance not in ("auto", "per_example"):
+        raise ValueError(f"`variance` must be 'auto' or 'per_example' for location='median', got {variance!r}.")
+    if compat and (variance in ("pooled", "shrinkage") or location == "median"):
+        raise ValueError(f"compat='lira2021' knows variance 'fixed' and 'per_example', got {variance!r}, {location!r}.")
+
+
+@jax.jit
+def _sums(block):
+    return tuple(map(spread.pool_sums, references.moments(*block)))
+
+
+@jax.jit
+def _prior(block, pools):
+    return spread.prior(references.moments(*block), pools)
+
+
+@partial(jax.jit, static_argnames=("mode", "variance"))
+def _score(block, targets, pools, priors, sigma_floor, *, mode, variance):
+    inside, outside = sides = references.moments(*block)
+    v_in, v_out = spread.of_sides(variance, sides, pools, priors)
+    s_in, s_out = (floored(jnp.sqrt(v), p, sigma_floor) for v, p in zip((v_in, v_out), pools, strict=True))
     if mode == "offline":
-        return ((targets - mu_out) / s_out).mean(-1)
-    mu_in, s_in = location_scale(inside, pooled, sigma_floor)
-    return (log_normal(targets, mu_in, s_in) - log_normal(targets, mu_out, s_out)).mean(-1)
+        return ((targets - outside[1]) / s_out).mean(-1)
+    return (log_normal(targets, inside[1], s_in) - log_normal(targets, outside[1], s_out)).mean(-1)
 
 
-def location_scale(side: tuple, pooled: bool, sigma_floor) -> tuple[jax.Array, jax.Array]:
-    """(mean, standard deviation) of one side's moments; the pooled variance divides by the degrees of freedom."""
-    count, mean, squares = side
-    pooled_variance = squares.sum(1, keepdims=True) / (count - 1).sum(1, keepdims=True)
-    floor = 0.01 * jnp.sqrt(pooled_variance) if sigma_floor is None else sigma_floor
-    sigma = jnp.sqrt(pooled_variance if pooled else squares / count)
-    return mean, jnp.maximum(jnp.maximum(sigma, floor), 1e-12)
+def floored(sigma: jax.Array, pool: spread.Pool, floor: float | None) -> jax.Array:
+    """sigma, at least `floor` or a hundredth of the pooled one."""
+    return jnp.maximum(jnp.maximum(sigma, 0.01 * jnp.sqrt(pool.residual) if floor is None else floor), 1e-12)
 
 
 def log_normal(x: jax.Array, mu: jax.Array, sigma: jax.Array) -> jax.Array:

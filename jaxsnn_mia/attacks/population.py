@@ -1,16 +1,83 @@
-"""Attacks that need no shadow model: a threshold on what the target itself says of an example."""
+"""Attacks that need no shadow model: a threshold on what the target itself says of an example.
+
+Signals are [S, N, A] and are averaged over queries; a signal of higher = less likely a member is turned. `valid_s` bool
+[S]: diverged shadows get NaN. All give float32 [S, N], higher = more likely a member.
+"""
 
 import jax
 import numpy as np
 
 
+def averaged(signal_sna, valid_s, of) -> np.ndarray:
+    """of(signal) averaged over queries, row by row in float64, so that the signal may be a memory map."""
+    valid_s = np.ones(len(signal_sna), bool) if valid_s is None else np.asarray(valid_s, bool)
+    scores_sn = np.full(signal_sna.shape[:2], np.nan, np.float32)
+    for s in np.flatnonzero(valid_s):
+        scores_sn[s] = of(np.asarray(signal_sna[s], np.float64)).mean(-1)
+    if np.isnan(scores_sn[valid_s]).any():
+        raise ValueError("the signal must not be NaN for valid shadows. Mark diverged ones in `valid_s`.")
+    return scores_sn
+
+
 def loss(phi_sna: jax.Array, *, valid_s=None) -> np.ndarray:
-    """Negative cross-entropy -log(1 + exp(-phi)), mean over queries: float32 [S, N] from phi [S, N, A].
+    """Negative cross-entropy -log(1 + exp(-phi)) from logit confidences phi.
 
     Source: Yeom et al. 2018 (arXiv 1709.01604), adversary 1, with the threshold left to the ROC curve.
-    Diverged shadows (`valid_s` False) get NaN.
     """
-    valid_s = np.ones(len(phi_sna), bool) if valid_s is None else np.asarray(valid_s, bool)
-    scores_sn = np.full(phi_sna.shape[:2], np.nan, np.float32)
-    scores_sn[valid_s] = -np.logaddexp(0.0, -np.asarray(phi_sna, np.float64)[valid_s]).mean(-1)
+    return averaged(phi_sna, valid_s, lambda phi: -np.logaddexp(0.0, -phi))
+
+
+def confidence(phi_sna: jax.Array, *, valid_s=None) -> np.ndarray:
+    """The confidence in the label itself, 1 / (1 + exp(-phi)). Source: Salem et al. 2019 (arXiv 1806.01246)."""
+    return averaged(phi_sna, valid_s, lambda phi: 1 / (1 + np.exp(-phi.clip(-700))))
+
+
+def mean(signal_sna: jax.Array, *, valid_s=None) -> np.ndarray:
+    """The signal itself."""
+    return averaged(signal_sna, valid_s, lambda signal: signal)
+
+
+def gap(correct_sna: jax.Array, *, valid_s=None) -> np.ndarray:
+    """Whether the target labels the example right: the baseline that the generalisation gap alone gives.
+    Source: Yeom et al. 2018 (arXiv 1709.01604)."""
+    return mean(correct_sna, valid_s=valid_s)
+
+
+def entropy(entropy_sna: jax.Array, *, valid_s=None) -> np.ndarray:
+    """Negative entropy of the prediction, which ignores the label. Source: Salem et al. 2019 (arXiv 1806.01246)."""
+    return averaged(entropy_sna, valid_s, np.negative)
+
+
+def modified_entropy(modified_entropy_sna: jax.Array, *, valid_s=None) -> np.ndarray:
+    """Negative modified entropy (`signals.modified_entropy`), which knows the label.
+    Source: Song and Mittal 2021 (arXiv 2003.10595), eq. 8, without thresholds by class."""
+    return averaged(modified_entropy_sna, valid_s, np.negative)
+
+
+def attack_p(phi_sna: jax.Array, phi_sza: jax.Array, *, valid_s=None) -> np.ndarray:
+    """The share of the population whose loss under the target is larger: the loss on a scale that is the same for every
+    target. Ties within a step are broken by the loss itself.
+
+    Source: Ye et al. 2022 (arXiv 2111.09679), attack P. phi_sza [S, Z, A] is the population's logit confidence.
+    Raises ValueError for an empty population or one of other shadows or queries.
+    """
+    if phi_sza.ndim != 3 or phi_sza.shape[1] < 1 or phi_sza.shape[::2] != phi_sna.shape[::2]:
+        raise ValueError(
+            f"`phi_sza` must be [S, Z, A] with Z >= 1 and S, A of `phi_sna` {phi_sna.shape}, got {phi_sza.shape}. "
+            "Set `data.population`."
+        )
+    scores_sn = loss(phi_sna, valid_s=valid_s)
+    population_sz = loss(phi_sza, valid_s=valid_s)
+    for s in np.flatnonzero(~np.isnan(scores_sn).any(1)):
+        scores_sn[s] = share_below(np.sort(population_sz[s]), scores_sn[s])
     return scores_sn
+
+
+def share_below(ordered: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The ECDF of `ordered` [Z] at x, interpolated between its steps; beyond them a step that grows with x."""
+    values, counts = np.unique(ordered, return_counts=True)
+    middle = np.cumsum(counts) - (counts - 1) / 2
+    below, above = np.maximum(values[0] - x, 0), np.maximum(x - values[-1], 0)
+    rank = np.interp(x, values, middle)
+    rank = np.where(below > 0, middle[0] / (1 + below), np.where(above > 0, len(ordered) + above / (1 + above), rank))
+    return rank / (len(ordered) + 1)

@@ -5,23 +5,85 @@ exactly when n is a member, and the counts would betray the answer. So its oppos
 shadow where shadows come in pairs, otherwise one random model of the other side for each target and example.
 """
 
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+BLOCK_BYTES = 2**19  # float64 of one [S, block, A] array: what a core's cache holds
 
-def prepare(values_sna, keep_sn, name: str, *, partner_s, valid_s, separate: bool) -> tuple:
-    """(usable_s, opposite or None) after checking the shapes and values of an attack's arrays."""
+
+class Against(NamedTuple):
+    """Targets and the models that they are compared with, checked. `opposite` is None where the targets are no shadows,
+    so that nothing is left out."""
+
+    values_sna: Any
+    keep_sn: np.ndarray
+    opposite: np.ndarray | None
+    usable_s: np.ndarray
+    targets: Any  # [S or K, N, A]
+
+    @property
+    def separate(self) -> bool:
+        return self.opposite is None
+
+    def block(self, part: slice) -> tuple:
+        """The arguments of `moments` for a block of examples."""
+        opposite = None if self.opposite is None else np.broadcast_to(self.opposite, self.keep_sn.shape)[:, part]
+        return np.asarray(self.values_sna[:, part], np.float64), self.keep_sn[:, part], opposite, self.usable_s
+
+    def slices(self, blocks: int = 1) -> list[slice]:
+        """Slices that cover the examples: whole blocks of one length (`blocks` times what a core's cache holds), and
+        what is left."""
+        s, n, queries = self.values_sna.shape
+        size = max(blocks * BLOCK_BYTES // (8 * s * queries), 1)
+        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+    def scores(self, of: Callable, blocks: int = 1) -> np.ndarray:
+        """of(block, targets of the block, slice) over all examples: float32 [S or K, N], NaN where a target is not
+        usable."""
+
+        def of_part(part):
+            x = np.asarray(self.targets[:, part], np.float64)
+            # waited for before it is read: reading holds Python's lock, which the computation itself may need
+            return np.asarray(jax.block_until_ready(of(self.block(part), x, part)))
+
+        out = np.empty((len(self.targets), self.keep_sn.shape[1]), np.float32)
+        slices = self.slices(blocks)
+        for part, scores in zip(slices, over_blocks(of_part, slices), strict=True):
+            out[:, part] = scores
+        if not self.separate:
+            out[~self.usable_s] = np.nan
+        return out
+
+
+def prepare(values_sna, keep_sn, name: str, *, partner_s, valid_s, targets_kna=None) -> Against:
+    """The arrays of an attack after checking their shapes and values; names in errors are those of `lira.score`."""
     check(values_sna, keep_sn, name)
     usable_s = usable(keep_sn, partner_s, valid_s)
-    check_finite(np.asarray(values_sna)[usable_s], name)
-    return usable_s, opposites(keep_sn, partner_s, usable_s, separate=separate)
+    check_finite((values_sna[s] for s in np.flatnonzero(usable_s)), name)
+    if targets_kna is not None:
+        check_targets(targets_kna, values_sna, f"target_{name[:-3]}kna")
+    opposite = opposites(keep_sn, partner_s, usable_s, separate=targets_kna is not None)
+    targets = values_sna if targets_kna is None else targets_kna
+    return Against(values_sna, np.asarray(keep_sn), opposite, usable_s, targets)
 
 
-def check_finite(values: np.ndarray, name: str) -> None:
+def check_finite(values: Any, name: str) -> None:
     """ValueError for NaN; infinity is refused too, since no moment survives it."""
-    if not np.isfinite(values).all():
+    if not all(np.isfinite(row).all() for row in values):  # row by row: values may be a memory map
         raise ValueError(f"`{name}` must be finite for valid shadows. Mark diverged ones in `valid_s`.")
+
+
+def check_targets(values_kna, values_sna, name: str) -> None:
+    """ValueError for separate targets that do not fit the shadows' examples and queries, or are not finite."""
+    if np.ndim(values_kna) != 3 or values_kna.shape[1:] != values_sna.shape[1:]:
+        raise ValueError(f"`{name}` must be [K, {', '.join(map(str, values_sna.shape[1:]))}], got {values_kna.shape}.")
+    check_finite(values_kna, name)
 
 
 def check(values_snx: jax.Array, keep_sn: jax.Array, name: str) -> None:
@@ -107,10 +169,27 @@ def moments(values_snx: jax.Array, keep_sn: jax.Array, opposite: jax.Array | Non
     sides = []
     for side_sn in (keep_sn, ~keep_sn):
         w = side_sn[..., None].astype(weight_sn1.dtype) * weight_sn1
-        count, total, squares = (x.sum(0, keepdims=True) for x in (w, w * v, w * v * v))
+        count, total, squares = (sum_over_shadows(x) for x in (w, w * v, w * v * v))
         if opposite is not None:
             left_out = jnp.where(side_sn[..., None], v, v_opposite)
             count, total, squares = count - 1, total - left_out, squares - left_out**2
         mean = total / count
         sides.append((count, mean + centre, jnp.maximum(squares - total * mean, 0.0)))
     return tuple(sides)
+
+
+def sum_over_shadows(x: jax.Array) -> jax.Array:
+    """x.sum(0, keepdims=True) as a matrix product: on CPUs, sums along the first axis take five times as long."""
+    return jnp.tensordot(jnp.ones((1, len(x)), x.dtype), x, 1)
+
+
+def over_blocks(fn: Callable, slices: list[slice]) -> Iterator[Any]:
+    """fn(slice) of each block in float64 (what two left-out models leave of a sum of squares is lost in float32), in
+    order, some at a time: memory is that of a few blocks."""
+
+    def in_float64(part):
+        with jax.enable_x64(True):  # holds for this thread alone
+            return jax.block_until_ready(fn(part))
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        yield from pool.map(in_float64, slices)

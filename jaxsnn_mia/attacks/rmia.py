@@ -1,14 +1,18 @@
 """RMIA, the robust membership-inference attack (Zarifzadeh et al. 2024, arXiv 2312.03262)."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsnn_mia import metrics
 from jaxsnn_mia.attacks import references
+from jaxsnn_mia.attacks.folds import pair_folds
 
 MODES = ("offline", "online")
+VOTES = ("mean", "majority")
+GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # of `a`, where it is tuned
+TUNED_ON = 2000  # examples, and as many of the population
+LARGE_BLOCK = 16  # times a block of `references`: a look-up needs many queries to pay
 
 
 def score(
@@ -20,21 +24,27 @@ def score(
     valid_s=None,
     mode: str = "offline",
     gamma: float = 2.0,
-    a: float = 0.3,
+    a: float | str = 0.3,
+    vote: str = "mean",
+    own_z_n: np.ndarray | None = None,
     target_logp_kna: jax.Array | None = None,
     target_logp_kza: jax.Array | None = None,
 ) -> np.ndarray:
     """RMIA scores of all S targets: the share of the population that x beats by a factor gamma.
 
     Args:
-      logp_sna: log confidences float32 [S, N, A] (`signals.log_confidence`).
+      logp_sna: log confidences float32 [S, N, A] (`signals.log_confidence`); may be a memory map, read in blocks.
       keep_sn: bool [S, N], who trained on what.
       logp_sza: log confidences of the population [S, Z, A]; its examples are in no training set.
       partner_s, valid_s: as in `lira.score`.
       mode: "offline", p(x) = ((1 + a) mean p_out + (1 - a)) / 2 (appendix B.2.2); "online",
         (mean p_in + mean p_out) / 2.
       gamma: the factor, at least 1.
-      a: in [0, 1], how the offline mode stretches the mean of OUT models.
+      a: in [0, 1], how the offline mode stretches the mean of OUT models; "tuned": for each target the value of `GRID`
+        that is best for models of other pairs, attacked with models of other pairs (needs partner_s).
+      vote: over queries: "mean" of their shares; "majority", the share of z that x beats in more than half of them
+        (appendix B.2.3; takes S x N x Z x A comparisons).
+      own_z_n: int [N], where an example stands in the population itself, -1 where it does not: it is no z of its own.
       target_logp_kna, target_logp_kza: [K, N, A] and [K, Z, A] of K separate targets, attacked with all S
         references.
 
@@ -43,13 +53,17 @@ def score(
       r = p_target / p; within a step of the ECDF, r(x) breaks ties. Higher = more likely a member.
 
     Raises:
-      ValueError: shapes that do not fit, NaN, an empty population, unknown mode, gamma < 1, a outside [0, 1],
-        fewer than 3 IN or OUT models.
+      ValueError: shapes that do not fit, NaN, an empty population, an unknown mode or vote, gamma < 1, a outside
+        [0, 1], fewer than 3 IN or OUT models.
     """
-    if mode not in MODES or gamma < 1 or not 0 <= a <= 1:
-        raise ValueError(f"`mode` must be in {MODES}, gamma >= 1, 0 <= a <= 1; got {mode!r}, {gamma}, {a}.")
+    tuned = a == "tuned"
+    if mode not in MODES or vote not in VOTES or gamma < 1 or not (tuned or 0 <= float(a) <= 1):
+        raise ValueError(
+            f"`mode` must be in {MODES}, `vote` in {VOTES}, gamma >= 1, 0 <= a <= 1 or 'tuned'; "
+            f"got {mode!r}, {vote!r}, {gamma}, {a!r}."
+        )
     references.check(logp_sna, keep_sn, "logp_sna")
-    s, _, queries = logp_sna.shape
+    s, n, queries = logp_sna.shape
     if logp_sza.ndim != 3 or logp_sza.shape[0] != s or logp_sza.shape[2] != queries or logp_sza.shape[1] < 1:
         raise ValueError(
             f"`logp_sza` must be [{s}, Z, {queries}] with Z >= 1, got {logp_sza.shape}. "
@@ -57,48 +71,107 @@ def score(
         )
     if (target_logp_kna is None) != (target_logp_kza is None):
         raise ValueError("`target_logp_kna` and `target_logp_kza` go together: pass both or neither.")
-    separate = target_logp_kna is not None
-    usable_s, opposite = references.prepare(
-        logp_sna, keep_sn, "logp_sna", partner_s=partner_s, valid_s=valid_s, separate=separate
+    against = references.prepare(
+        logp_sna, keep_sn, "logp_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_logp_kna
     )
-    references.check_finite(np.asarray(logp_sza)[usable_s], "logp_sza")
-    known = [np.asarray(logp, np.float64) for logp in (logp_sna, logp_sza)]
-    targets = [np.asarray(logp, np.float64) for logp in (target_logp_kna, target_logp_kza)] if separate else known
-    with jax.enable_x64(True):  # as in `lira.score`
-        out = _score(known, keep_sn, opposite, usable_s, partner_s, targets, gamma, a, mode=mode)
-    out = np.asarray(out, np.float32)
-    return out if separate else np.where(usable_s[:, None], out, np.float32(np.nan))
+    usable_s = against.usable_s
+    references.check_finite((logp_sza[s] for s in np.flatnonzero(usable_s)), "logp_sza")
+    if against.separate:
+        references.check_targets(target_logp_kza, logp_sza, "target_logp_kza")
+    a_s = tuned_a(against, logp_sza, partner_s, mode, gamma) if tuned else float(a)
+    stretch = np.asarray(a_s, np.float64).reshape(-1, 1, 1)
+    targets_z = target_logp_kza if against.separate else logp_sza
+    log_r_z = population_ratios(logp_sza, targets_z, usable_s, partner_s, stretch, mode)
+    own_z_n = np.full(n, -1) if own_z_n is None else np.asarray(own_z_n)
+    look_up = majority if vote == "majority" else ecdf
+
+    def of(block, targets, part):
+        return look_up(log_r_z, targets - np.log(reference(block, stretch, mode)), np.log(gamma), own_z_n[part])
+
+    return against.scores(of, LARGE_BLOCK)
 
 
-@partial(jax.jit, static_argnames="mode")
-def _score(references_logp, keep_sn, opposite, usable_s, partner_s, targets, gamma, a, *, mode):
-    logp_sna, logp_sza = references_logp
-    target_logp_x, target_logp_z = targets
-    inside, outside = references.moments(jnp.exp(logp_sna), keep_sn, opposite, usable_s)
-    p_out = outside[1]
-    p_x = (inside[1] + p_out) / 2 if mode == "online" else ((1 + a) * p_out + (1 - a)) / 2
-    # every model is an OUT model of the population; a target and its partner are left out of the mean
-    p_sza = jnp.where(usable_s[:, None, None], jnp.exp(logp_sza), 0.0)
-    total, count = p_sza.sum(0, keepdims=True), usable_s.sum().astype(p_sza.dtype)
-    if opposite is not None:
+def reference(block: tuple, stretch: np.ndarray, mode: str) -> np.ndarray:
+    """p [S or 1, B, A]: the mean confidence of the reference models."""
+    p_in, p_out = map(np.asarray, jax.block_until_ready(_means(*block)))
+    p = (p_in + p_out) / 2 if mode == "online" else ((1 + stretch) * p_out + (1 - stretch)) / 2
+    return np.maximum(p, np.finfo(np.float64).tiny)
+
+
+@jax.jit
+def _means(logp_sba, keep_sb, opposite, usable_s):
+    inside, outside = references.moments(jnp.exp(logp_sba), keep_sb, opposite, usable_s)
+    return inside[1], outside[1]
+
+
+def population_ratios(logp_sza, targets_z, usable_s, partner_s, stretch, mode: str) -> np.ndarray:
+    """log r(z), float64 [S, Z, A] (or [K, Z, A]). Every model is an OUT model of the population; a target that is a
+    shadow, and its partner, are left out of the mean."""
+    p_sza = np.where(usable_s[:, None, None], np.exp(np.asarray(logp_sza, np.float64)), 0.0)
+    total, count = p_sza.sum(0, keepdims=True), usable_s.sum()
+    if targets_z is logp_sza:
         total, count = total - p_sza, count - 1
         if partner_s is not None:
-            total, count = total - p_sza[partner_s], count - 1
+            total, count = total - p_sza[np.asarray(partner_s)], count - 1
     p_z = total / count
     if mode == "offline":
-        p_z = ((1 + a) * p_z + (1 - a)) / 2
-    tiny = jnp.finfo(logp_sna.dtype).tiny
-    log_r_x = target_logp_x - jnp.log(jnp.maximum(p_x, tiny))
-    log_r_z = target_logp_z - jnp.log(jnp.maximum(p_z, tiny))
-    return ecdf(jnp.moveaxis(log_r_z, 1, 2), jnp.moveaxis(log_r_x, 1, 2), jnp.log(gamma)).mean(1)
+        p_z = ((1 + stretch) * p_z + (1 - stretch)) / 2
+    return np.asarray(targets_z, np.float64) - np.log(np.maximum(p_z, np.finfo(np.float64).tiny))
 
 
-def ecdf(log_r_z: jax.Array, log_r_x: jax.Array, log_gamma: jax.Array) -> jax.Array:
-    """Share of z with r(z) <= r(x) / gamma, [S, A, N] from [S, A, Z] and [S, A, N], ties broken by r(x).
+def ecdf(log_r_z: np.ndarray, log_r_x: np.ndarray, log_gamma: float, own_z_b: np.ndarray) -> np.ndarray:
+    """Share of z with r(z) <= r(x) / gamma, mean over queries: [S, B] from [S, Z, A] and [S, B, A].
 
-    The tie-break is a monotone function of log r(x) below one step of the ECDF.
+    Ties within a step of the ECDF are broken by a monotone function of log r(x) below one step.
     """
-    size = log_r_z.shape[-1]
-    count = jax.vmap(jax.vmap(partial(jnp.searchsorted, side="right")))(jnp.sort(log_r_z, axis=-1), log_r_x - log_gamma)
-    tie_break = 0.5 + 0.5 * log_r_x / (1 + jnp.abs(log_r_x))
-    return (count.astype(tie_break.dtype) + tie_break) / (size + 1)
+    size, queries = log_r_z.shape[1:]
+    excluded = own_z_b >= 0
+    out = np.zeros(log_r_x.shape[:2])
+    for s, (z, x) in enumerate(zip(log_r_z, log_r_x, strict=True)):
+        for q in range(queries):
+            count = np.searchsorted(np.sort(z[:, q]), x[:, q] - log_gamma, side="right")
+            count = count - (excluded & (z[own_z_b, q] <= x[:, q] - log_gamma))
+            out[s] += (count + tie_break(x[:, q])) / (size - excluded + 1)
+    return out / queries
+
+
+def majority(log_r_z: np.ndarray, log_r_x: np.ndarray, log_gamma: float, own_z_b: np.ndarray) -> np.ndarray:
+    """Share of z that x beats in more than half of the queries, ties broken as in `ecdf`: [S, B]."""
+    size, queries = log_r_z.shape[1:]
+    not_own_bz = own_z_b[:, None] != np.arange(size)
+    out = np.empty(log_r_x.shape[:2])
+    for s, (z, x) in enumerate(zip(log_r_z, log_r_x, strict=True)):
+        votes_bz = sum((z[None, :, q] <= x[:, None, q] - log_gamma).astype(np.int16) for q in range(queries))
+        won = ((2 * votes_bz > queries) & not_own_bz).sum(1)
+        out[s] = (won + tie_break(x.mean(1))) / (not_own_bz.sum(1) + 1)
+    return out
+
+
+def tie_break(log_r_x: np.ndarray) -> np.ndarray:
+    """In (0, 1), growing with r(x)."""
+    return 0.5 + 0.5 * log_r_x / (1 + np.abs(log_r_x))
+
+
+def tuned_a(against: references.Against, logp_sza, partner_s, mode: str, gamma: float) -> np.ndarray | float:
+    """The best `a` of `GRID` for each target [S], by the AUC of models of other pairs attacked without its own fold;
+    for separate targets one `a`, by the AUC of all shadows."""
+    if mode == "online" or (partner_s is None and not against.separate):
+        raise ValueError(f"a='tuned' needs mode='offline' and `partner_s`, got mode={mode!r}. Pass a number for `a`.")
+    n, z = (slice(None, None, -(-array.shape[1] // TUNED_ON)) for array in (against.keep_sn, logp_sza))
+    logp, keep, logp_z = np.asarray(against.values_sna[:, n]), against.keep_sn[:, n], np.asarray(logp_sza[:, z])
+
+    def best(rows: np.ndarray) -> float:
+        place = np.full(len(keep), -1)
+        place[rows] = np.arange(len(rows))
+        options = {"partner_s": None if partner_s is None else place[np.asarray(partner_s)[rows]], "gamma": gamma}
+        return max(
+            GRID, key=lambda a: metrics.auc(score(logp[rows], keep[rows], logp_z[rows], a=a, **options), keep[rows])
+        )
+
+    if against.separate:
+        return best(np.flatnonzero(against.usable_s))
+    fold_s = pair_folds(len(keep), partner_s, against.usable_s, folds=4, seed=0)
+    a_s = np.full(len(keep), GRID[0])
+    for fold in range(fold_s.max() + 1):
+        a_s[fold_s == fold] = best(np.flatnonzero((fold_s >= 0) & (fold_s != fold)))
+    return a_s

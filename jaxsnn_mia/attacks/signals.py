@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+KINDS = ("softmax", "sm_taylor")
+
 
 def check_labels(logits: jax.Array, labels_n: jax.Array) -> None:
     """ValueError unless logits are [..., N, A, C] and labels [N]."""
@@ -12,11 +14,16 @@ def check_labels(logits: jax.Array, labels_n: jax.Array) -> None:
         )
 
 
+def own_class(logits: jax.Array, labels_n: jax.Array) -> jax.Array:
+    """bool, where the label's class is, in the shape of logits [..., N, A, C]."""
+    own_nc = labels_n[:, None] == jnp.arange(logits.shape[-1], dtype=labels_n.dtype)[None]
+    return jnp.broadcast_to(own_nc[:, None].reshape((1,) * (logits.ndim - 3) + own_nc[:, None].shape), logits.shape)
+
+
 def own_and_rest(logits: jax.Array, labels_n: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(z_y, logsumexp of the other logits), each [..., N, A]."""
     check_labels(logits, labels_n)
-    own_nc = labels_n[:, None] == jnp.arange(logits.shape[-1], dtype=labels_n.dtype)[None]
-    own = jnp.broadcast_to(own_nc[:, None].reshape((1,) * (logits.ndim - 3) + own_nc[:, None].shape), logits.shape)
+    own = own_class(logits, labels_n)
     z_y = jnp.sum(jnp.where(own, logits, 0.0), axis=-1)
     return z_y, jax.nn.logsumexp(jnp.where(own, -jnp.inf, logits), axis=-1)
 
@@ -30,9 +37,47 @@ def logit_confidence(logits: jax.Array, labels_n: jax.Array) -> jax.Array:
     return z_y - rest
 
 
-def log_confidence(logits: jax.Array, labels_n: jax.Array, *, temperature: float = 1.0) -> jax.Array:
-    """logp [..., N, A] = log softmax(logits / temperature)_y, from logits [..., N, A, C] and labels int [N].
+def log_confidence(
+    logits: jax.Array, labels_n: jax.Array, *, kind: str = "softmax", temperature: float = 1.0, margin: float = 0.6
+) -> jax.Array:
+    """logp [..., N, A], the log confidence in the label, from logits [..., N, A, C] and labels int [N].
 
-    Source: Zarifzadeh et al. 2024 (arXiv 2312.03262), section 3.
+    kind "softmax": log softmax(logits / temperature)_y, section 3 of Zarifzadeh et al. 2024 (arXiv 2312.03262).
+    "sm_taylor": the same with the Taylor polynomial of degree 4 in place of the exponential and the label's logit
+    lowered by `margin` (appendix of the same paper; Banerjee et al. 2020, arXiv 2011.11538), which rewards less what is
+    confident already. Raises ValueError for another kind or a temperature that is not positive.
     """
-    return -jax.nn.softplus(-logit_confidence(logits / temperature, labels_n))
+    if kind not in KINDS or not temperature > 0:
+        raise ValueError(f"`kind` must be in {KINDS} and `temperature` > 0, got {kind!r}, {temperature}.")
+    if kind == "softmax":
+        return -jax.nn.softplus(-logit_confidence(logits / temperature, labels_n))
+    check_labels(logits, labels_n)
+    own = own_class(logits, labels_n)
+    z = logits / temperature
+    terms = taylor(jnp.where(own, z - margin, z))
+    return jnp.log(jnp.where(own, terms, 0.0).sum(-1)) - jnp.log(terms.sum(-1))
+
+
+def taylor(x: jax.Array) -> jax.Array:
+    """1 + x + x^2 / 2 + x^3 / 6 + x^4 / 24, positive everywhere."""
+    return 1 + x * (1 + x / 2 * (1 + x / 3 * (1 + x / 4)))
+
+
+def entropy(logits: jax.Array) -> jax.Array:
+    """Entropy of the prediction in nats [..., N, A], from logits [..., N, A, C]."""
+    logp = jax.nn.log_softmax(logits)
+    return -(jnp.exp(logp) * logp).sum(-1)
+
+
+def modified_entropy(logits: jax.Array, labels_n: jax.Array) -> jax.Array:
+    """-(1 - p_y) log p_y - sum_{j != y} p_j log(1 - p_j), [..., N, A], from logits [..., N, A, C] and labels int [N].
+
+    Source: Song and Mittal 2021 (arXiv 2003.10595), eq. 8.
+    """
+    check_labels(logits, labels_n)
+    own = own_class(logits, labels_n)
+    logp = jax.nn.log_softmax(logits)
+    p = jnp.exp(logp)
+    # log(1 - p_j) without cancellation where p_j is near 1
+    log_rest = jnp.where(p < 0.5, jnp.log1p(-jnp.minimum(p, 0.5)), jnp.log(-jnp.expm1(jnp.minimum(logp, -1e-7))))
+    return -jnp.where(own, -jnp.expm1(logp) * logp, p * log_rest).sum(-1)

@@ -28,12 +28,18 @@ class DenseANN(nnx.Module):
         self.dropout = spec.dropout
 
     def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
-        x_bd = x.reshape(x.shape[0], -1)
+        x_bd, hidden = x.reshape(x.shape[0], -1), []
         for i, (layer, activation) in enumerate(zip(self.layers[:-1], self.activations, strict=True)):
             x_bd = activation(jax.nn.relu(layer(x_bd, hyper)), hyper, train)
             if self.dropout and train:
                 x_bd = dropped(x_bd, hyper.dropout, jax.random.fold_in(key, DROPOUT + i))
-        return Output(self.layers[-1](x_bd, hyper), None, {})
+            hidden.append(x_bd)
+        return Output(self.layers[-1](x_bd, hyper), None, {} if train else active(hidden))
+
+
+def active(hidden: list[jax.Array]) -> dict[str, jax.Array]:
+    """What the hidden units [B, n] of each layer do, side by side, for those who look inside."""
+    return {"rates": jnp.concatenate(hidden, axis=1)} if hidden else {}
 
 
 class DenseSNN(nnx.Module):
@@ -53,16 +59,18 @@ class DenseSNN(nnx.Module):
         spec = self.spec
         cell = neurons(spec, hyper, key)
         drive, steps = self.currents[0](self.layers[0](x.reshape(x.shape[0], -1), hyper), hyper, train), spec.time_steps
+        hidden = []
         for i, (layer, current) in enumerate(zip(self.layers[1:], self.currents[1:], strict=True)):
             spikes_tbd, _ = neuron.lif(drive, steps=None if i else steps, **of_layer(cell, i))
             if spec.dropout and train:
                 spikes_tbd = dropped(spikes_tbd, hyper.dropout, jax.random.fold_in(key, DROPOUT + i))
+            hidden.append(spikes_tbd.mean(0))
             if train and layer is self.layers[-1] and reads_last_membrane(spec, cell):
                 return Output(last_membrane(spec, spikes_tbd, layer, hyper, cell), None, {})
             drive = current(layer(spikes_tbd, hyper), hyper, train)
         if len(self.layers) == 1:
             drive = jnp.broadcast_to(drive, (steps, *drive.shape))
-        return read_out(spec.readout, drive, cell)
+        return read_out(spec.readout, drive, cell)._replace(aux={} if train else active(hidden))
 
 
 def neurons(spec: ModelSpec, hyper: Hyper, key: jax.Array) -> dict:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from jaxsnn_mia import metrics
-from jaxsnn_mia.attacks import lira
+from jaxsnn_mia.attacks import lira, lira2021
+from jaxsnn_mia.attacks import variance as spread
 from tests.attacks import loops, planted
 
 KEEP = planted.pairs(8, 30)
@@ -26,10 +27,9 @@ def test_large_offsets_do_not_cancel():
 
 def test_the_published_log_density():
     # IN = {-1, 1}: mean 0, variance 1, so -log N(1; 0, 1) = 1.418939
-    mu, sigma = lira.location_scale(
-        (np.full((1, 1, 1), 2.0), np.zeros((1, 1, 1)), np.full((1, 1, 1), 2.0)), False, 1e-9
-    )
-    assert float(-lira.log_normal(np.float32(1), mu, sigma)[0, 0, 0]) == pytest.approx(1.418939, abs=1e-6)
+    side = (np.full((1, 1, 1), 2.0), np.zeros((1, 1, 1)), np.full((1, 1, 1), 2.0))
+    sigma = np.sqrt(spread.of_sides("per_example", (side, side), None, None)[0])
+    assert float(-lira.log_normal(np.float64(1), side[1], sigma)[0, 0, 0]) == pytest.approx(1.418939, abs=1e-6)
 
 
 def test_swapping_in_and_out_negates_the_online_score():

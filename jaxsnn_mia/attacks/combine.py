@@ -1,0 +1,90 @@
+"""One score of several attacks: their weights are learned on the other shadows."""
+
+from collections.abc import Callable
+
+import numpy as np
+from jax.scipy.special import ndtri
+
+from jaxsnn_mia.attacks import folds as cross
+from jaxsnn_mia.attacks import references, shadow
+
+
+def score(
+    scores: dict[str, np.ndarray | Callable],
+    keep_sn: np.ndarray,
+    *,
+    partner_s=None,
+    valid_s=None,
+    model: str = "logistic",
+    folds: int = 4,
+    max_rows: int = 50_000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Log-odds of membership from the ranks of several attacks' scores, learned across folds of pairs.
+
+    Every attack's scores become normal scores within each target, so scales and monotone transforms do not matter.
+
+    An attack with references, such as LiRA, scores the other shadows with the help of the target. Weights learned from
+    those scores have seen the target's membership: with no leak at all the AUC of the combination is then .507 instead
+    of .5 at 8 shadows and 300 examples, half of its standard error. Give such an attack as a function: it is called
+    once more for each fold, with the fold's shadows not valid, and the weights are learned from that.
+
+    Args:
+      scores: of each attack, float [S, N] where no shadow's score needs another shadow (loss, quantile regression);
+        else a function of the keyword `valid_s` bool [S] -> [S, N], e.g. partial(lira.score, phi, keep, partner_s=...).
+      keep_sn: bool [S, N], who trained on what.
+      partner_s, valid_s, folds, max_rows, seed: as in `shadow.score`.
+      model: one of `shadow.MODELS`; "logistic" weighs the normal scores, the others let attacks interact.
+
+    Returns:
+      float32 [S, N], higher = more likely a member: log-odds at even chances (a distance for "svc").
+
+    Raises:
+      ValueError: no scores, an unknown model, shapes that do not fit, NaN, partners that are not complementary, fewer
+        than 2 usable pairs, too few rows, or what an attack raises for the shadows that a fold leaves it.
+    """
+    keep_sn = np.asarray(keep_sn)
+    if model not in shadow.MODELS:
+        raise ValueError(f"`model` must be one of {tuple(shadow.MODELS)}, got {model!r}.")
+    if not scores:
+        raise ValueError("`scores` must hold at least one attack's [S, N], got none.")
+    fold_s = cross.pair_folds(len(keep_sn), partner_s, valid_s, folds, seed)
+    cross.check_keep(keep_sn, partner_s, fold_s)
+    ranks_snk = normal_scores(scores, fold_s >= 0, keep_sn.shape)
+    refer = any(callable(attack) for attack in scores.values())
+
+    def fit(learn_s: np.ndarray, fold: int):
+        usable_s = (fold_s >= 0) & (fold_s != fold)
+        seen_snk = normal_scores(scores, usable_s, keep_sn.shape) if refer else ranks_snk
+        rng = np.random.default_rng([seed, fold])
+        s_r, n_r = cross.balanced_rows(keep_sn, learn_s, np.arange(keep_sn.shape[1]), max_rows, rng)
+        return shadow.fitted(shadow.MODELS[model](seed), seen_snk[s_r, n_r], keep_sn[s_r, n_r])
+
+    return cross.cross_fitted(fold_s, keep_sn.shape[1], fit, lambda one, s: shadow.log_odds(one, ranks_snk[s]))
+
+
+def normal_scores(scores: dict[str, np.ndarray | Callable], usable_s: np.ndarray, shape: tuple) -> np.ndarray:
+    """float32 [S, N, K]: normal scores of K attacks within each usable shadow, 0 elsewhere."""
+    ranks_snk = np.zeros((*shape, len(scores)), np.float32)
+    for k, (name, attack) in enumerate(scores.items()):
+        scores_sn = np.asarray(attack(valid_s=usable_s) if callable(attack) else attack)
+        if scores_sn.shape != shape:
+            raise ValueError(f"`scores` {name!r} must be [S, N] like `keep_sn` {shape}, got {scores_sn.shape}.")
+        references.check_finite(scores_sn[usable_s], f"scores[{name!r}]")
+        for s in np.flatnonzero(usable_s):
+            ranks_snk[s, :, k] = normal_score(scores_sn[s])
+    return ranks_snk
+
+
+def normal_score(x_n: np.ndarray) -> np.ndarray:
+    """float32 [N]: the normal quantile of rank / (N + 1), ties at their mean rank; odd: that of -x is its negative."""
+    wide = len(x_n) + 1
+    rank_n = mean_rank(x_n)
+    tail_n = np.minimum(rank_n, wide - rank_n) / wide
+    return np.sign(wide / 2 - rank_n).astype(np.float32) * np.asarray(ndtri(tail_n.astype(np.float32)))
+
+
+def mean_rank(x_n: np.ndarray) -> np.ndarray:
+    """float64 [N] in [1, N]: the rank of each entry from below, ties at their mean."""
+    _, which, count = np.unique(x_n, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[which]

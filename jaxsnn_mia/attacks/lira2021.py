@@ -1,0 +1,58 @@
+"""LiRA as the authors' released evaluator computes it, with the sign turned: higher = more likely a member.
+
+Per-example medians stand for the means. Online: each side's own deviation, or with a fixed variance that of all IN
+confidences for both sides. Offline: -log N(phi; median_out, s_out), two-sided. Every example uses as many models as the
+one with the fewest has, the first ones in the order of the shadows. Source: Carlini et al. 2022 (arXiv 2112.03570),
+algorithm 1 and the code released with it. A loop over targets, for reproduction; `lira.score` is the attack to use.
+"""
+
+import numpy as np
+
+from jaxsnn_mia.attacks.references import Against
+
+TINY = 1e-30  # added to every deviation there
+
+
+def score(against: Against, mode: str, variance: str) -> np.ndarray:
+    """float32 [S, N], or [K, N] of separate targets."""
+    phi_sna, keep_sn = np.asarray(against.values_sna, np.float64), against.keep_sn
+    used_sn = np.broadcast_to(against.usable_s[:, None], keep_sn.shape)
+    if against.separate:
+        fitted = fit(phi_sna, keep_sn, used_sn, variance)
+        return np.stack([ratio(np.asarray(x, np.float64), fitted, mode) for x in against.targets])
+    out = np.full(keep_sn.shape, np.nan, np.float32)
+    opposite, ids = np.broadcast_to(against.opposite, keep_sn.shape), np.arange(len(keep_sn))[:, None]
+    for s in np.flatnonzero(against.usable_s):
+        fitted = fit(phi_sna, keep_sn, used_sn & (ids != s) & (ids != opposite[s][None]), variance)
+        out[s] = ratio(phi_sna[s], fitted, mode)
+    return out
+
+
+def fit(phi_sna, keep_sn, used_sn, variance: str) -> tuple:
+    """(median, deviation) [N, A] of the IN models, then of the OUT models."""
+    inside, outside = (first_models(phi_sna, side & used_sn) for side in (keep_sn, ~keep_sn))
+    if variance == "fixed":
+        deviations = inside.std(), outside.std()
+    else:
+        deviations = inside.std(0), outside.std(0)
+    return (np.median(inside, 0), deviations[0]), (np.median(outside, 0), deviations[1])
+
+
+def first_models(phi_sna: np.ndarray, side_sn: np.ndarray) -> np.ndarray:
+    """[M, N, A]: the confidences of the first M models of a side, M the count of the example with the fewest."""
+    order = np.argsort(~side_sn, axis=0, kind="stable")[: side_sn.sum(0).min()]
+    return np.take_along_axis(phi_sna, order[..., None], axis=0)
+
+
+def ratio(x_na: np.ndarray, fitted: tuple, mode: str) -> np.ndarray:
+    """float32 [N], mean over queries."""
+    (mu_in, s_in), (mu_out, s_out) = fitted
+    if mode == "offline":
+        return -log_normal(x_na, mu_out, s_out).mean(1).astype(np.float32)
+    s_out = s_in if np.ndim(s_in) == 0 else s_out
+    return (log_normal(x_na, mu_in, s_in) - log_normal(x_na, mu_out, s_out)).mean(1).astype(np.float32)
+
+
+def log_normal(x: np.ndarray, mu: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    sigma = sigma + TINY
+    return -0.5 * ((x - mu) / sigma) ** 2 - np.log(sigma) - 0.5 * np.log(2 * np.pi)

@@ -1,0 +1,108 @@
+"""LiRA over several queries of an example at once: aligned views, time steps of a spiking network, input masks.
+
+The mean over queries of `lira.score` takes them for equally good and independent. Here the confidences of an example
+are Gaussian with a mean of its own and one covariance over queries, pooled over examples for each target and side.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsnn_mia.attacks import references
+
+MODES = ("online", "offline")
+RIDGE = 1e-4  # of the mean variance: queries that hardly vary, such as a first time step
+
+
+def score(
+    phi_sna, keep_sn, *, partner_s=None, valid_s=None, mode: str = "online", shrink: float = 0.1, target_phi_kna=None
+) -> np.ndarray:
+    """Multivariate LiRA.
+
+    Args:
+      phi_sna: logit confidences float32 [S, N, A]; the queries are the same for every model.
+      keep_sn, partner_s, valid_s, target_phi_kna: as in `lira.score`.
+      mode: "online", log N(phi; mu_in, C_in) - log N(phi; mu_out, C_out); "offline", the distance from mu_out along a
+        shift common to all queries, 1' C_out^-1 (phi - mu_out) / sqrt(1' C_out^-1 1), one-sided.
+      shrink: in [0, 1], how far the covariances are drawn to their diagonals.
+
+    Returns:
+      float32 [S, N] (or [K, N]), higher = more likely a member; with one query `lira.score` with a pooled variance.
+
+    Raises:
+      ValueError: an unknown mode, shrink outside [0, 1], and what `lira.score` refuses.
+
+    Source: Carlini et al. 2022 (arXiv 2112.03570), section VI-C; the pooled and shrunk covariance is ours.
+    """
+    if mode not in MODES or not 0 <= shrink <= 1:
+        raise ValueError(f"`mode` must be in {MODES} and 0 <= shrink <= 1, got {mode!r}, {shrink}.")
+    against = references.prepare(
+        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
+    )
+    sums = references.over_blocks(lambda part: jax.device_get(_sums(against.block(part))), against.slices())
+    covariances = [
+        shrunk(products / freedom, shrink) for products, freedom in jax.tree.map(lambda *p: np.sum(p, 0), *sums)
+    ]
+    whiteners = [np.linalg.inv(np.linalg.cholesky(c)) for c in covariances]
+    return against.scores(lambda block, targets, part: _score(block, targets, whiteners, mode=mode))
+
+
+def shrunk(covariance: np.ndarray, shrink: float) -> np.ndarray:
+    """Covariances [..., A, A] drawn to their diagonals, with a ridge."""
+    eye = np.eye(covariance.shape[-1])
+    diagonal = covariance * eye
+    ridge = RIDGE * np.trace(covariance, axis1=-2, axis2=-1)[..., None, None] / len(eye)
+    return (1 - shrink) * covariance + shrink * diagonal + np.maximum(ridge, 1e-12) * eye
+
+
+def residuals(block: tuple) -> list[tuple]:
+    """For IN, then OUT models: (side mask [S, B, 1], count [1, B, 1], mean [1, B, A], residuals [S, B, A] of the side's
+    models, residual of the one that each target leaves out or None)."""
+    phi, keep, opposite, usable_s = block
+    out = []
+    for side in (keep & usable_s[:, None], ~keep & usable_s[:, None]):
+        w = side[..., None].astype(phi.dtype)
+        count = references.sum_over_shadows(w)
+        mean = references.sum_over_shadows(jnp.where(w > 0, phi, 0.0)) / count
+        residual = jnp.where(w > 0, phi - mean, 0.0)
+        left_out = None
+        if opposite is not None:
+            other = jnp.take_along_axis(residual, jnp.broadcast_to(opposite, keep.shape)[..., None], axis=0)
+            left_out = jnp.where(w > 0, residual, other)
+        out.append((count, mean, residual, left_out))
+    return out
+
+
+@jax.jit
+def _sums(block):
+    """For each side: sums over a block of the products of residuals [S or 1, A, A], and their degrees of freedom."""
+    sums = []
+    for count, _, residual, left_out in residuals(block):
+        products = jnp.einsum("sba,sbc->ac", residual, residual)[None]
+        freedom = (count - 1).sum().reshape(1, 1, 1)
+        if left_out is not None:  # leaving r out of m takes m / (m - 1) r r' off the products
+            products = products - jnp.einsum("sba,sbc->sac", left_out * (count / (count - 1)), left_out)
+            freedom = (count - 2).sum().reshape(1, 1, 1)
+        sums.append((products, freedom))
+    return tuple(sums)
+
+
+@partial(jax.jit, static_argnames="mode")
+def _score(block, targets, whiteners, *, mode):
+    logs = []
+    for (count, mean, _, left_out), whitener in zip(residuals(block), whiteners, strict=True):
+        middle = mean if left_out is None else mean - left_out / (count - 1)
+        white = whitened(whitener, targets - middle)
+        log_scale = jnp.log(jnp.diagonal(whitener, axis1=-2, axis2=-1)).sum(-1)
+        logs.append(log_scale[:, None] - 0.5 * (white**2).sum(-1))
+    if mode == "online":
+        return logs[0] - logs[1]
+    along = whitened(whitener, jnp.ones_like(targets[:, :1]))
+    return (white * along).sum(-1) / jnp.sqrt((along**2).sum(-1))
+
+
+def whitened(whitener: jax.Array, x: jax.Array) -> jax.Array:
+    """W x for inverse Cholesky factors W [S or 1, A, A] and x [S, B, A]."""
+    return jnp.einsum("sac,sbc->sba", jnp.broadcast_to(whitener, (len(x), *whitener.shape[1:])), x)

@@ -1,0 +1,256 @@
+"""Quantile regression (Bertran et al. 2023, arXiv 2307.03694): an example's own false-positive rate, without shadows.
+
+How confident a model is on an example that it never saw depends on the example. One regressor for each target
+learns the quantiles of the target's confidence from the population's inputs; a candidate far out in the tail that
+its input predicts is likely a member. No membership is used, so nothing has to be left out.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsnn_mia.attacks import references
+
+DEFAULT_LEVELS = tuple(np.geomspace(0.5, 0.001, 12).tolist())
+FEWEST_ABOVE = 10  # population examples expected above a quantile
+CHECKS = 20  # how often the held-out loss is looked at
+BATCH = 512
+LEARNING_RATE = 3e-3
+SMALLEST_GAP = 1e-3  # between neighbouring quantiles, in standard deviations of the confidence
+
+
+class Regressors(NamedTuple):
+    """S regressors, one for each target: confidence quantiles at false-positive rates `levels_l` from inputs [., D]."""
+
+    layers: tuple  # ((weight [S, I, O], bias [S, O]), ...)
+    centre_d: np.ndarray
+    scale_d: np.ndarray
+    centre_s: np.ndarray
+    scale_s: np.ndarray
+    levels_l: np.ndarray  # float32 [L], falling
+    held_z: np.ndarray  # bool [Z], the fifth of the population that took no step
+
+
+def score(
+    phi_sna: np.ndarray,
+    x_nd: np.ndarray,
+    phi_sza: np.ndarray,
+    x_zd: np.ndarray,
+    *,
+    valid_s=None,
+    levels=None,
+    hidden: tuple[int, ...] = (64,),
+    steps: int = 500,
+    seed: int = 0,
+) -> np.ndarray:
+    """-log of the false-positive rate at which each target's confidence sits among what the input predicts.
+
+    Args:
+      phi_sna: logit confidences of the candidates [S, N, A]; the mean over queries is used.
+      x_nd: the candidates' inputs [N, D] (images flattened).
+      phi_sza, x_zd: the same of the population, [S, Z, A] and [Z, D]; its examples are in no training set.
+      valid_s: bool [S]; the others get NaN.
+      levels, hidden, steps, seed: as in `fit`.
+
+    Returns:
+      float32 [S, N], higher = more likely a member; linear in the confidence between two quantiles and beyond the
+      outer ones, so that the ranking goes on where the population ends.
+
+    Raises:
+      ValueError: shapes that do not fit, values that are not finite, and as `fit`.
+    """
+    phi_sna, phi_sza = np.asarray(phi_sna), np.asarray(phi_sza)
+    x_nd, x_zd = np.asarray(x_nd, np.float32), np.asarray(x_zd, np.float32)
+    s, n, queries = phi_sna.shape if phi_sna.ndim == 3 else (0, 0, 0)
+    z = phi_sza.shape[1] if phi_sza.ndim == 3 else 0
+    if not n or phi_sza.shape != (s, z, queries) or x_nd.shape[:1] != (n,) or x_zd.shape != (z, *x_nd.shape[1:2]):
+        raise ValueError(
+            "`phi_sna`, `x_nd`, `phi_sza` and `x_zd` must be [S, N, A], [N, D], [S, Z, A] and [Z, D], got "
+            f"{phi_sna.shape}, {x_nd.shape}, {phi_sza.shape} and {x_zd.shape}. Flatten the inputs."
+        )
+    valid_s = np.ones(s, bool) if valid_s is None else np.asarray(valid_s, bool)
+    for name, values in (("phi_sna", phi_sna[valid_s]), ("phi_sza", phi_sza[valid_s]), ("x_nd", x_nd), ("x_zd", x_zd)):
+        references.check_finite(values, name)
+    regressors = fit(phi_sza[valid_s].mean(-1), x_zd, levels=levels, hidden=hidden, steps=steps, seed=seed)
+    scores_sn = np.full((s, n), np.nan, np.float32)
+    scores_sn[valid_s] = _scores(regressors, x_nd, phi_sna[valid_s].mean(-1, dtype=np.float32))
+    return scores_sn
+
+
+def fit(
+    phi_sz: np.ndarray,
+    x_zd: np.ndarray,
+    *,
+    levels=None,
+    hidden: tuple[int, ...] = (64,),
+    steps: int = 500,
+    seed: int = 0,
+) -> Regressors:
+    """All S regressors at once, by the pinball loss (Koenker and Bassett 1978) and Adam.
+
+    They start from the quantiles that ignore the input. A random fifth of the population takes no step: of
+    `CHECKS` moments, each target keeps the one whose loss on that fifth is lowest. First weights and batches are
+    those of all targets, so that none depends on which others there are.
+
+    Args:
+      phi_sz: confidences of the population [S, Z].
+      x_zd: its inputs [Z, D].
+      levels: false-positive rates, falling, in (0, 1), at least 2; None: 12 from .5 to .001, as far as Z resolves them
+        (10 expected above each quantile).
+      hidden: widths of the hidden layers.
+      steps: most Adam steps, on 512 population examples each.
+      seed: of the fifth, the weights and the batches.
+
+    Raises:
+      ValueError: a level that is out of order or needs a larger population, a population that resolves fewer than
+        2 levels, steps below 1.
+    """
+    phi_sz, x_zd = np.asarray(phi_sz, np.float64), np.asarray(x_zd, np.float32)
+    size = phi_sz.shape[1]
+    levels_l = check_levels(levels, size)
+    if steps < 1:
+        raise ValueError(f"`steps` must be at least 1, got {steps}.")
+    held_z = np.zeros(size, bool)
+    held_z[np.random.default_rng(seed).permutation(size)[: size // 5]] = True
+    centre_d, scale_d = x_zd.mean(0), x_zd.std(0)
+    scale_d[scale_d == 0] = 1.0
+    centre_s, scale_s = phi_sz.mean(1), np.maximum(phi_sz.std(1), 1e-6)
+    target_sz = ((phi_sz - centre_s[:, None]) / scale_s[:, None]).astype(np.float32)
+    x_zd = np.asarray(standardised(x_zd, centre_d, scale_d))
+    marginal_sl = np.quantile(target_sz[:, ~held_z], 1 - levels_l, axis=1).T.astype(np.float32)
+    learn, held = ((x_zd[part], target_sz[:, part]) for part in (~held_z, held_z))
+    layers = _fit(jax.random.key(seed), marginal_sl, learn, held, levels_l, hidden=tuple(hidden), steps=steps)
+    centre_s, scale_s = centre_s.astype(np.float32), scale_s.astype(np.float32)
+    return Regressors(layers, centre_d, scale_d, centre_s, scale_s, levels_l, held_z)
+
+
+def check_levels(levels, size: int) -> np.ndarray:
+    """float32 [L]: the levels, or those of the default that a population of this size resolves."""
+    levels_l = np.array(DEFAULT_LEVELS if levels is None else levels, np.float64)
+    resolved_l = levels_l * size >= FEWEST_ABOVE * (1 - 1e-9)
+    if levels is None:
+        levels_l = levels_l[resolved_l]
+        if len(levels_l) < 2:
+            raise ValueError(f"quantile regression needs a larger population, got {size}. Set `data.population`.")
+    elif not resolved_l.all():
+        raise ValueError(
+            f"`levels` must be at least {FEWEST_ABOVE} / Z = {FEWEST_ABOVE / max(size, 1):.3g} for a population of "
+            f"{size}, got {levels_l[~resolved_l].max():g}. Drop it, or enlarge `data.population`."
+        )
+    if levels_l.ndim != 1 or len(levels_l) < 2 or (np.diff(levels_l) >= 0).any() or not 0 < levels_l[0] < 1:
+        raise ValueError(f"`levels` must be at least 2 falling rates in (0, 1), got {levels}.")
+    return levels_l.astype(np.float32)
+
+
+def quantiles(regressors: Regressors, x_nd: np.ndarray) -> np.ndarray:
+    """float32 [S, N, L]: the confidence that a non-member with this input exceeds at each rate, rising along L."""
+    return np.asarray(_quantiles(regressors, np.asarray(x_nd, np.float32)))
+
+
+def realised_fpr(quantiles_szl: np.ndarray, phi_sz: np.ndarray) -> np.ndarray:
+    """float64 [S, L]: the share of non-members whose confidence is above their quantile.
+
+    Near `levels_l` on population examples that took no step (`held_z`), or the scores are no false-positive rates.
+    """
+    return (np.asarray(phi_sz)[..., None] > np.asarray(quantiles_szl)).mean(1, dtype=np.float64)
+
+
+def standardised(x_nd, centre_d, scale_d):
+    """Five standard deviations at most: a pixel that the population hardly ever uses must not rule."""
+    return jnp.clip((x_nd - centre_d[None]) / scale_d[None], -5.0, 5.0)
+
+
+def network(layers: tuple, x_bd: jax.Array) -> jax.Array:
+    """Standardised quantiles [B, L]: the lowest, then positive steps, so that they cannot cross."""
+    for weight, bias in layers[:-1]:
+        x_bd = jax.nn.relu(x_bd @ weight + bias[None])
+    weight, bias = layers[-1]
+    out = x_bd @ weight + bias[None]
+    return jnp.cumsum(jnp.concatenate([out[:, :1], SMALLEST_GAP + jax.nn.softplus(out[:, 1:])], 1), axis=1)
+
+
+def pinball(quantiles_bl: jax.Array, target_b: jax.Array, levels_l: jax.Array) -> jax.Array:
+    """Mean over examples of the pinball loss at 1 - level, summed over levels in units of its own spread."""
+    above_bl = target_b[:, None] - quantiles_bl
+    tau = 1 - levels_l[None]
+    return (jnp.maximum(tau * above_bl, (tau - 1) * above_bl) / jnp.sqrt(tau * (1 - tau))).mean(0).sum()
+
+
+def initial(key: jax.Array, inputs: int, hidden: tuple[int, ...], marginal_l: jax.Array) -> tuple:
+    """Random hidden layers; the last one is zero but for the bias, which gives the marginal quantiles."""
+    layers = []
+    for width in hidden:
+        key, now = jax.random.split(key)
+        weight = jax.random.normal(now, (inputs, width), jnp.float32) * np.float32(np.sqrt(2 / inputs))
+        layers.append((weight, jnp.zeros(width, jnp.float32)))
+        inputs = width
+    gap = jnp.maximum(jnp.diff(marginal_l) - SMALLEST_GAP, 1e-3)
+    bias = jnp.concatenate([marginal_l[:1], gap + jnp.log(-jnp.expm1(-gap))])  # the inverse of softplus
+    return (*layers, (jnp.zeros((inputs, len(marginal_l)), jnp.float32), bias))
+
+
+@partial(jax.jit, static_argnames=("hidden", "steps"))
+def _fit(key, marginal_sl, learn, held, levels_l, *, hidden, steps):
+    (x_zd, target_sz), (held_x, held_target) = learn, held
+    checks = min(steps, CHECKS)
+    inner = -(-steps // checks)
+    size = x_zd.shape[0]
+    batch = min(size, BATCH)
+
+    def fit_one(marginal_l, target_z, held_target_z):
+        def loss(layers, row_b):
+            return pinball(network(layers, x_zd[row_b]), target_z[row_b], levels_l)
+
+        def step(state, t):
+            layers, first, second = state
+            rate = LEARNING_RATE * (1 - t / (checks * inner))
+            row_b = jax.random.randint(jax.random.fold_in(key, t.astype(jnp.int32)), (batch,), 0, size)
+            gradient = jax.grad(loss)(layers, row_b)
+            first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)
+            second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradient)
+            rate = rate * jnp.sqrt(1 - 0.999 ** (t + 1)) / (1 - 0.9 ** (t + 1))
+            layers = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-8), layers, first, second)
+            return (layers, first, second), None
+
+        def check(carry, t_i):
+            state, best, lowest = carry
+            state, _ = jax.lax.scan(step, state, t_i)
+            now = pinball(network(state[0], held_x), held_target_z, levels_l)
+            best = jax.tree.map(lambda new, old: jnp.where(now < lowest, new, old), state[0], best)
+            return (state, best, jnp.minimum(now, lowest)), None
+
+        layers = initial(key, x_zd.shape[1], hidden, marginal_l)
+        zero = jax.tree.map(jnp.zeros_like, layers)
+        start = pinball(network(layers, held_x), held_target_z, levels_l)
+        times = jnp.arange(checks * inner, dtype=jnp.float32).reshape(checks, inner)
+        (_, best, _), _ = jax.lax.scan(check, ((layers, zero, zero), layers, start), times)
+        return best
+
+    return jax.vmap(fit_one)(marginal_sl, target_sz, held_target)
+
+
+@jax.jit
+def _quantiles(regressors, x_nd):
+    layers, centre_d, scale_d, centre_s, scale_s, *_ = regressors
+    x_nd = standardised(x_nd, centre_d, scale_d)
+    # one target at a time: [S, N, width] of hidden units would not fit
+    return jax.lax.map(lambda one: one[1] + one[2] * network(one[0], x_nd), (layers, centre_s, scale_s))
+
+
+@jax.jit
+def _scores(regressors, x_nd, phi_sn):
+    layers, centre_d, scale_d, centre_s, scale_s, levels_l, _ = regressors
+    x_nd = standardised(x_nd, centre_d, scale_d)
+    phi_sn = (phi_sn - centre_s[:, None]) / scale_s[:, None]
+    return jax.lax.map(lambda one: depth(network(one[0], x_nd), one[1], levels_l), (layers, phi_sn))
+
+
+def depth(quantiles_nl: jax.Array, phi_n: jax.Array, levels_l: jax.Array) -> jax.Array:
+    """-log false-positive rate [N] of each confidence: linear between two quantiles and beyond the outer ones."""
+    upper_n1 = jnp.clip((phi_n[:, None] > quantiles_nl).sum(1, keepdims=True), 1, len(levels_l) - 1)
+    low, high = (jnp.take_along_axis(quantiles_nl, at, axis=1)[:, 0] for at in (upper_n1 - 1, upper_n1))
+    log_low, log_high = (jnp.log(levels_l)[at[:, 0]] for at in (upper_n1 - 1, upper_n1))
+    return (phi_n - low) / (high - low) * (log_low - log_high) - log_low

@@ -1,0 +1,102 @@
+"""How wide a target's confidences spread: the variance of IN and OUT models of each example, from few of them.
+
+With S shadows each side of an example has S/2 - 1 models, so its own variance is noisy; one pooled variance is not, but
+misses that some examples vary more than others. The shrunk variance lies between: an example has one spread, shared by
+both sides and drawn towards the pooled one, and each side a deviation of its own from it. How strongly is read off the
+data (empirical Bayes), so that it becomes the pooled variance where examples are alike and the example's own where
+there are many shadows.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+VARIANCES = ("auto", "shrinkage", "pooled", "fixed", "per_example")
+MOST_FREEDOM = 1e6  # prior degrees of freedom that stand for "all alike"
+NEWTON_STEPS = 12
+
+
+class Pool(NamedTuple):
+    """Of one side, over all examples, each [S or 1, 1, A]: the residual variance (about each example's mean), and the
+    variance about one common mean."""
+
+    residual: jax.Array
+    total: jax.Array
+
+
+class Prior(NamedTuple):
+    """Degrees of freedom [S or 1, 1, A]: of the spread that an example has on both sides, and of a side's own."""
+
+    shared: jax.Array
+    own: jax.Array
+
+
+def pool_sums(side: tuple) -> tuple:
+    """What `pool` needs of a block of examples, summed over it."""
+    count, mean, squares = side
+    return tuple((x + 0 * mean).sum(1) for x in (count, count - 1, squares, count * mean, squares + count * mean**2))
+
+
+def pool(sums: tuple) -> Pool:
+    """The pooled variances from the sums of all blocks."""
+    count, freedom, squares, first, second = (x[:, None] for x in sums)
+    return Pool(squares / freedom, second / count - (first / count) ** 2)
+
+
+def prior(sides: tuple, pools: tuple) -> Prior:
+    """How much examples differ in spread, from the moments ((count, mean, squares) of IN, of OUT) of a sample of them.
+
+    Log variances of equal examples have variance psi'(d / 2) for d degrees of freedom (Smyth 2004, "Linear models and
+    empirical Bayes methods for assessing differential expression"); what they have more of is the prior's. The spread
+    of the ratio of an example's two sides gives the prior of a side's own deviation in the same way.
+    """
+    freedoms = [count - 1 for count, _, _ in sides]
+    scaled = [squares / p.residual for (_, _, squares), p in zip(sides, pools, strict=True)]
+    joint = jnp.log(jnp.maximum((scaled[0] + scaled[1]) / (freedoms[0] + freedoms[1]), 1e-30))
+    ratio = jnp.subtract(*(jnp.log(jnp.maximum(x / d, 1e-30)) for x, d in zip(scaled, freedoms, strict=True)))
+    noise = trigamma((freedoms[0] + freedoms[1]) / 2).mean(1, keepdims=True)
+    noises = sum(trigamma(d / 2).mean(1, keepdims=True) for d in freedoms)
+    return Prior(
+        2 * trigamma_inverse(joint.var(1, keepdims=True) - noise),
+        2 * trigamma_inverse((ratio.var(1, keepdims=True) - noises) / 2),
+    )
+
+
+def shrunk(sides: tuple, pools: tuple, priors: Prior) -> tuple:
+    """(variance of IN, of OUT) [S or 1, N, A]."""
+    freedoms = [count - 1 for count, _, _ in sides]
+    scaled = [squares / p.residual for (_, _, squares), p in zip(sides, pools, strict=True)]
+    shared = (priors.shared + scaled[0] + scaled[1]) / (priors.shared + freedoms[0] + freedoms[1])
+    return tuple(
+        p.residual * (priors.own * shared + x) / (priors.own + d)
+        for p, x, d in zip(pools, scaled, freedoms, strict=True)
+    )
+
+
+def of_sides(variance: str, sides: tuple, pools: tuple | None, priors: Prior | None) -> tuple:
+    """(variance of IN, of OUT) by name; the moments are those of `references.moments`."""
+    if variance == "per_example":
+        return tuple(squares / count for count, _, squares in sides)
+    if variance == "shrinkage":
+        return shrunk(sides, pools, priors)  # type: ignore[arg-type]
+    return tuple(p.total if variance == "fixed" else p.residual for p in pools)  # type: ignore[union-attr]
+
+
+def trigamma(x: jax.Array) -> jax.Array:
+    return polygamma(1, x)
+
+
+def polygamma(order: int, x: jax.Array) -> jax.Array:
+    return jax.scipy.special.polygamma(jnp.full(x.shape, order, jnp.int32), x)
+
+
+def trigamma_inverse(y: jax.Array) -> jax.Array:
+    """x with psi'(x) = y, by Newton's steps on 1 / psi' (Smyth 2004); MOST_FREEDOM where y <= 0."""
+    positive = jnp.maximum(y, 1 / MOST_FREEDOM)
+    x = 0.5 + 1 / positive
+    for _ in range(NEWTON_STEPS):
+        value = trigamma(x)
+        slope = polygamma(2, x)
+        x = x + value * (1 - value / positive) / slope
+    return jnp.minimum(x, MOST_FREEDOM)
