@@ -60,7 +60,7 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
             if upto("metrics", until):
                 metrics[name] = paths["metrics"]
         if until == "report":
-            page.write(c, workdir, metrics)
+            page.write(config.as_dict(c), workdir, metrics, title=c.report.title, level=c.metrics.level)
 
 
 def wait_for_data(c: config.Config, workdir: Path) -> dict[str, Path]:
@@ -362,7 +362,7 @@ def attacks_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> di
                 scores = ready(name, c, paths)(valid_s=valid_s)
             else:
                 # an attack that compares with other shadows is run again without the shadows of each fold
-                given = {part: ready(part, c, paths) for part in parts}
+                given: dict[str, Any] = {part: ready(part, c, paths) for part in parts}
                 partners = splits.partners(len(valid_s))
                 scores = attacks.combine.score(given, operand("keep", paths), partner_s=partners, valid_s=valid_s)
             store.write_array(path / f"{name}.npy", scores)
@@ -409,17 +409,21 @@ def metrics_stage(name: str, c: config.Config, folder: Path, paths: dict[str, Pa
     def work(path: Path) -> None:
         _, _, unit_n = candidates(paths["data"])
         tests = (store.read_array(paths["data"] / "role.npy") == splits.TEST).any()
+        valid_s = shadows.valid(paths["train"])
         results.write(
             path,
             results.Audit(
                 name=name,
-                config=c,
+                labels=results.labels(c),
+                settings=c.metrics,
                 keep_sn=np.asarray(store.read_array(paths["splits"] / "keep.npy")),
-                valid_s=shadows.valid(paths["train"]),
+                usable_s=valid_s & valid_s[splits.partners(len(valid_s))],
+                pair_s=np.arange(len(valid_s)) // 2,
                 unit_n=unit_n,
                 correct_sn=signals.read(paths["signals/correct"], "candidates")[:, :, 0],
                 correct_test=signals.read(paths["signals/correct"], "test")[:, :, 0] if tests else None,
                 scores={attack: np.asarray(store.read_array(file)) for attack, file in scores.items()},
+                diverged=int(np.sum(~valid_s)),
             ),
         )
 

@@ -10,37 +10,48 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jaxsnn_mia import intervals, metrics, splits, store
-from jaxsnn_mia.config import Config, bits
+from jaxsnn_mia import comparisons, intervals, metrics, store
+from jaxsnn_mia.config import Config, Metrics, bits
 
 COLUMNS = (
     "variant", "dataset", "family", "bits_weight", "bits_activation", "bits_state", "surrogate", "encoding", "T",
     "attack", "metric", "value", "low", "high", "level", "realised_fpr", "n_shadows", "n_examples", "seed",
+    "chosen",
 )  # fmt: skip
 ROC_POINTS = 400
+ACCURACIES = {"train acc": "train_accuracy", "test acc": "test_accuracy", "gap": "gap"}
 
 
 class Audit(NamedTuple):
-    """What the metrics of one variant are made from."""
+    """What the metrics of one variant are made from. Targets are shadows [S], each once; or separate ones."""
 
     name: str
-    config: Config
+    labels: dict[str, Any]  # columns that say what the rows are about
+    settings: Metrics
     keep_sn: np.ndarray
-    valid_s: np.ndarray  # shadows that did not diverge
-    unit_n: np.ndarray
-    correct_sn: np.ndarray
+    usable_s: np.ndarray  # targets that, with their partners, did not diverge
+    pair_s: np.ndarray  # targets that are one unit of the bootstrap
+    unit_n: np.ndarray  # duplicate groups of the examples
+    correct_sn: np.ndarray | None  # None where only losses are known
     correct_test: np.ndarray | None  # [S, tests], where the source has a test split
     scores: dict[str, np.ndarray]
+    diverged: int = 0
 
 
 def write(folder: Path, audit: Audit) -> None:
     """results.csv, summary.json and roc.npz of one variant."""
-    usable_s = audit.valid_s & audit.valid_s[splits.partners(len(audit.valid_s))]
-    rows = [{**labels(audit, usable_s), **row} for row in accuracy_rows(audit, usable_s)]
+    usable_s = audit.usable_s
+    about = audit.labels | {
+        "variant": audit.name,
+        "n_shadows": int(usable_s.sum()),
+        "n_examples": audit.keep_sn.shape[1],
+    }
+    rows = [about | row for row in accuracy_rows(audit)]
     with ThreadPoolExecutor(2) as pool:
-        jobs = {name: pool.submit(attack_rows, audit, name, usable_s) for name in audit.scores}
+        jobs = {name: pool.submit(attack_rows, audit, name) for name in audit.scores}
         for name, job in tqdm(jobs.items(), desc=f"metrics {audit.name}", leave=False):
-            rows += [{**labels(audit, usable_s), "attack": name, **row} for row in job.result()]
+            rows += [about | {"attack": name, **row} for row in job.result()]
+    rows += [about | row for row in strongest_rows(audit)]
     curves = {name: thin(metrics.roc(scores, audit.keep_sn, usable_s)) for name, scores in audit.scores.items()}
     with store.atomic(folder / "roc.npz") as path, open(path, "wb") as file:
         np.savez(file, **curves)  # type: ignore[arg-type]
@@ -50,7 +61,7 @@ def write(folder: Path, audit: Audit) -> None:
         {
             "variant": audit.name,
             "shadows": len(usable_s),
-            "diverged": int(np.sum(~audit.valid_s)),
+            "diverged": audit.diverged,
             "candidates": audit.keep_sn.shape[1],
             "distinct_examples": len(np.unique(audit.unit_n)),
             "rows": [{key: none_for_nan(value) for key, value in row.items()} for row in rows],
@@ -58,12 +69,10 @@ def write(folder: Path, audit: Audit) -> None:
     )
 
 
-def labels(audit: Audit, usable_s: np.ndarray) -> dict[str, Any]:
-    """The columns that say what a row is about."""
-    c = audit.config
+def labels(c: Config) -> dict[str, Any]:
+    """The columns that say what a variant's rows are about."""
     spiking = c.model.family != "ann"
     return {
-        "variant": audit.name,
         "dataset": c.data.name,
         "family": c.model.family,
         **{f"bits_{part}": width or 32 for part, width in bits(c).items()},
@@ -72,16 +81,16 @@ def labels(audit: Audit, usable_s: np.ndarray) -> dict[str, Any]:
         "surrogate": c.model.surrogate if spiking else "",
         "encoding": "direct",
         "T": c.model.time_steps if spiking else 1,
-        "n_shadows": int(usable_s.sum()),
-        "n_examples": audit.keep_sn.shape[1],
         "seed": c.splits.seed,
     }
 
 
-def accuracy_rows(audit: Audit, usable_s: np.ndarray) -> list[dict[str, Any]]:
+def accuracy_rows(audit: Audit) -> list[dict[str, Any]]:
     """Train and test accuracy and their gap, means over shadows. Without a test split of the source, a shadow's
     own non-members are its test set."""
-    m = audit.config.metrics
+    if audit.correct_sn is None:
+        return []
+    m, usable_s = audit.settings, audit.usable_s
     keep_sn, correct_sn = audit.keep_sn[usable_s], np.asarray(audit.correct_sn)[usable_s]
     sides = {"train_accuracy": (correct_sn, keep_sn, audit.unit_n)}
     if audit.correct_test is None:
@@ -89,12 +98,11 @@ def accuracy_rows(audit: Audit, usable_s: np.ndarray) -> list[dict[str, Any]]:
     else:
         tested = np.asarray(audit.correct_test)[usable_s]
         sides["test_accuracy"] = (tested, np.ones(tested.shape, bool), np.arange(tested.shape[1]))
-    pair_s = np.flatnonzero(usable_s) // 2
     values, drawn = {}, {}
     for metric, (correct, counted, unit_n) in sides.items():
         values[metric] = float(((correct * counted).sum(1) / counted.sum(1)).mean())
         drawn[metric] = intervals.crossed_mean(
-            correct, counted, unit_n, pair_s, replicates=m.replicates_auc, seed=m.seed
+            correct, counted, unit_n, audit.pair_s[usable_s], replicates=m.replicates_auc, seed=m.seed
         )
     values["gap"] = values["train_accuracy"] - values["test_accuracy"]
     drawn["gap"] = drawn["train_accuracy"] - drawn["test_accuracy"]
@@ -105,27 +113,50 @@ def accuracy_rows(audit: Audit, usable_s: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
-def attack_rows(audit: Audit, name: str, usable_s: np.ndarray) -> list[dict[str, Any]]:
-    """AUC, TPR at each FPR and balanced accuracy of one attack."""
-    m, scores_sn, keep_sn = audit.config.metrics, audit.scores[name], audit.keep_sn
-    pair_s = np.arange(len(keep_sn)) // 2
+def attack_rows(audit: Audit, name: str) -> list[dict[str, Any]]:
+    """AUC, TPR at each FPR with its PPV, what thresholds of other shadows give, and balanced accuracy of one attack."""
+    m, scores_sn, keep_sn, usable_s = audit.settings, audit.scores[name], audit.keep_sn, audit.usable_s
     outside = {
         "pooled_non_members": int(np.sum(~keep_sn[usable_s])),
         "distinct_non_members": len(np.unique(audit.unit_n[(~keep_sn[usable_s]).any(0)])),
     }
     common: dict[str, Any] = {"level": m.level, "seed": m.seed, "valid_s": usable_s}
-    low, high = intervals.crossed_auc(scores_sn, keep_sn, audit.unit_n, pair_s, replicates=m.replicates_auc, **common)
+    drawn = (scores_sn, keep_sn, audit.unit_n, audit.pair_s)
+    low, high = intervals.crossed_auc(*drawn, replicates=m.replicates_auc, **common)
     value = metrics.auc(scores_sn, keep_sn, usable_s)
     rows = [{"metric": "auc", "value": value, "low": low, "high": high, "level": m.level, **outside}]
-    bands = intervals.crossed_tpr(
-        scores_sn, keep_sn, audit.unit_n, pair_s, m.fprs, replicates=m.replicates_tpr, **common
-    )
+    bands = intervals.crossed_tpr(*drawn, m.fprs, replicates=m.replicates_tpr, **common)
+    several = len(np.unique(audit.pair_s[usable_s])) > 1
     for fpr, (low, high) in zip(m.fprs, bands, strict=True):
         tpr, realised = metrics.tpr_at_fpr(scores_sn, keep_sn, fpr, usable_s)
         rows.append({"metric": f"tpr@{fpr:g}", "value": tpr, "low": low, "high": high, "level": m.level,
                      "realised_fpr": realised})  # fmt: skip
+        rows += [
+            {"metric": f"ppv@{fpr:g}@{prior:g}", "value": metrics.ppv(tpr, realised, prior), "realised_fpr": realised}
+            for prior in m.priors
+        ]
+        if several:
+            tpr, realised = metrics.deployed(scores_sn, keep_sn, fpr, audit.pair_s, usable_s)
+            rows.append({"metric": f"deployed_tpr@{fpr:g}", "value": tpr, "realised_fpr": realised})
     rows.append({"metric": "balanced_accuracy", "value": metrics.balanced_accuracy(scores_sn, keep_sn, usable_s)})
     return rows
+
+
+def strongest_rows(audit: Audit) -> list[dict[str, Any]]:
+    """The attack that is best on half of the pairs, and its value on the other half: "auc" and "tpr@FPR" of the attack
+    "strongest", with the names that were chosen."""
+    if len(audit.scores) < 2 or len(np.unique(audit.pair_s[audit.usable_s])) < 2:
+        return []
+    best = comparisons.strongest(audit.scores, audit.keep_sn, audit.pair_s, audit.settings.fprs, audit.usable_s)
+    return [
+        {
+            "attack": "strongest",
+            "metric": of if of == "auc" else f"tpr@{of:g}",
+            "value": one.value,
+            "chosen": ", ".join(dict.fromkeys(one.chosen)),
+        }
+        for of, one in best.items()
+    ]
 
 
 def thin(roc: metrics.Roc) -> np.ndarray:
@@ -164,7 +195,8 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """One line per variant and attack, ready to print: every cell is a string."""
     by_key = {(row["variant"], row["attack"], row["metric"]): row for row in rows}
     lines = []
-    for variant, attack in dict.fromkeys((row["variant"], row["attack"]) for row in rows if row["attack"]):
+    shown = (row for row in rows if row["attack"] not in ("", "strongest"))
+    for variant, attack in dict.fromkeys((row["variant"], row["attack"]) for row in shown):
 
         def value(metric: str, attack=attack, variant=variant) -> dict[str, Any]:
             return by_key[variant, attack, metric]
@@ -173,9 +205,11 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         line = {
             "dataset": auc["dataset"],
             "model": variant.removeprefix(auc["dataset"] + "-"),
-            "train acc": f"{value('train_accuracy', '')['value']:.3f}",
-            "test acc": f"{value('test_accuracy', '')['value']:.3f}",
-            "gap": f"{value('gap', '')['value']:.3f}",
+            **{
+                head: f"{value(metric, '')['value']:.3f}"
+                for head, metric in ACCURACIES.items()
+                if (variant, "", metric) in by_key
+            },
             "attack": attack,
             "AUC [95 %]".replace("95", f"{100 * auc['level']:g}"): with_interval(auc),
         }
@@ -186,6 +220,18 @@ def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         line["non-members (distinct)"] = f"{auc['pooled_non_members']} ({auc['distinct_non_members']})"
         lines.append(line)
     return lines
+
+
+def strongest_table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """One line per variant: the strongest attack by AUC and at each FPR, ready to print."""
+    lines: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row["attack"] == "strongest":
+            line = lines.setdefault(row["variant"], {"variant": row["variant"]})
+            head = "AUC" if row["metric"] == "auc" else f"TPR @ {100 * float(row['metric'][4:]):g} % FPR"
+            shown = f"{row['value']:.3f}" if row["metric"] == "auc" else f"{100 * (row['value'] or 0):.2f} %"
+            line[head] = "n/a" if row["value"] is None else f"{shown} ({row['chosen']})"
+    return list(lines.values())
 
 
 def with_interval(row: dict[str, Any]) -> str:

@@ -81,7 +81,8 @@ ATTACKS: dict[str, Attack] = {
     # the target and reference models
     "lira": Attack(lira.score, ("phi", "keep")),
     "lira_offline": Attack(partial(lira.score, mode="offline"), ("phi", "keep")),
-    "lira_shrinkage": Attack(partial(lira.score, variance="shrinkage"), ("phi", "keep")),
+    "lira_pooled": Attack(partial(lira.score, variance="pooled"), ("phi", "keep")),
+    "lira_per_example": Attack(partial(lira.score, variance="per_example"), ("phi", "keep")),
     "lira_fixed": Attack(partial(lira.score, variance="fixed"), ("phi", "keep")),
     "lira_median": Attack(partial(lira.score, location="median"), ("phi", "keep")),
     "lira_multivariate": Attack(multivariate.score, ("phi", "keep")),
@@ -97,11 +98,11 @@ ATTACKS: dict[str, Attack] = {
     "shokri_predecessor": Attack(by_class, ("logits", "keep", "labels")),
     "trajectory": Attack(by_values, ("trajectory", "keep", "labels")),
     # inside the network, over its time, and under changed inputs
-    "gradient_lira": Attack(less(partial(lira.score, variance="shrinkage")), ("gradient_norm", "keep")),
+    "gradient_lira": Attack(less(lira.score), ("gradient_norm", "keep")),
     "rates": Attack(by_values, ("rates", "keep", "labels")),
     "steps": Attack(multivariate.score, ("phi_steps", "keep")),
     "longer": Attack(multivariate.score, ("phi_longer", "keep")),
-    "dropout": Attack(partial(lira.score, variance="shrinkage"), ("phi_dropout", "keep")),
+    "dropout": Attack(lira.score, ("phi_dropout", "keep")),
     "repeats": Attack(repeats, ("phi_repeats", "keep")),
     # all that were asked for
     "combine": Attack(combine.score, ("scores", "keep")),

@@ -11,7 +11,6 @@ from jaxsnn_mia.attacks import variance as spread
 
 MODES = ("online", "offline")
 LOCATIONS = ("mean", "median")
-FEW_SHADOWS = 64  # below, "auto" is one pooled variance
 SAMPLE = 4096  # examples that the prior of the variances is read off
 
 
@@ -39,8 +38,8 @@ def score(
       mode: "online", log N(phi; mu_in, s_in) - log N(phi; mu_out, s_out) (eq. 2 to 4), mean over queries;
         "offline", one-sided (phi - mu_out) / s_out (section VI-B).
       variance: "per_example"; "pooled", residual variance over all examples for each target, query and side; "fixed",
-        about one common mean instead (the paper's); "shrinkage", between the first two (`variance.py`);
-        "auto": pooled below 64 shadows, else per example.
+        about one common mean instead (the paper's); "shrinkage", between the first two and in simulations not worse than either
+        (`variance.py`), which is what "auto" takes.
       location: "mean", or "median" with 1.4826 x the median absolute deviation in place of the standard deviation of an
         example (variance "auto" or "per_example").
       sigma_floor: smallest standard deviation; by default a hundredth of the pooled one. For logits in steps of q, as
@@ -60,8 +59,7 @@ def score(
         phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
     )
     if variance == "auto":
-        few = location == "mean" and compat is None and against.usable_s.sum() < FEW_SHADOWS
-        variance = "pooled" if few else "per_example"
+        variance = "shrinkage" if location == "mean" and compat is None else "per_example"
     if compat:
         return lira2021.score(against, mode, variance)
     if location == "median":
@@ -71,7 +69,7 @@ def score(
     priors = None
     if variance == "shrinkage":
         sample = slice(None, None, -(-phi_sna.shape[1] // SAMPLE))
-        (priors,) = references.over_blocks(lambda part: _prior(against.block(part), pools), [sample])
+        (priors,) = references.over_blocks(lambda part: _prior(against.block(part), pools, mode=mode), [sample])
 
     def of(block, targets, part):
         return _score(block, targets, pools, priors, sigma_floor, mode=mode, variance=variance)
@@ -95,24 +93,30 @@ def check_options(mode: str, variance: str, location: str, compat: str | None) -
         raise ValueError(f"compat='lira2021' knows variance 'fixed' and 'per_example', got {variance!r}, {location!r}.")
 
 
+def used(mode: str, sides: tuple) -> tuple:
+    """What a mode looks at of (IN, OUT): offline there are no IN models."""
+    return sides if mode == "online" else sides[1:]
+
+
 @jax.jit
 def _sums(block):
     return tuple(map(spread.pool_sums, references.moments(*block)))
 
 
-@jax.jit
-def _prior(block, pools):
-    return spread.prior(references.moments(*block), pools)
+@partial(jax.jit, static_argnames="mode")
+def _prior(block, pools, *, mode):
+    return spread.prior(used(mode, references.moments(*block)), used(mode, pools))
 
 
 @partial(jax.jit, static_argnames=("mode", "variance"))
 def _score(block, targets, pools, priors, sigma_floor, *, mode, variance):
-    inside, outside = sides = references.moments(*block)
-    v_in, v_out = spread.of_sides(variance, sides, pools, priors)
-    s_in, s_out = (floored(jnp.sqrt(v), p, sigma_floor) for v, p in zip((v_in, v_out), pools, strict=True))
+    sides, pools = used(mode, references.moments(*block)), used(mode, pools)
+    variances = spread.of_sides(variance, sides, pools, priors)
+    sigmas = [floored(jnp.sqrt(v), p, sigma_floor) for v, p in zip(variances, pools, strict=True)]
     if mode == "offline":
-        return ((targets - outside[1]) / s_out).mean(-1)
-    return (log_normal(targets, inside[1], s_in) - log_normal(targets, outside[1], s_out)).mean(-1)
+        return ((targets - sides[0][1]) / sigmas[0]).mean(-1)
+    log_in, log_out = (log_normal(targets, mean, s) for (_, mean, _), s in zip(sides, sigmas, strict=True))
+    return (log_in - log_out).mean(-1)
 
 
 def floored(sigma: jax.Array, pool: spread.Pool, floor: float | None) -> jax.Array:

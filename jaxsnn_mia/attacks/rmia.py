@@ -163,7 +163,7 @@ def tuned_a(against: references.Against, logp_sza, partner_s, mode: str, gamma: 
     def best(rows: np.ndarray) -> float:
         place = np.full(len(keep), -1)
         place[rows] = np.arange(len(rows))
-        options = {"partner_s": None if partner_s is None else place[np.asarray(partner_s)[rows]], "gamma": gamma}
+        options: dict = {"partner_s": None if partner_s is None else place[np.asarray(partner_s)[rows]], "gamma": gamma}
         return max(
             GRID, key=lambda a: metrics.auc(score(logp[rows], keep[rows], logp_z[rows], a=a, **options), keep[rows])
         )

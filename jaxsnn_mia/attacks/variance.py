@@ -26,7 +26,7 @@ class Pool(NamedTuple):
 
 
 class Prior(NamedTuple):
-    """Degrees of freedom [S or 1, 1, A]: of the spread that an example has on both sides, and of a side's own."""
+    """Degrees of freedom [S or 1, 1, A]: of the spread that an example has on all sides, and of a side's own."""
 
     shared: jax.Array
     own: jax.Array
@@ -45,29 +45,42 @@ def pool(sums: tuple) -> Pool:
 
 
 def prior(sides: tuple, pools: tuple) -> Prior:
-    """How much examples differ in spread, from the moments ((count, mean, squares) of IN, of OUT) of a sample of them.
+    """How much examples differ in spread, from the moments (count, mean, squares) of IN and OUT models, or of OUT
+    models alone, on a sample of them.
 
     Log variances of equal examples have variance psi'(d / 2) for d degrees of freedom (Smyth 2004, "Linear models and
     empirical Bayes methods for assessing differential expression"); what they have more of is the prior's. The spread
     of the ratio of an example's two sides gives the prior of a side's own deviation in the same way.
     """
+    freedoms, scaled = relative(sides, pools)
+    shared = log_excess(sum(scaled), sum(freedoms))
+    if len(sides) == 1:
+        return Prior(shared, jnp.full_like(shared, MOST_FREEDOM))
+    ratio = jnp.subtract(*map(log_variance, scaled, freedoms))
+    noise = sum(trigamma(d / 2).mean(1, keepdims=True) for d in freedoms)
+    return Prior(shared, 2 * trigamma_inverse((ratio.var(1, keepdims=True) - noise) / 2))
+
+
+def relative(sides: tuple, pools: tuple) -> tuple[list, list]:
+    """(degrees of freedom, sums of squares in units of the pooled variance) of each side."""
     freedoms = [count - 1 for count, _, _ in sides]
-    scaled = [squares / p.residual for (_, _, squares), p in zip(sides, pools, strict=True)]
-    joint = jnp.log(jnp.maximum((scaled[0] + scaled[1]) / (freedoms[0] + freedoms[1]), 1e-30))
-    ratio = jnp.subtract(*(jnp.log(jnp.maximum(x / d, 1e-30)) for x, d in zip(scaled, freedoms, strict=True)))
-    noise = trigamma((freedoms[0] + freedoms[1]) / 2).mean(1, keepdims=True)
-    noises = sum(trigamma(d / 2).mean(1, keepdims=True) for d in freedoms)
-    return Prior(
-        2 * trigamma_inverse(joint.var(1, keepdims=True) - noise),
-        2 * trigamma_inverse((ratio.var(1, keepdims=True) - noises) / 2),
-    )
+    return freedoms, [squares / p.residual for (_, _, squares), p in zip(sides, pools, strict=True)]
+
+
+def log_variance(scaled: jax.Array, freedom: jax.Array) -> jax.Array:
+    return jnp.log(jnp.maximum(scaled / freedom, 1e-30))
+
+
+def log_excess(scaled: jax.Array, freedom: jax.Array) -> jax.Array:
+    """Prior degrees of freedom that explain how much log variances vary beyond chance."""
+    noise = trigamma(freedom / 2).mean(1, keepdims=True)
+    return 2 * trigamma_inverse(log_variance(scaled, freedom).var(1, keepdims=True) - noise)
 
 
 def shrunk(sides: tuple, pools: tuple, priors: Prior) -> tuple:
-    """(variance of IN, of OUT) [S or 1, N, A]."""
-    freedoms = [count - 1 for count, _, _ in sides]
-    scaled = [squares / p.residual for (_, _, squares), p in zip(sides, pools, strict=True)]
-    shared = (priors.shared + scaled[0] + scaled[1]) / (priors.shared + freedoms[0] + freedoms[1])
+    """The variance of each side [S or 1, N, A]."""
+    freedoms, scaled = relative(sides, pools)
+    shared = (priors.shared + sum(scaled)) / (priors.shared + sum(freedoms))
     return tuple(
         p.residual * (priors.own * shared + x) / (priors.own + d)
         for p, x, d in zip(pools, scaled, freedoms, strict=True)
@@ -75,7 +88,7 @@ def shrunk(sides: tuple, pools: tuple, priors: Prior) -> tuple:
 
 
 def of_sides(variance: str, sides: tuple, pools: tuple | None, priors: Prior | None) -> tuple:
-    """(variance of IN, of OUT) by name; the moments are those of `references.moments`."""
+    """The variance of each side by name; the moments are those of `references.moments`."""
     if variance == "per_example":
         return tuple(squares / count for count, _, squares in sides)
     if variance == "shrinkage":

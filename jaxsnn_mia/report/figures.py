@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 # Okabe and Ito's palette: told apart by colour-blind readers; markers differ as well
+UNKNOWN = {"value": float("nan"), "low": float("nan"), "high": float("nan")}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX*"
 
@@ -33,11 +34,15 @@ def privacy_against_accuracy(rows: list[dict[str, Any]]) -> str:
     return over_bit_widths(rows) if len({row["bits"] for row in rows}) > 1 else over_variants(rows)
 
 
+def attack_names(rows: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(row["attack"] for row in rows if row["attack"] not in ("", "strongest")))
+
+
 def over_bit_widths(rows: list[dict[str, Any]]) -> str:
     """Test error on a log axis against AUC, with intervals: a panel for each data set and each thing that is quantized,
     a curve for each family, a marker for each bit width. The attack is online LiRA, or the first of the config."""
     plt = pyplot()
-    names = list(dict.fromkeys(row["attack"] for row in rows if row["attack"]))
+    names = attack_names(rows)
     attack = "lira" if "lira" in names else names[0]
     accuracy = {row["variant"]: row for row in rows if row["metric"] == "test_accuracy"}
     aucs = [row for row in rows if (row["metric"], row["attack"]) == ("auc", attack)]
@@ -101,12 +106,12 @@ def over_variants(rows: list[dict[str, Any]]) -> str:
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(6.2, 4.2))
     variants = list(dict.fromkeys(row["variant"] for row in rows))
-    names = list(dict.fromkeys(row["attack"] for row in rows if row["attack"]))
+    names = attack_names(rows)
     accuracies = {row["variant"]: row for row in rows if row["metric"] == "test_accuracy"}
     for row in rows:
-        if row["metric"] == "auc":
+        if row["metric"] == "auc" and row["attack"] in names:
             i, j = variants.index(row["variant"]), names.index(row["attack"])
-            accuracy = accuracies[row["variant"]]
+            accuracy = accuracies.get(row["variant"], UNKNOWN)
             axes.errorbar(
                 accuracy["value"], row["value"], xerr=bars(accuracy), yerr=bars(row), capsize=2, alpha=0.85,
                 fmt=MARKERS[j % len(MARKERS)], color=COLOURS[i % len(COLOURS)],

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxsnn_mia import __version__, config, results, store
+from jaxsnn_mia import __version__, results, store
 
-TEMPLATE_VERSION = 2
+TEMPLATE_VERSION = 3
 FILES = ("results.csv", "report.html")
 
 
-def write(c: config.Config, workdir: Path, metrics: dict[str, Path]) -> None:
-    """Makes the report from the metrics folder of each variant, unless it is up to date."""
-    inputs = store.digest([TEMPLATE_VERSION, config.as_dict(c), {name: path.name for name, path in metrics.items()}])
+def write(settings: dict[str, Any], workdir: Path, metrics: dict[str, Path], *, title: str, level: float) -> None:
+    """Makes the report from the metrics folder of each variant, unless it is up to date; `settings` are shown in it."""
+    inputs = store.digest([TEMPLATE_VERSION, settings, {name: path.name for name, path in metrics.items()}])
     if is_current(workdir, inputs):
         return
     summaries = {name: json.loads((path / "summary.json").read_text()) for name, path in metrics.items()}
@@ -31,7 +31,7 @@ def write(c: config.Config, workdir: Path, metrics: dict[str, Path]) -> None:
     for name, path in metrics.items():
         with np.load(path / "roc.npz", allow_pickle=False) as arrays:
             curves[name] = {attack: arrays[attack] for attack in arrays.files}
-    store.write_text(workdir / "report.html", html(c, summaries, rows, curves))
+    store.write_text(workdir / "report.html", html(settings, summaries, rows, curves, title, level))
     files = {name: store.file_sha256(workdir / name) for name in FILES}
     store.write_json(
         workdir / "summary.json", {"inputs": inputs, "made": time.ctime(), "files": files, "variants": summaries}
@@ -53,7 +53,7 @@ def nan_for_none(value: Any) -> Any:
     return float("nan") if value is None else value
 
 
-def html(c: config.Config, summaries: dict, rows: list[dict], curves: dict) -> str:
+def html(settings: dict, summaries: dict, rows: list[dict], curves: dict, title: str, level: float) -> str:
     import jinja2
 
     from jaxsnn_mia.report import figures
@@ -62,18 +62,19 @@ def html(c: config.Config, summaries: dict, rows: list[dict], curves: dict) -> s
         loader=jinja2.PackageLoader("jaxsnn_mia", "report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     return environment.get_template("page.html.j2").render(
-        title=c.report.title,
+        title=title,
         lines=results.table(rows),
+        strongest=results.strongest_table(rows),
         summaries=summaries,
         scatter=figures.privacy_against_accuracy(rows),
         rocs=[figures.log_log_roc(name, curve) for name, curve in curves.items()],
-        config=json.dumps(config.as_dict(c), indent=1),
-        config_hash=store.digest(config.as_dict(c)),
+        config=json.dumps(settings, indent=1),
+        config_hash=store.digest(settings),
         hardware=hardware(),
         versions={name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")},
         version=__version__,
         made=time.strftime("%Y-%m-%d %H:%M"),
-        level=c.metrics.level,
+        level=level,
     )
 
 

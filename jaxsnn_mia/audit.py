@@ -1,0 +1,194 @@
+"""An audit of models trained elsewhere, in any framework: their logits or losses in, the same report out."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxsnn_mia import attacks, config, results
+from jaxsnn_mia.attacks import signals
+from jaxsnn_mia.report import page
+
+LOSSES = ("phi", "logp")  # the signals that a loss gives
+LOGITS = (*LOSSES, "entropy", "modified_entropy", "correct", "logits")
+# attacks that can hold separate targets against references, by the argument that takes their signal
+AGAINST = {"phi": ("target_phi_kna",), "logp": ("target_logp_kna", "target_logp_kza")}
+
+
+class Models(NamedTuple):
+    """What models say of examples: logits [M, N, C] or [M, N, A, C], or losses [M, N]; labels int [N], None for losses;
+    and the same of population examples, which are in no training set, or None."""
+
+    outputs: np.ndarray
+    labels_n: np.ndarray | None
+    population: np.ndarray | None = None
+    population_labels: np.ndarray | None = None
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        of = LOSSES if self.outputs.ndim == 2 else LOGITS
+        return of if self.population is None else (*of, *(f"{name}_population" for name in of))
+
+    def signal(self, name: str) -> np.ndarray:
+        """A signal [M, N, A, ...] by the names of `attacks.Attack`."""
+        if name.endswith("_population"):
+            assert self.population is not None
+            return Models(self.population, self.population_labels).signal(name.removesuffix("_population"))
+        if self.outputs.ndim == 2:
+            loss = np.maximum(np.asarray(self.outputs, np.float64), 1e-12)
+            value = -loss if name == "logp" else -loss - np.log(-np.expm1(-loss))
+            return value[..., None].astype(np.float32)
+        rows = (self.outputs[m] for m in range(len(self.outputs)))  # one model at a time: it may be a memory map
+        return np.stack([of_logits(name, queries(row), self.labels_n) for row in rows])
+
+
+def queries(logits: np.ndarray) -> np.ndarray:
+    """[N, A, C] float32."""
+    logits = np.asarray(logits, np.float32)
+    return logits if logits.ndim == 3 else logits[:, None]
+
+
+def of_logits(name: str, logits_nac: np.ndarray, labels_n) -> np.ndarray:
+    if name == "logits":
+        return logits_nac
+    if name == "correct":
+        return (logits_nac.argmax(-1) == labels_n[:, None]).astype(np.uint8)
+    if name == "entropy":
+        return np.asarray(signals.entropy(logits_nac))
+    of = {
+        "phi": signals.logit_confidence, "logp": signals.log_confidence, "modified_entropy": signals.modified_entropy
+    }  # fmt: skip
+    return np.asarray(of[name](logits_nac, np.asarray(labels_n, np.int32)))
+
+
+def check(models: Models, name: str, member_mn: np.ndarray | None = None) -> None:
+    """ValueError for shapes that do not fit, labels out of range, values that are not finite, or a `member_mn` (keep,
+    or the membership of separate targets) that is not boolean."""
+    for what, outputs, labels_n in (
+        (name, models.outputs, models.labels_n), (f"{name}, population", models.population, models.population_labels)
+    ):  # fmt: skip
+        if outputs is None:
+            continue
+        if outputs.ndim not in (2, 3, 4):
+            raise ValueError(
+                f"{what}: expected logits [S, N, C] or [S, N, A, C], or losses [S, N], got shape {outputs.shape}."
+            )
+        if not all(np.isfinite(row).all() for row in outputs):
+            raise ValueError(f"{what}: NaN or infinite values. Leave diverged models and their partners out.")
+        if outputs.ndim == 2:
+            if (np.asarray(outputs) < 0).any():
+                raise ValueError(f"{what}: losses are at least 0, got {np.min(outputs)}. Logits are [S, N, C].")
+            continue
+        classes = outputs.shape[-1]
+        if labels_n is None or labels_n.shape != outputs.shape[1:2] or not np.issubdtype(labels_n.dtype, np.integer):
+            got = "none" if labels_n is None else f"{labels_n.dtype} {labels_n.shape}"
+            raise ValueError(f"{what}: labels must be integers [{outputs.shape[1]}], got {got}.")
+        if labels_n.min() < 0 or labels_n.max() >= classes:
+            raise ValueError(f"{what}: labels must be in [0, {classes - 1}], got {labels_n.min()} to {labels_n.max()}.")
+    if member_mn is not None and (member_mn.dtype != bool or member_mn.shape != models.outputs.shape[:2]):
+        raise ValueError(
+            f"{name}: membership must be boolean {models.outputs.shape[:2]}, got {member_mn.dtype} {member_mn.shape}."
+        )
+
+
+def partners(keep_sn: np.ndarray) -> np.ndarray | None:
+    """partner_s where rows 2k and 2k + 1 are complementary, else None."""
+    other = np.arange(len(keep_sn)) ^ 1
+    return other if len(keep_sn) % 2 == 0 and (keep_sn[other] == ~keep_sn).all() else None
+
+
+def able(models: Models, separate: bool) -> tuple[str, ...]:
+    """The attacks that these arrays are enough for."""
+    known = {*models.known, "keep", *(() if models.labels_n is None or separate else ("labels",))}
+    names = [name for name, attack in attacks.ATTACKS.items() if set(attack.needs) <= known]
+    return tuple(name for name in names if not (separate and name in attacks.LEARNED))
+
+
+def scores(
+    name: str, models: Models, keep_sn: np.ndarray, partner_s: np.ndarray | None, targets: Models | None
+) -> np.ndarray:
+    """[S, N] of all models as targets, or [K, N] of separate targets against all models."""
+    attack = attacks.ATTACKS[name]
+    if "keep" not in attack.needs:
+        own = models if targets is None else targets
+        return attack.fn(*map(own.signal, attack.needs))
+    given: dict[str, Any] = {"keep": keep_sn, "labels": models.labels_n}
+    arrays = [given[need] if need in given else models.signal(need) for need in attack.needs]
+    if targets is None:
+        return attack.fn(*arrays, partner_s=partner_s)
+    signal = attack.needs[0]
+    needs = (signal, f"{signal}_population")
+    options = {argument: targets.signal(need) for argument, need in zip(AGAINST[signal], needs, strict=False)}
+    return attack.fn(*arrays, **options)
+
+
+def run(
+    models: Models, keep_sn: np.ndarray, workdir: Path, *, targets: Models | None = None,
+    member_kn: np.ndarray | None = None, names: tuple[str, ...] | None = None, settings: config.Metrics | None = None,
+    title: str = "Membership-inference audit",
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Audits models by their outputs and writes results.csv, summary.json and report.html to `workdir`.
+
+    Args:
+      models: what S models say of N examples.
+      keep_sn: bool [S, N], who trained on what. Rows 2k and 2k + 1 that are complementary are taken for pairs;
+        otherwise one random model of the other side is left out with each target and example.
+      workdir: a folder.
+      targets, member_kn: K separate targets and who of the examples they trained on, bool [K, N]. All S models are then
+        references and nothing is left out. None: every model is a target once.
+      names: of the attacks; None: all that the arrays are enough for.
+      settings: rates, intervals, seed.
+
+    Returns:
+      The rows of results.csv.
+
+    Raises:
+      ValueError: shapes that do not fit, labels out of range, values that are not finite, keep not boolean, attacks
+        that the arrays are not enough for, and what an attack refuses.
+    """
+    settings = settings or config.Metrics()
+    check(models, "models", keep_sn)
+    if (targets is None) != (member_kn is None):
+        raise ValueError("separate targets need their membership, and the other way round: pass both or neither.")
+    if targets is not None:
+        check(targets, "targets", member_kn)
+    possible = able(models if targets is None or models.population is None or targets.population is not None
+                    else models._replace(population=None), targets is not None)  # fmt: skip
+    lacking = sorted(set(names or ()) - set(possible))
+    if lacking:
+        raise ValueError(f"attacks {lacking} need more than these arrays; possible: {', '.join(possible)}.")
+    partner_s = partners(keep_sn)
+    member = keep_sn if member_kn is None else member_kn
+    pairs = np.arange(len(member)) // (1 if targets is not None or partner_s is None else 2)
+    own = models if targets is None else targets
+    labels = {"dataset": "own", "family": "brought", "quantized": "", "bits": 32, "T": "", "seed": settings.seed}
+    audit = results.Audit(
+        name="audit",
+        labels=labels,
+        settings=settings,
+        keep_sn=member,
+        usable_s=np.ones(len(member), bool),
+        pair_s=pairs,
+        unit_n=np.arange(member.shape[1]),
+        correct_sn=None if own.outputs.ndim == 2 else own.signal("correct")[:, :, 0],
+        correct_test=None,
+        scores={name: scores(name, models, keep_sn, partner_s, targets) for name in names or possible},
+    )
+    workdir.mkdir(parents=True, exist_ok=True)
+    results.write(workdir / "metrics", audit)
+    about = {
+        "models": list(models.outputs.shape), "targets": None if targets is None else list(targets.outputs.shape),
+        "left out with a target": how_left_out(partner_s, targets), "attacks": list(audit.scores),
+        "metrics": config.as_dict(settings),
+    }  # fmt: skip
+    page.write(about, workdir, {"audit": workdir / "metrics"}, title=title, level=settings.level)
+    return results.read(workdir)
+
+
+def how_left_out(partner_s: np.ndarray | None, targets: Models | None) -> str:
+    """In words, for the report and the command line."""
+    if targets is not None:
+        return "nothing: the targets are no references"
+    return (
+        "its complementary model" if partner_s is not None else "one random model of the other side, for each example"
+    )
