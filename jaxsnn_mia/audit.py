@@ -58,7 +58,7 @@ def of_logits(name: str, logits_nac: np.ndarray, labels_n) -> np.ndarray:
     of = {
         "phi": signals.logit_confidence, "logp": signals.log_confidence, "modified_entropy": signals.modified_entropy
     }  # fmt: skip
-    return np.asarray(of[name](logits_nac, np.asarray(labels_n, np.int32)))
+    return np.asarray(of[name](logits_nac, labels_n))
 
 
 def check(models: Models, name: str, member_mn: np.ndarray | None = None) -> None:

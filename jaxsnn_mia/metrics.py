@@ -68,7 +68,10 @@ def curve(scores: np.ndarray, member: np.ndarray, weight: np.ndarray | None = No
 
 def sides(scores: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(members' scores, non-members' scores), each in order."""
-    return np.sort(scores[member]), np.sort(scores[~member])
+    inside, outside = scores[member], scores[~member]
+    inside.sort()
+    outside.sort()
+    return inside, outside
 
 
 def auc_s(scores, member, valid_s=None) -> np.ndarray:
@@ -101,15 +104,30 @@ def tpr_at_fpr(scores, member, fpr: float, valid_s=None) -> tuple[float, float]:
     (nan, nan) for [S, N] scores where fpr x pooled non-members < 10. Raises ValueError for fpr outside [0, 1].
     Source: Carlini et al. 2022 (arXiv 2112.03570), section IV.
     """
-    if not 0 <= fpr <= 1:
-        raise ValueError(f"`fpr` must be in [0, 1], got {fpr}.")
+    return tprs_at_fprs(scores, member, (fpr,), valid_s)[0]
+
+
+def tprs_at_fprs(scores, member, fprs, valid_s=None) -> list[tuple[float, float]]:
+    """`tpr_at_fpr` at each of `fprs`."""
+    for fpr in fprs:
+        if not 0 <= fpr <= 1:
+            raise ValueError(f"`fpr` must be in [0, 1], got {fpr}.")
     scores_sn, member_sn = rows(scores, member, valid_s)
-    if np.ndim(scores) == 2 and not resolves(member_sn, fpr):
-        return np.nan, np.nan
+    inside, outside = scores_sn[member_sn], scores_sn[~member_sn]
+    return [
+        (np.nan, np.nan) if np.ndim(scores) == 2 and fpr * len(outside) < FEWEST_FALSE_POSITIVES else rates(
+            inside, outside, fpr
+        )
+        for fpr in fprs
+    ]  # fmt: skip
+
+
+def rates(inside: np.ndarray, outside: np.ndarray, fpr: float) -> tuple[float, float]:
+    """(TPR, realised FPR) of members' and non-members' scores."""
     if fpr == 1:
         return 1.0, 1.0
-    limit = threshold(scores_sn[~member_sn], fpr)
-    return float((scores_sn[member_sn] > limit).mean()), float((scores_sn[~member_sn] > limit).mean())
+    limit = threshold(outside, fpr)
+    return float((inside > limit).mean()), float((outside > limit).mean())
 
 
 def threshold(outside: np.ndarray, fpr: float) -> float:
@@ -126,12 +144,18 @@ def resolves(member_sn: np.ndarray, fpr: float) -> bool:
 
 def balanced_accuracy(scores, member, valid_s=None) -> float:
     """(TPR + TNR) / 2 at the best single threshold for all targets, in [.5, 1]."""
-    scores_sn, member_sn = rows(scores, member, valid_s)
-    inside, outside = sides(scores_sn, member_sn)
-    first = np.append(True, inside[1:] != inside[:-1]).nonzero()[0]  # of equal scores, the threshold takes all
-    tpr = 1 - first / len(inside)
-    fpr = 1 - np.searchsorted(outside, inside[first], side="left") / len(outside)
+    inside, outside = sides(*rows(scores, member, valid_s))
+    first = np.flatnonzero(np.append(True, inside[1:] != inside[:-1]))  # of equal scores, a threshold takes all
+    below = in_threads(lambda part: np.searchsorted(outside, inside[part], side="left"), first)
+    tpr, fpr = 1 - first / len(inside), 1 - below / len(outside)
     return float(max((tpr + 1 - fpr).max() / 2, 0.5))
+
+
+def in_threads(fn, index: np.ndarray) -> np.ndarray:
+    """fn of parts of `index`, joined."""
+    cores = min(os.cpu_count() or 1, 8)
+    with ThreadPoolExecutor(cores) as pool:
+        return np.concatenate(list(pool.map(fn, np.array_split(index, cores))))
 
 
 def deployed(scores_sn, member_sn, fpr: float, pair_s, valid_s=None, *, folds: int = 8) -> tuple[float, float]:

@@ -41,7 +41,10 @@ def test_every_module_imports_downwards_only():
             if parts[0] == "jaxsnn_mia" and parts[1] in LAYER:
                 assert LAYER[parts[1]] <= LAYER[room], f"{path} imports {name} from above"
             if LAYER[room] == 0:
-                assert parts[0] in {"jaxsnn_mia", "jax", "numpy", "scipy", "sklearn"} | sys.stdlib_module_names, (path, name)
+                assert parts[0] in {"jaxsnn_mia", "jax", "numpy", "scipy", "sklearn"} | sys.stdlib_module_names, (
+                    path,
+                    name,
+                )
             if parts[0] in ONLY:
                 assert room in ONLY[parts[0]], f"{path} imports {name}"
 

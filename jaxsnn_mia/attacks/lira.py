@@ -38,8 +38,8 @@ def score(
       mode: "online", log N(phi; mu_in, s_in) - log N(phi; mu_out, s_out) (eq. 2 to 4), mean over queries;
         "offline", one-sided (phi - mu_out) / s_out (section VI-B).
       variance: "per_example"; "pooled", residual variance over all examples for each target, query and side; "fixed",
-        about one common mean instead (the paper's); "shrinkage", between the first two and in simulations not worse than either
-        (`variance.py`), which is what "auto" takes.
+        about one common mean instead (the paper's); "shrinkage", between the first two and in simulations not
+        worse than either (`variance.py`), which is what "auto" takes.
       location: "mean", or "median" with 1.4826 x the median absolute deviation in place of the standard deviation of an
         example (variance "auto" or "per_example").
       sigma_floor: smallest standard deviation; by default a hundredth of the pooled one. For logits in steps of q, as

@@ -4,6 +4,9 @@ Signals are [S, N, A] and are averaged over queries; a signal of higher = less l
 [S]: diverged shadows get NaN. All give float32 [S, N], higher = more likely a member.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import numpy as np
 
@@ -68,16 +71,22 @@ def attack_p(phi_sna: jax.Array, phi_sza: jax.Array, *, valid_s=None) -> np.ndar
         )
     scores_sn = loss(phi_sna, valid_s=valid_s)
     population_sz = loss(phi_sza, valid_s=valid_s)
-    for s in np.flatnonzero(~np.isnan(scores_sn).any(1)):
-        scores_sn[s] = share_below(np.sort(population_sz[s]), scores_sn[s])
+
+    def place(s):
+        scores_sn[s] = share_below(population_sz[s], scores_sn[s])
+
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+        list(pool.map(place, np.flatnonzero(~np.isnan(scores_sn).any(1))))
     return scores_sn
 
 
-def share_below(ordered: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The ECDF of `ordered` [Z] at x, interpolated between its steps; beyond them a step that grows with x."""
-    values, counts = np.unique(ordered, return_counts=True)
+def share_below(population: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The ECDF of `population` [Z] at x, interpolated between its steps; beyond them a step that grows with x."""
+    values, counts = np.unique(population, return_counts=True)
     middle = np.cumsum(counts) - (counts - 1) / 2
     below, above = np.maximum(values[0] - x, 0), np.maximum(x - values[-1], 0)
     rank = np.interp(x, values, middle)
-    rank = np.where(below > 0, middle[0] / (1 + below), np.where(above > 0, len(ordered) + above / (1 + above), rank))
-    return rank / (len(ordered) + 1)
+    rank = np.where(
+        below > 0, middle[0] / (1 + below), np.where(above > 0, len(population) + above / (1 + above), rank)
+    )
+    return rank / (len(population) + 1)

@@ -16,6 +16,7 @@ def check_labels(logits: jax.Array, labels_n: jax.Array) -> None:
 
 def own_class(logits: jax.Array, labels_n: jax.Array) -> jax.Array:
     """bool, where the label's class is, in the shape of logits [..., N, A, C]."""
+    labels_n = jnp.asarray(labels_n)  # int64 from numpy becomes what jax holds
     own_nc = labels_n[:, None] == jnp.arange(logits.shape[-1], dtype=labels_n.dtype)[None]
     return jnp.broadcast_to(own_nc[:, None].reshape((1,) * (logits.ndim - 3) + own_nc[:, None].shape), logits.shape)
 
