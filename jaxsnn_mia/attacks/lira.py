@@ -11,7 +11,7 @@ from jaxsnn_mia.attacks import variance as spread
 
 MODES = ("online", "offline")
 LOCATIONS = ("mean", "median")
-SAMPLE = 4096  # examples that the prior of the variances is read off
+SAMPLE = 2**20  # confidences, of whole examples, that the prior of the variances is read off
 
 
 def score(
@@ -68,8 +68,9 @@ def score(
     pools = tuple(map(spread.pool, jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)))
     priors = None
     if variance == "shrinkage":
-        sample = slice(None, None, -(-phi_sna.shape[1] // SAMPLE))
-        (priors,) = references.over_blocks(lambda part: _prior(against.block(part), pools, mode=mode), [sample])
+        sample = slice(None, None, -(-phi_sna.size // SAMPLE))
+        (sides,) = references.over_blocks(lambda part: jax.device_get(_moments(*against.block(part))), [sample])
+        priors = spread.prior(used(mode, sides), used(mode, pools))
 
     def of(block, targets, part):
         return _score(block, targets, pools, priors, sigma_floor, mode=mode, variance=variance)
@@ -103,9 +104,7 @@ def _sums(block):
     return tuple(map(spread.pool_sums, references.moments(*block)))
 
 
-@partial(jax.jit, static_argnames="mode")
-def _prior(block, pools, *, mode):
-    return spread.prior(used(mode, references.moments(*block)), used(mode, pools))
+_moments = jax.jit(references.moments)
 
 
 @partial(jax.jit, static_argnames=("mode", "variance"))

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+FEW_BLOCKS = 4
 BLOCK_BYTES = 2**19  # float64 of one [S, block, A] array: what a core's cache holds
 
 
@@ -38,9 +39,10 @@ class Against(NamedTuple):
 
     def slices(self, blocks: int = 1) -> list[slice]:
         """Slices that cover the examples: whole blocks of one length (`blocks` times what a core's cache holds), and
-        what is left."""
+        what is left; a few blocks are one, since each length is compiled."""
         s, n, queries = self.values_sna.shape
         size = max(blocks * BLOCK_BYTES // (8 * s * queries), 1)
+        size = n if n <= FEW_BLOCKS * size else size
         return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
     def scores(self, of: Callable, blocks: int = 1) -> np.ndarray:

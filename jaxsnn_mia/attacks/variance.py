@@ -10,7 +10,8 @@ there are many shadows.
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
+from scipy.special import polygamma
 
 VARIANCES = ("auto", "shrinkage", "pooled", "fixed", "per_example")
 MOST_FREEDOM = 1e6  # prior degrees of freedom that stand for "all alike"
@@ -50,13 +51,14 @@ def prior(sides: tuple, pools: tuple) -> Prior:
 
     Log variances of equal examples have variance psi'(d / 2) for d degrees of freedom (Smyth 2004, "Linear models and
     empirical Bayes methods for assessing differential expression"); what they have more of is the prior's. The spread
-    of the ratio of an example's two sides gives the prior of a side's own deviation in the same way.
+    of the ratio of an example's two sides gives the prior of a side's own deviation in the same way. In numpy: these
+    are a few special functions of a sample, which would take seconds to compile.
     """
     freedoms, scaled = relative(sides, pools)
     shared = log_excess(sum(scaled), sum(freedoms))
     if len(sides) == 1:
-        return Prior(shared, jnp.full_like(shared, MOST_FREEDOM))
-    ratio = jnp.subtract(*map(log_variance, scaled, freedoms))
+        return Prior(shared, np.full_like(shared, MOST_FREEDOM))
+    ratio = np.subtract(*map(log_variance, scaled, freedoms))
     noise = sum(trigamma(d / 2).mean(1, keepdims=True) for d in freedoms)
     return Prior(shared, 2 * trigamma_inverse((ratio.var(1, keepdims=True) - noise) / 2))
 
@@ -67,11 +69,11 @@ def relative(sides: tuple, pools: tuple) -> tuple[list, list]:
     return freedoms, [squares / p.residual for (_, _, squares), p in zip(sides, pools, strict=True)]
 
 
-def log_variance(scaled: jax.Array, freedom: jax.Array) -> jax.Array:
-    return jnp.log(jnp.maximum(scaled / freedom, 1e-30))
+def log_variance(scaled: np.ndarray, freedom: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(scaled / freedom, 1e-30))
 
 
-def log_excess(scaled: jax.Array, freedom: jax.Array) -> jax.Array:
+def log_excess(scaled: np.ndarray, freedom: np.ndarray) -> np.ndarray:
     """Prior degrees of freedom that explain how much log variances vary beyond chance."""
     noise = trigamma(freedom / 2).mean(1, keepdims=True)
     return 2 * trigamma_inverse(log_variance(scaled, freedom).var(1, keepdims=True) - noise)
@@ -96,20 +98,14 @@ def of_sides(variance: str, sides: tuple, pools: tuple | None, priors: Prior | N
     return tuple(p.total if variance == "fixed" else p.residual for p in pools)  # type: ignore[union-attr]
 
 
-def trigamma(x: jax.Array) -> jax.Array:
+def trigamma(x: np.ndarray) -> np.ndarray:
     return polygamma(1, x)
 
 
-def polygamma(order: int, x: jax.Array) -> jax.Array:
-    return jax.scipy.special.polygamma(jnp.full(x.shape, order, jnp.int32), x)
-
-
-def trigamma_inverse(y: jax.Array) -> jax.Array:
+def trigamma_inverse(y: np.ndarray) -> np.ndarray:
     """x with psi'(x) = y, by Newton's steps on 1 / psi' (Smyth 2004); MOST_FREEDOM where y <= 0."""
-    positive = jnp.maximum(y, 1 / MOST_FREEDOM)
+    positive = np.maximum(y, 1 / MOST_FREEDOM)
     x = 0.5 + 1 / positive
     for _ in range(NEWTON_STEPS):
-        value = trigamma(x)
-        slope = polygamma(2, x)
-        x = x + value * (1 - value / positive) / slope
-    return jnp.minimum(x, MOST_FREEDOM)
+        x = x + trigamma(x) * (1 - trigamma(x) / positive) / polygamma(2, x)
+    return np.minimum(x, MOST_FREEDOM)
