@@ -49,6 +49,13 @@ def test_round_trip_and_float_precision():
         ({"train": {"snapshot_epochs": (99,)}}, r"snapshot_epochs` must be in \[1, 40\], got 99"),
         ({"data": {"population": 0.0}}, "above 0 for rmia, data.standardise=dataset"),
         ({"sweep": {"family": ("ann", "cnn")}}, "got 'cnn'"),
+        ({"attacks": {"names": ("lira", "trajectory")}}, "one or more epochs for the trajectory"),
+        ({"attacks": {"names": ("lira", "combine")}}, "two or more attacks beside 'combine'"),
+        (
+            {"attacks": {"names": ("attack_p",)}, "data": {"population": 0.0, "standardise": "none"}},
+            "above 0 for attack_p",
+        ),
+        ({"metrics": {"priors": (0.0,)}}, "metrics.priors"),
         ({"metrics": {"fprs": (0.0,)}}, r"`metrics\.fprs` must be in \(0, 1\)"),
         ({"sweep": {"family": ("ann", "ann")}}, "repeated"),
         ({"data": {"name": "iris"}, "sweep": {"dataset": ("wine",)}}, r"Pass --config\.sweep\.dataset instead"),

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxsnn_mia import checkpoint, config, pipeline, results, shadows, store
+from jaxsnn_mia import attacks, checkpoint, config, pipeline, results, shadows, store
 from tests.runs import scores, small
 
 
@@ -28,13 +28,18 @@ def test_every_artefact_is_there(finished):
     assert {line["status"] for line in lines} == {"ok"}
     assert 2 in checkpoint.epochs(next(variant.glob("train-*/group-00000")))
     rows = results.read(finished)
-    assert {row["attack"] for row in rows} == {"", *config.Attacks().names}
-    assert {"auc", "tpr@0.01", "tpr@0.001", "balanced_accuracy", "train_accuracy", "test_accuracy", "gap"} == {
-        row["metric"] for row in rows
-    }
+    assert {row["attack"] for row in rows} == {"", "strongest", *config.Attacks().names}
+    at = [f"{of}@{fpr}" for fpr in ("0.01", "0.001") for of in ("tpr", "deployed_tpr")]
+    at += [f"ppv@{fpr}@{prior}" for fpr in ("0.01", "0.001") for prior in ("0.5", "0.1", "0.01")]
+    assert {row["metric"] for row in rows} == {
+        "auc", "balanced_accuracy", "train_accuracy", "test_accuracy", "gap", *at
+    }  # fmt: skip
     assert (finished / "results.csv").read_text().splitlines()[0] == ",".join(results.COLUMNS)
     for row in rows:
-        if row["metric"] == "auc":
+        if row["metric"] == "auc" and row["attack"] == "strongest":
+            assert set(row["chosen"].split(", ")) <= set(config.Attacks().names)
+            assert 0.4 < row["value"] < 0.8
+        elif row["metric"] == "auc":
             assert 0.3 < row["low"] <= row["value"] <= row["high"] < 0.8
         if row["metric"] == "tpr@0.001":  # 8 targets of 240 non-members
             assert row["value"] is None
@@ -116,3 +121,31 @@ def test_online_lira_on_location30(tmp_path):
     pipeline.run(c, tmp_path)
     auc = {r["attack"]: r["value"] for r in results.read(tmp_path) if r["metric"] == "auc"}
     assert auc["lira"] > 0.93
+
+
+SOME = ("loss", "lira", "gap", "steps", "longer", "trajectory", "combine")
+
+
+@pytest.mark.parametrize("names", [SOME, pytest.param(tuple(attacks.ATTACKS), marks=pytest.mark.long)])
+def test_attacks_with_signals_of_their_own_run_from_the_config(tmp_path, names):
+    c = small(
+        model={"family": "snn", "time_steps": 3}, train={"snapshot_epochs": (2, 4)}, attacks={"names": names},
+        splits={"n_shadows": 12}, ensemble={"group_size": 12},
+    )  # fmt: skip
+    pipeline.run(c, tmp_path)
+    found = scores(tmp_path)
+    assert found.keys() == set(names)
+    assert all(np.isfinite(array).all() for array in found.values())
+    (steps,) = tmp_path.glob("*/signals-*/phi_steps/candidates-00000.npy")
+    (longer,) = tmp_path.glob("*/signals-*/phi_longer/candidates-00000.npy")
+    (phi,) = tmp_path.glob("*/signals-*/phi/candidates-00000.npy")
+    steps, longer, phi = map(np.load, (steps, longer, phi))
+    assert (steps.shape[2], longer.shape[2]) == (3, 6)
+    np.testing.assert_allclose(steps[:, :, -1], phi[:, :, 0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(longer[:, :, :3], steps, rtol=1e-5, atol=1e-5)  # the first half is the same
+    (trajectory,) = tmp_path.glob("*/signals-*/trajectory/candidates-00000.npy")
+    (loss,) = tmp_path.glob("*/signals-*/loss/candidates-00000.npy")
+    trajectory, loss = np.load(trajectory), np.load(loss)
+    assert trajectory.shape[2] == 3
+    np.testing.assert_array_equal(trajectory[:, :, -1], loss[:, :, 0])
+    assert trajectory[:, :, 0].mean() > trajectory[:, :, -1].mean()  # losses fall

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
+TINY = np.finfo(np.float32).tiny
+
 
 def averaged(signal_sna, valid_s, of) -> np.ndarray:
     """of(signal) averaged over queries, row by row in float64, so that the signal may be a memory map."""
@@ -69,8 +71,8 @@ def attack_p(phi_sna: jax.Array, phi_sza: jax.Array, *, valid_s=None) -> np.ndar
             f"`phi_sza` must be [S, Z, A] with Z >= 1 and S, A of `phi_sna` {phi_sna.shape}, got {phi_sza.shape}. "
             "Set `data.population`."
         )
-    scores_sn = loss(phi_sna, valid_s=valid_s)
-    population_sz = loss(phi_sza, valid_s=valid_s)
+    # on a log scale, where the losses of the most confident examples stay apart
+    scores_sn, population_sz = (-np.log(np.maximum(-loss(phi, valid_s=valid_s), TINY)) for phi in (phi_sna, phi_sza))
 
     def place(s):
         scores_sn[s] = share_below(population_sz[s], scores_sn[s])

@@ -1,5 +1,7 @@
 """RMIA, the robust membership-inference attack (Zarifzadeh et al. 2024, arXiv 2312.03262)."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,7 @@ VOTES = ("mean", "majority")
 GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # of `a`, where it is tuned
 TUNED_ON = 2000  # examples, and as many of the population
 LARGE_BLOCK = 16  # times a block of `references`: a look-up needs many queries to pay
+PAIRS = 2**22  # of examples and the population, compared at once
 
 
 def score(
@@ -54,10 +57,11 @@ def score(
 
     Raises:
       ValueError: shapes that do not fit, NaN, an empty population, an unknown mode or vote, gamma < 1, a outside
-        [0, 1], fewer than 3 IN or OUT models.
+        [0, 1], a place outside the population, fewer than 3 IN or OUT models (4 where `a` is tuned).
     """
-    tuned = a == "tuned"
-    if mode not in MODES or vote not in VOTES or gamma < 1 or not (tuned or 0 <= float(a) <= 1):
+    tuned = isinstance(a, str) and a == "tuned"
+    known_a = tuned or (not isinstance(a, str) and 0 <= a <= 1)
+    if mode not in MODES or vote not in VOTES or gamma < 1 or not known_a:
         raise ValueError(
             f"`mode` must be in {MODES}, `vote` in {VOTES}, gamma >= 1, 0 <= a <= 1 or 'tuned'; "
             f"got {mode!r}, {vote!r}, {gamma}, {a!r}."
@@ -76,13 +80,17 @@ def score(
     )
     usable_s = against.usable_s
     references.check_finite((logp_sza[s] for s in np.flatnonzero(usable_s)), "logp_sza")
+    targets_z: Any = target_logp_kza if against.separate else logp_sza
     if against.separate:
-        references.check_targets(target_logp_kza, logp_sza, "target_logp_kza")
+        references.check_targets(targets_z, logp_sza, "target_logp_kza")
+        if len(targets_z) != len(against.targets):
+            raise ValueError(f"`target_logp_kza` must be of K = {len(against.targets)} targets, got {targets_z.shape}.")
+    own_z_n = np.full(n, -1) if own_z_n is None else np.asarray(own_z_n)
+    if own_z_n.shape != (n,) or not ((own_z_n >= -1) & (own_z_n < logp_sza.shape[1])).all():
+        raise ValueError(f"`own_z_n` must be [{n}], each in [-1, {logp_sza.shape[1]}), got shape {own_z_n.shape}.")
     a_s = tuned_a(against, logp_sza, partner_s, mode, gamma) if tuned else float(a)
     stretch = np.asarray(a_s, np.float64).reshape(-1, 1, 1)
-    targets_z = target_logp_kza if against.separate else logp_sza
     log_r_z = population_ratios(logp_sza, targets_z, usable_s, partner_s, stretch, mode)
-    own_z_n = np.full(n, -1) if own_z_n is None else np.asarray(own_z_n)
     look_up = majority if vote == "majority" else ecdf
 
     def of(block, targets, part):
@@ -138,12 +146,13 @@ def ecdf(log_r_z: np.ndarray, log_r_x: np.ndarray, log_gamma: float, own_z_b: np
 def majority(log_r_z: np.ndarray, log_r_x: np.ndarray, log_gamma: float, own_z_b: np.ndarray) -> np.ndarray:
     """Share of z that x beats in more than half of the queries, ties broken as in `ecdf`: [S, B]."""
     size, queries = log_r_z.shape[1:]
-    not_own_bz = own_z_b[:, None] != np.arange(size)
     out = np.empty(log_r_x.shape[:2])
-    for s, (z, x) in enumerate(zip(log_r_z, log_r_x, strict=True)):
-        votes_bz = sum((z[None, :, q] <= x[:, None, q] - log_gamma).astype(np.int16) for q in range(queries))
-        won = ((2 * votes_bz > queries) & not_own_bz).sum(1)
-        out[s] = (won + tie_break(x.mean(1))) / (not_own_bz.sum(1) + 1)
+    for rows in np.array_split(np.arange(len(own_z_b)), -(-len(own_z_b) * size // PAIRS)):
+        not_own_bz = own_z_b[rows, None] != np.arange(size)
+        for s, (z, x) in enumerate(zip(log_r_z, log_r_x[:, rows], strict=True)):
+            votes_bz = sum((z[None, :, q] <= x[:, None, q] - log_gamma).astype(np.int16) for q in range(queries))
+            won = ((2 * votes_bz > queries) & not_own_bz).sum(1)
+            out[s, rows] = (won + tie_break(x.mean(1))) / (not_own_bz.sum(1) + 1)
     return out
 
 

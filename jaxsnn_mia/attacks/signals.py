@@ -64,9 +64,19 @@ def taylor(x: jax.Array) -> jax.Array:
     return 1 + x * (1 + x / 2 * (1 + x / 3 * (1 + x / 4)))
 
 
+def log_probabilities(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(log p, log(1 - p)) of all classes in the shape of logits [..., C], also where p is within rounding of 1."""
+    largest = jax.nn.one_hot(logits.argmax(-1), logits.shape[-1], dtype=bool)
+    top = logits.max(-1, keepdims=True)
+    lead = top - jax.nn.logsumexp(logits, axis=-1, keepdims=True, where=~largest)  # of the largest logit over the rest
+    logp = logits - top - jax.nn.softplus(-lead)
+    p_rest = jnp.where(largest, 0.0, jnp.exp(logp))  # at most a half
+    return logp, jnp.where(largest, -jax.nn.softplus(lead), jnp.log1p(-p_rest))
+
+
 def entropy(logits: jax.Array) -> jax.Array:
     """Entropy of the prediction in nats [..., N, A], from logits [..., N, A, C]."""
-    logp = jax.nn.log_softmax(logits)
+    logp, _ = log_probabilities(logits)
     return -(jnp.exp(logp) * logp).sum(-1)
 
 
@@ -76,9 +86,5 @@ def modified_entropy(logits: jax.Array, labels_n: jax.Array) -> jax.Array:
     Source: Song and Mittal 2021 (arXiv 2003.10595), eq. 8.
     """
     check_labels(logits, labels_n)
-    own = own_class(logits, labels_n)
-    logp = jax.nn.log_softmax(logits)
-    p = jnp.exp(logp)
-    # log(1 - p_j) without cancellation where p_j is near 1
-    log_rest = jnp.where(p < 0.5, jnp.log1p(-jnp.minimum(p, 0.5)), jnp.log(-jnp.expm1(jnp.minimum(logp, -1e-7))))
-    return -jnp.where(own, -jnp.expm1(logp) * logp, p * log_rest).sum(-1)
+    logp, log_rest = log_probabilities(logits)
+    return -jnp.where(own_class(logits, labels_n), jnp.exp(log_rest) * logp, jnp.exp(logp) * log_rest).sum(-1)

@@ -16,6 +16,7 @@ from scipy.special import polygamma
 VARIANCES = ("auto", "shrinkage", "pooled", "fixed", "per_example")
 MOST_FREEDOM = 1e6  # prior degrees of freedom that stand for "all alike"
 NEWTON_STEPS = 12
+NO_SPREAD = 1e-6  # of the pooled variance: less is no narrow spread but none, as of logits in steps
 
 
 class Pool(NamedTuple):
@@ -51,8 +52,9 @@ def prior(sides: tuple, pools: tuple) -> Prior:
 
     Log variances of equal examples have variance psi'(d / 2) for d degrees of freedom (Smyth 2004, "Linear models and
     empirical Bayes methods for assessing differential expression"); what they have more of is the prior's. The spread
-    of the ratio of an example's two sides gives the prior of a side's own deviation in the same way. In numpy: these
-    are a few special functions of a sample, which would take seconds to compile.
+    of the ratio of an example's two sides gives the prior of a side's own deviation in the same way. Models that agree
+    exactly, as with logits in steps, have no log variance and do not count. In numpy: these are a few special functions
+    of a sample, which would take seconds to compile.
     """
     freedoms, scaled = relative(sides, pools)
     shared = log_excess(sum(scaled), sum(freedoms))
@@ -60,23 +62,33 @@ def prior(sides: tuple, pools: tuple) -> Prior:
         return Prior(shared, np.full_like(shared, MOST_FREEDOM))
     ratio = np.subtract(*map(log_variance, scaled, freedoms))
     noise = sum(trigamma(d / 2).mean(1, keepdims=True) for d in freedoms)
-    return Prior(shared, 2 * trigamma_inverse((ratio.var(1, keepdims=True) - noise) / 2))
+    return Prior(shared, 2 * trigamma_inverse((variation(ratio) - noise) / 2))
 
 
 def relative(sides: tuple, pools: tuple) -> tuple[list, list]:
     """(degrees of freedom, sums of squares in units of the pooled variance) of each side."""
     freedoms = [count - 1 for count, _, _ in sides]
-    return freedoms, [squares / p.residual for (_, _, squares), p in zip(sides, pools, strict=True)]
+    return freedoms, [squares / (p.residual + 1e-30) for (_, _, squares), p in zip(sides, pools, strict=True)]
 
 
 def log_variance(scaled: np.ndarray, freedom: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(scaled / freedom, 1e-30))
+    """NaN where there is no spread."""
+    variance = scaled / freedom
+    return np.log(np.where(variance > NO_SPREAD, variance, np.nan))
+
+
+def variation(log: np.ndarray) -> np.ndarray:
+    """Variance over examples [S or 1, 1, A] of what is not NaN; 0 where nothing is left."""
+    there = ~np.isnan(log)
+    count = np.maximum(there.sum(1, keepdims=True), 1)
+    mean = np.where(there, log, 0.0).sum(1, keepdims=True) / count
+    return np.where(there, (log - mean) ** 2, 0.0).sum(1, keepdims=True) / count
 
 
 def log_excess(scaled: np.ndarray, freedom: np.ndarray) -> np.ndarray:
     """Prior degrees of freedom that explain how much log variances vary beyond chance."""
     noise = trigamma(freedom / 2).mean(1, keepdims=True)
-    return 2 * trigamma_inverse(log_variance(scaled, freedom).var(1, keepdims=True) - noise)
+    return 2 * trigamma_inverse(variation(log_variance(scaled, freedom)) - noise)
 
 
 def shrunk(sides: tuple, pools: tuple, priors: Prior) -> tuple:

@@ -1,6 +1,10 @@
 """Planted arrays: complementary pairs of shadows, and confidences with or without a leak."""
 
+from typing import NamedTuple
+
 import numpy as np
+
+from jaxsnn_mia.attacks import references
 
 
 def pairs(S, N, seed=0):
@@ -21,5 +25,50 @@ def phi(keep, A=1, leak=0.0, seed=1):
     return values.astype(np.float32)
 
 
+def uneven(keep, A=1, leak=1.0, seed=2, differ=0.3, inside=1.0):
+    """float32 [S, N, A]: as `phi`, with a deviation of its own for every example, exp(differ x normal), in which the
+    leak is measured; that of members is `inside` times as large, and where that is not 1 it varies on its own too."""
+    rng = np.random.default_rng(seed)
+    S, N = keep.shape
+    sigma_n1 = np.exp(differ * rng.normal(size=(N, 1)))
+    of_members_n1 = inside * np.exp(0.0 if inside == 1 else 0.3 * rng.normal(size=(N, 1)))
+    noise = rng.normal(size=(S, N, A)) * np.where(keep[..., None], of_members_n1, 1.0)
+    return (2 * rng.normal(size=(1, N, 1)) + sigma_n1 * (noise + leak * keep[..., None])).astype(np.float32)
+
+
 def logp(phi):
     return -np.logaddexp(0.0, -phi).astype(np.float32)
+
+
+class Setting(NamedTuple):
+    """Who is attacked with whom. `opposite` int [S, N] is left out with each target; where it is None, the targets are
+    no shadows. `options` are the arguments that say so to an attack; a shadow that is not valid has diverged."""
+
+    keep: np.ndarray
+    opposite: np.ndarray | None
+    valid: np.ndarray
+    usable: np.ndarray
+    partner: np.ndarray | None
+
+    @property
+    def options(self):
+        return {"partner_s": self.partner, "valid_s": self.valid}
+
+    def diverged(self, values):
+        """`values` [S, ...] with NaN where the shadow is not valid."""
+        return np.where(self.valid.reshape(-1, *[1] * (values.ndim - 1)), values, np.float32(np.nan))
+
+
+def settings(N=30):
+    """10 usable shadows: in pairs; each for itself, with 3 to 7 IN models of an example; as references of others."""
+    paired, partner = pairs(12, N), np.arange(12) ^ 1
+    rng = np.random.default_rng(7)
+    free = np.argsort(rng.random((10, N)), axis=0) < rng.integers(3, 8, N)
+    free = np.insert(free, 4, True, axis=0)
+    valid, others = np.arange(12) != 3, np.arange(11) != 4
+    opposite = np.broadcast_to(partner[:, None], paired.shape)
+    return {
+        "pairs": Setting(paired, opposite, valid, valid & valid[partner], partner),
+        "alone": Setting(free, references.opposites(free, None, others), others, others, None),
+        "separate": Setting(free, None, others, others, None),
+    }
