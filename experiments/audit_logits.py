@@ -3,8 +3,8 @@
     python experiments/audit_logits.py --logits=logits.npy --labels=labels.npy --keep=keep.npy --workdir=runs/audit
 
 logits are [S, N, C] or [S, N, A, C] (A aligned queries of an example) of S models on N examples, or losses [S, N];
-keep [S, N] tells who trained on what (true/false or 0/1); labels [N]. Files are .npy, .npz (FILE.npz:NAME where it holds
-several arrays) or .csv (tables: losses, keep, labels). One target with its own references:
+keep [S, N] tells who trained on what (true/false or 0/1); labels [N]. Files are .npy, .npz (FILE.npz:NAME where it
+holds several arrays) or .csv (tables: losses, keep, labels). One target with its own references:
 
     ... --target_logits=target.npy --target_member=member.npy        [K, N, C] and [K, N]
 

@@ -4,6 +4,7 @@ import os
 import tempfile
 
 os.environ["PJRT_NPROC"] = "4"  # decides the order of sums; before jax is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of scikit-learn: two workers on two cores
 # programs that several tests, or the processes that they start, run are compiled once
 CACHE = tempfile.TemporaryDirectory(prefix="jaxsnn_mia-compiled-")
 os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name

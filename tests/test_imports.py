@@ -15,7 +15,7 @@ LAYER = {
     "ensemble": 2, "signals": 2, "data": 2, "store": 2, "stopping": 2, "inquiries": 2,
     "checkpoint": 2, "distributed": 2, "spmd": 2, "remote": 2,
     "config": 3, "planning": 3, "work": 3, "probing": 3, "shadows": 3,
-    "pipeline": 3, "cost": 3, "results": 3, "report": 3,
+    "pipeline": 3, "cost": 3, "results": 3, "audit": 3, "report": 3,
 }  # fmt: skip
 ONLY = {"orbax": {"checkpoint"}, "spyx": {"models"}, "tensorflow_datasets": {"data"}, "sklearn": {"data", "attacks"}}
 

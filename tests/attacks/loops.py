@@ -5,6 +5,8 @@ import scipy.optimize
 import scipy.special
 import scipy.stats
 
+ALIKE = 2e6  # degrees of freedom
+
 
 def log_normal(x, mu, sigma):
     return -0.5 * ((x - mu) / sigma) ** 2 - np.log(sigma) - 0.5 * np.log(2 * np.pi)
@@ -112,9 +114,9 @@ def lira_median(mode):
 
 
 def prior_freedom(excess):
-    """d with psi'(d / 2) = excess; infinite where log variances vary no more than by chance."""
-    if excess <= 0:
-        return np.inf
+    """d with psi'(d / 2) = excess; ALIKE where log variances vary no more than by chance."""
+    if excess <= 1e-6:
+        return ALIKE
     log_half = scipy.optimize.brentq(
         lambda h: np.log(scipy.special.polygamma(1, np.exp(h))) - np.log(excess), -20, 20, xtol=1e-14, rtol=1e-14
     )
@@ -123,7 +125,7 @@ def prior_freedom(excess):
 
 def drawn_to(prior, target, squares, freedom):
     """A variance from `freedom` degrees of freedom and `prior` ones of `target`."""
-    return target if np.isinf(prior) else (prior * target + squares) / (prior + freedom)
+    return (prior * target + squares) / (prior + freedom)
 
 
 def shrunk_variances(inside, outside, mode, step=1, found=None):
@@ -141,7 +143,7 @@ def shrunk_variances(inside, outside, mode, step=1, found=None):
 
     together, freedom = sum(squares), sum(freedoms)
     excess = np.var(np.log(together / freedom)[::step]) - chance(freedom)
-    shared, own = prior_freedom(excess), np.inf
+    shared, own = prior_freedom(excess), 1e6
     if mode == "online":
         ratio = np.log(squares[0] / freedoms[0]) - np.log(squares[1] / freedoms[1])
         own = prior_freedom((np.var(ratio[::step]) - sum(map(chance, freedoms))) / 2)

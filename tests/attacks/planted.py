@@ -60,15 +60,16 @@ class Setting(NamedTuple):
 
 
 def settings(N=30):
-    """10 usable shadows: in pairs; each for itself, with 3 to 7 IN models of an example; as references of others."""
+    """10 usable shadows of 12: in pairs; each for itself, with 3 to 7 IN models of an example; as references of others,
+    for which two are not valid. One shape, so that an attack is compiled once."""
     paired, partner = pairs(12, N), np.arange(12) ^ 1
     rng = np.random.default_rng(7)
     free = np.argsort(rng.random((10, N)), axis=0) < rng.integers(3, 8, N)
-    free = np.insert(free, 4, True, axis=0)
-    valid, others = np.arange(12) != 3, np.arange(11) != 4
+    free = np.insert(free, [4, 7], True, axis=0)
+    one, two = np.arange(12) != 3, ~np.isin(np.arange(12), (4, 8))
     opposite = np.broadcast_to(partner[:, None], paired.shape)
     return {
-        "pairs": Setting(paired, opposite, valid, valid & valid[partner], partner),
-        "alone": Setting(free, references.opposites(free, None, others), others, others, None),
-        "separate": Setting(free, None, others, others, None),
+        "pairs": Setting(paired, opposite, one, one & one[partner], partner),
+        "alone": Setting(free, references.opposites(free, None, two), two, two, None),
+        "separate": Setting(free, None, two, two, None),
     }
