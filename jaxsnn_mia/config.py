@@ -119,6 +119,7 @@ class Metrics:
     fprs: tuple[float, ...] = (0.01, 0.001)
     priors: tuple[float, ...] = (0.5, 0.1, 0.01)  # shares of members, of the PPV at each rate
     level: float = 0.95
+    delta: float = 1e-5  # of the lower bound of epsilon, where splits.rows is "iid"
     replicates_auc: int = 1000
     replicates_tpr: int = 200
     seed: int = 0
@@ -390,6 +391,7 @@ def check_one(c: Config) -> None:
         require(0 < fpr < 1, "metrics.fprs", "in (0, 1)", fpr)
     for prior in c.metrics.priors:
         require(0 < prior < 1, "metrics.priors", "in (0, 1)", prior)
+    require(0 <= c.metrics.delta < 1, "metrics.delta", "in [0, 1)", c.metrics.delta)
     require(0 < c.metrics.level < 1, "metrics.level", "in (0, 1)", c.metrics.level)
     require(c.metrics.replicates_auc >= 20, "metrics.replicates_auc", "at least 20", c.metrics.replicates_auc)
     require(c.metrics.replicates_tpr >= 20, "metrics.replicates_tpr", "at least 20", c.metrics.replicates_tpr)

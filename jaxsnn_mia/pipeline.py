@@ -22,7 +22,7 @@ from jaxsnn_mia.work import Work, first_rows, prepare, repeat_last
 
 STAGES = ("data", "splits", "train", "signals", "attacks", "metrics", "report")
 # part of every hash: raise it when a stage's code changes what the stage writes
-STAGE_VERSION = {"data": 2, "splits": 1, "train": 5, "signals": 3, "attacks": 2, "metrics": 3}
+STAGE_VERSION = {"data": 2, "splits": 1, "train": 5, "signals": 3, "attacks": 3, "metrics": 4}
 ALONE = Share()
 PARTS = {
     "candidates": splits.CANDIDATE,
@@ -424,6 +424,7 @@ def metrics_stage(name: str, c: config.Config, folder: Path, paths: dict[str, Pa
                 correct_test=signals.read(paths["signals/correct"], "test")[:, :, 0] if tests else None,
                 scores={attack: np.asarray(store.read_array(file)) for attack, file in scores.items()},
                 diverged=int(np.sum(~valid_s)),
+                coins=c.splits.rows == "iid",
             ),
         )
 

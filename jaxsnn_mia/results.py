@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jaxsnn_mia import comparisons, intervals, metrics, store
+from jaxsnn_mia import comparisons, epsilon, intervals, metrics, store
 from jaxsnn_mia.config import Config, Metrics, bits
 
 COLUMNS = (
@@ -36,6 +36,7 @@ class Audit(NamedTuple):
     correct_test: np.ndarray | None  # [S, tests], where the source has a test split
     scores: dict[str, np.ndarray]
     diverged: int = 0
+    coins: bool = False  # every example was included by a fair coin of its own (`splits.rows=iid`)
 
 
 def write(folder: Path, audit: Audit) -> None:
@@ -51,7 +52,7 @@ def write(folder: Path, audit: Audit) -> None:
         jobs = {name: pool.submit(attack_rows, audit, name) for name in audit.scores}
         for name, job in tqdm(jobs.items(), desc=f"metrics {audit.name}", leave=False):
             rows += [about | {"attack": name, **row} for row in job.result()]
-    rows += [about | row for row in strongest_rows(audit)]
+    rows += [about | row for row in (*strongest_rows(audit), *epsilon_rows(audit))]
     curves = {name: thin(metrics.roc(scores, audit.keep_sn, usable_s)) for name, scores in audit.scores.items()}
     with store.atomic(folder / "roc.npz") as path, open(path, "wb") as file:
         np.savez(file, **curves)  # type: ignore[arg-type]
@@ -139,6 +140,23 @@ def attack_rows(audit: Audit, name: str) -> list[dict[str, Any]]:
             tpr, realised = metrics.deployed(scores_sn, keep_sn, fpr, audit.pair_s, usable_s)
             rows.append({"metric": f"deployed_tpr@{fpr:g}", "value": tpr, "realised_fpr": realised})
     rows.append({"metric": "balanced_accuracy", "value": metrics.balanced_accuracy(scores_sn, keep_sn, usable_s)})
+    return rows
+
+
+def epsilon_rows(audit: Audit) -> list[dict[str, Any]]:
+    """Where examples were included by fair coins: the lower bound of epsilon that one training gives, that of the first
+    target. A fifth of the examples is guessed; of duplicates, which share a coin, one counts."""
+    if not audit.coins or not audit.usable_s.any():
+        return []
+    m, target = audit.settings, int(np.flatnonzero(audit.usable_s)[0])
+    first_n = np.unique(audit.unit_n, return_index=True)[1]
+    member_n = audit.keep_sn[target, first_n]
+    rows = []
+    for name, scores_sn in audit.scores.items():
+        guess_n = epsilon.one_run_guesses(scores_sn[target, first_n], 2 * (len(first_n) // 10), seed=m.seed)
+        right = int(((guess_n > 0) & member_n | (guess_n < 0) & ~member_n).sum())
+        bound = epsilon.epsilon_one_run(len(first_n), int((guess_n != 0).sum()), right, delta=m.delta, beta=1 - m.level)
+        rows.append({"attack": name, "metric": f"epsilon_one_run@{m.delta:g}", "value": bound, "level": m.level})
     return rows
 
 

@@ -149,3 +149,29 @@ def test_attacks_with_signals_of_their_own_run_from_the_config(tmp_path, names):
     assert trajectory.shape[2] == 3
     np.testing.assert_array_equal(trajectory[:, :, -1], loss[:, :, 0])
     assert trajectory[:, :, 0].mean() > trajectory[:, :, -1].mean()  # losses fall
+
+
+def test_fair_coins_give_a_lower_bound_of_epsilon_from_one_training(tmp_path):
+    c = small(splits={"rows": "iid"}, attacks={"names": ("loss", "gap")}, train={"epochs": 2, "snapshot_epochs": ()})
+    pipeline.run(c, tmp_path)
+    bounds = {row["attack"]: row["value"] for row in results.read(tmp_path) if row["metric"] == "epsilon_one_run@1e-05"}
+    assert bounds.keys() == {"loss", "gap"}
+    assert all(value == 0 for value in bounds.values())  # two epochs do not tell
+
+
+def test_a_model_that_gives_everything_away_has_a_large_epsilon(tmp_path):
+    rng = np.random.default_rng(0)
+    keep = np.repeat(rng.random((4, 1000)) < 0.5, 2, axis=0) ^ (np.arange(8) % 2 == 1)[:, None]
+    labels = results.labels(small())
+    audit = results.Audit(
+        name="planted", labels=labels, settings=config.Metrics(replicates_auc=20, replicates_tpr=20), keep_sn=keep,
+        usable_s=np.ones(8, bool), pair_s=np.arange(8) // 2, unit_n=np.arange(1000), correct_sn=None, correct_test=None,
+        scores={"all": keep + 0.0, "nothing": rng.normal(size=keep.shape)}, coins=True,
+    )  # fmt: skip
+    results.write(tmp_path, audit)
+    rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
+    bounds = {row["attack"]: row["value"] for row in rows if row["metric"] == "epsilon_one_run@1e-05"}
+    assert bounds["all"] > 3  # 200 guesses, all of them right
+    assert bounds["nothing"] == 0
+    halved = audit._replace(unit_n=np.arange(1000) // 2)  # twins share a coin: one of each counts
+    assert results.epsilon_rows(halved)[0]["value"] < bounds["all"]
