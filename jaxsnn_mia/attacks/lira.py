@@ -1,6 +1,7 @@
 """LiRA, the likelihood-ratio attack (Carlini et al. 2022, arXiv 2112.03570)."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -62,10 +63,11 @@ def score(
         variance = "shrinkage" if location == "mean" and compat is None else "per_example"
     if compat:
         return lira2021.score(against, mode, variance)
-    if location == "median":
-        return against.scores(partial(robust.scores, sigma_floor=sigma_floor, mode=mode))
     sums = references.over_blocks(lambda part: jax.device_get(_sums(against.block(part))), against.slices())
     pools = tuple(map(spread.pool, jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)))
+    if location == "median":
+        floors = tuple(np.asarray(floored(0.0, pool, sigma_floor)) for pool in pools)
+        return against.scores(partial(robust.scores, floors=floors, mode=mode))
     priors = None
     if variance == "shrinkage":
         sample = slice(None, None, -(-phi_sna.size // SAMPLE))
@@ -118,7 +120,7 @@ def _score(block, targets, pools, priors, sigma_floor, *, mode, variance):
     return (log_in - log_out).mean(-1)
 
 
-def floored(sigma: jax.Array, pool: spread.Pool, floor: float | None) -> jax.Array:
+def floored(sigma: Any, pool: spread.Pool, floor: float | None) -> jax.Array:
     """sigma, at least `floor` or a hundredth of the pooled one."""
     return jnp.maximum(jnp.maximum(sigma, 0.01 * jnp.sqrt(pool.residual) if floor is None else floor), 1e-12)
 

@@ -21,15 +21,17 @@ class Ranked(NamedTuple):
     rank: jax.Array
 
 
-def scores(block: tuple, targets: np.ndarray, part: slice, *, sigma_floor, mode: str) -> jax.Array:
-    """[S, B] (or [K, B]) of a block of examples of `references.Against`."""
-    return _scores(*block, targets, sigma_floor, mode=mode)
+def scores(block: tuple, targets: np.ndarray, part: slice, *, floors: tuple, mode: str) -> jax.Array:
+    """[S, B] (or [K, B]) of a block of examples of `references.Against`; `floors` are the smallest deviations of IN and
+    of OUT models, broadcastable to [S, B, A]."""
+    return _scores(*block, targets, floors, mode=mode)
 
 
 @partial(jax.jit, static_argnames="mode")
-def _scores(phi_sba, keep_sb, opposite, usable_s, targets, sigma_floor, *, mode):
+def _scores(phi_sba, keep_sb, opposite, usable_s, targets, floors, *, mode):
     sides = [
-        middle_and_deviation(phi_sba, side & usable_s[:, None], opposite, sigma_floor) for side in (keep_sb, ~keep_sb)
+        middle_and_deviation(phi_sba, side & usable_s[:, None], opposite, floor)
+        for side, floor in zip((keep_sb, ~keep_sb), floors, strict=True)
     ]
     (mu_in, s_in), (mu_out, s_out) = sides
     if mode == "offline":
@@ -38,7 +40,7 @@ def _scores(phi_sba, keep_sb, opposite, usable_s, targets, sigma_floor, *, mode)
     return (log_in - log_out).mean(-1)
 
 
-def middle_and_deviation(values, side_sb, opposite, sigma_floor) -> tuple[jax.Array, jax.Array]:
+def middle_and_deviation(values, side_sb, opposite, floor) -> tuple[jax.Array, jax.Array]:
     """(median, 1.4826 x median absolute deviation) of one side without the models left out: [S or 1, B, A]."""
     there = jnp.broadcast_to(side_sb[..., None], values.shape)
     ranked = in_order(jnp.where(there, values, jnp.inf))
@@ -56,9 +58,7 @@ def middle_and_deviation(values, side_sb, opposite, sigma_floor) -> tuple[jax.Ar
         mad = leave_out_median(away, low, high, rank_of(away, left_out))
         median = jnp.where(below == case, middle, median)
         deviation = jnp.where(below == case, mad, deviation)
-    sigma = TO_SIGMA * deviation
-    floor = 0.01 * jnp.median(sigma, axis=1, keepdims=True) if sigma_floor is None else sigma_floor
-    return median, jnp.maximum(jnp.maximum(sigma, floor), 1e-12)
+    return median, jnp.maximum(TO_SIGMA * deviation, floor)
 
 
 def in_order(values: jax.Array) -> Ranked:
