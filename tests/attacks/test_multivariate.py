@@ -25,7 +25,7 @@ def test_the_scores_equal_the_float64_loop(shrink, mode, who):
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", multivariate.MODES)
+@pytest.mark.parametrize("mode", ["online", pytest.param("offline", marks=pytest.mark.long)])
 def test_with_one_query_it_is_lira_with_a_pooled_variance(mode):
     """Up to the ridge of 1e-4 of the variance."""
     one, options = PHI[..., :1], {"partner_s": PARTNERS, "mode": mode}
@@ -41,7 +41,7 @@ def test_noise_that_queries_share_is_taken_out():
     phi = planted.phi(keep, A=2) + shared.astype(np.float32)
     phi[..., 0] += keep
     found = metrics.auc(multivariate.score(phi, keep, partner_s=partner), keep)
-    assert found > metrics.auc(lira.score(phi[..., :1], keep, partner_s=partner), keep) + 0.05
+    assert 0.63 < found < 0.71  # the likelihood ratio with known parameters has .701, of the first query alone .624
     moved = phi * np.float32([3, 1]) + np.float32([0, 300])
     assert metrics.auc(multivariate.score(moved, keep, partner_s=partner), keep) == pytest.approx(found, abs=0.002)
 

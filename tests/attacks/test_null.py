@@ -10,6 +10,12 @@ from tests.attacks import planted
 N = 16_384  # with 16 shadows the largest number of examples that is one block
 PLANTED = {"phi", "logp", "keep", "phi_population", "logp_population"}  # other signals have null tests of their own
 NAMES = [name for name, attack in attacks.ATTACKS.items() if set(attack.needs) <= PLANTED]
+SPREADS = {v: {"variance": v} for v in lira.spread.VARIANCES[1:]} | {"lira_median": {"location": "median"}}
+SLOW = ("lira_median", "lira_multivariate", "attack_r")  # to compile
+
+
+def case(name, S):
+    return pytest.param(name, S, marks=pytest.mark.long if name in SLOW and S == 16 else ())
 
 
 def assert_is_at_one_half(scores, keep):
@@ -21,8 +27,7 @@ def test_every_kind_of_attack_is_among_them():
     assert {"loss", "attack_p", "lira", "lira_fixed", "lira_median", "rmia_tuned", "attack_r", "watson"} <= set(NAMES)
 
 
-@pytest.mark.parametrize("S", [8, 16])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "S"), [case(name, S) for name in NAMES for S in (8, 16)])
 def test_without_a_leak_the_auc_is_one_half(name, S):
     keep = planted.pairs(S, N)
     phi = planted.phi(keep)
@@ -39,18 +44,17 @@ def test_without_a_leak_the_auc_is_one_half(name, S):
     assert_is_at_one_half(attack.fn(*[arrays[need] for need in attack.needs], **options), keep)
 
 
-@pytest.mark.parametrize("S", [8, 16])
-@pytest.mark.parametrize("options", [{"variance": v} for v in lira.spread.VARIANCES[1:]] + [{"location": "median"}])
+@pytest.mark.parametrize(("name", "S"), [case(name, S) for name in SPREADS for S in (8, 16)])
 @pytest.mark.parametrize("partnered", [True, False])
-def test_every_variance_and_both_ways_to_leave_out_are_unbiased(S, options, partnered):
+def test_every_variance_and_both_ways_to_leave_out_are_unbiased(name, S, partnered):
     """Examples differ in spread."""
     keep = planted.pairs(S, N)
     partner_s = np.arange(S) ^ 1 if partnered else None
-    score = lira.score(planted.uneven(keep, leak=0.0), keep, partner_s=partner_s, **options)
+    score = lira.score(planted.uneven(keep, leak=0.0), keep, partner_s=partner_s, **SPREADS[name])
     assert_is_at_one_half(score, keep)
 
 
-@pytest.mark.parametrize("S", [8, 16])
+@pytest.mark.parametrize("S", [8, pytest.param(16, marks=pytest.mark.long)])
 def test_several_queries_at_once_are_unbiased(S):
     keep = planted.pairs(S, N // 4)
     mixed = planted.phi(keep, A=3) @ np.array([[1, 1, 0], [0, 1, 1], [0, 0, 0.1]], np.float32)

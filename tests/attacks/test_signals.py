@@ -1,3 +1,5 @@
+from decimal import Decimal, localcontext
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,6 +19,78 @@ def test_confidences_are_stable_where_a_softmax_saturates():
     phi = signals.logit_confidence(logits, labels)
     np.testing.assert_allclose(phi[0, :, 0], [200, -400], rtol=1e-6)
     np.testing.assert_allclose(signals.log_confidence(logits, labels)[0, :, 0], [0, -400], atol=1e-5)
+
+
+def wide_logits(scale, C=4, N=12):
+    """(float32 [1, N, 1, C], labels [N]); some equal, some at both ends."""
+    rng = np.random.default_rng(scale)
+    logits = (scale * rng.normal(size=(1, N, 1, C))).clip(-200, 200).astype(np.float32)
+    logits[0, 0] = 1.0
+    logits[0, 1, 0] = [scale, -scale, 0, 0]
+    logits[0, 2, 0] = [scale, scale, -scale, -scale]
+    return logits, np.arange(N, dtype=np.int32) % C
+
+
+def entropies(logits_c, label):
+    """(entropy, modified entropy) by their definitions, in 400 digits: 1 - p is not 0 where float64 says so."""
+    with localcontext(prec=400):
+        e = [Decimal(float(z)).exp() for z in logits_c]
+        p = [x / sum(e) for x in e]
+        rest = sum(-q * (1 - q).ln() for c, q in enumerate(p) if c != label)
+        return float(sum(-q * q.ln() for q in p)), float(rest - (1 - p[label]) * p[label].ln())
+
+
+@pytest.mark.parametrize("scale", [1, 10, 200])
+def test_entropies_are_their_definitions_however_sure_the_model(scale):
+    logits, labels = wide_logits(scale)
+    want = np.array([entropies(z, y) for z, y in zip(logits[0, :, 0], labels, strict=True)]).T
+    got = signals.entropy(jnp.asarray(logits)), signals.modified_entropy(jnp.asarray(logits), jnp.asarray(labels))
+    for one, other in zip(got, want, strict=True):
+        np.testing.assert_allclose(one[0, :, 0], other, rtol=1e-5, atol=1e-37)
+    if scale == 200:
+        assert want[1].max() > 300  # sure of a wrong class
+
+
+def test_the_entropies_of_two_equal_classes():
+    logits, labels = jnp.zeros((1, 1, 1, 2)), jnp.array([0])
+    assert signals.entropy(logits).item() == pytest.approx(np.log(2), abs=1e-6)
+    assert signals.modified_entropy(logits, labels).item() == pytest.approx(np.log(2), abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1, 10, 200])
+@pytest.mark.parametrize(("temperature", "margin"), [(1.0, 0.6), (2.0, 0.0)])
+def test_the_taylor_softmax_equals_its_definition(scale, temperature, margin):
+    logits, labels = wide_logits(scale)
+    options = {"kind": "sm_taylor", "temperature": temperature, "margin": margin}
+    got = signals.log_confidence(jnp.asarray(logits), jnp.asarray(labels), **options)
+    z = logits[0, :, 0].astype(np.float64) / temperature
+    own = labels[:, None] == np.arange(4)
+    z = z - margin * own
+    terms = 1 + z + z**2 / 2 + z**3 / 6 + z**4 / 24
+    assert (terms > 0).all()
+    want = np.log(terms[own] / terms.sum(1))
+    np.testing.assert_allclose(got[0, :, 0], want, rtol=1e-5, atol=1e-5)
+
+
+def test_for_small_logits_the_taylor_softmax_is_the_softmax():
+    logits, labels = wide_logits(1)
+    small, labels = jnp.asarray(logits / 10), jnp.asarray(labels)
+    taylor = signals.log_confidence(small, labels, kind="sm_taylor", margin=0.0)
+    np.testing.assert_allclose(taylor, signals.log_confidence(small, labels), atol=1e-5)
+
+
+def test_the_temperature_divides_the_logits():
+    logits, labels = map(jnp.asarray, wide_logits(10))
+    warm = signals.log_confidence(logits, labels, temperature=2.5)
+    np.testing.assert_allclose(warm, signals.log_confidence(logits / 2.5, labels), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "got"), [({"kind": "taylor"}, "'taylor', 1.0"), ({"temperature": 0.0}, "'softmax', 0.0")]
+)
+def test_an_unknown_kind_or_temperature_is_refused(change, got):
+    with pytest.raises(ValueError, match=f"got {got}"):
+        signals.log_confidence(jnp.zeros((1, 2, 1, 3)), jnp.zeros(2, int), **change)
 
 
 def test_the_loss_attack_ranks_as_the_confidence():
