@@ -18,9 +18,10 @@ def averaged(signal_sna, valid_s, of) -> np.ndarray:
     valid_s = np.ones(len(signal_sna), bool) if valid_s is None else np.asarray(valid_s, bool)
     scores_sn = np.full(signal_sna.shape[:2], np.nan, np.float32)
     for s in np.flatnonzero(valid_s):
-        scores_sn[s] = of(np.asarray(signal_sna[s], np.float64)).mean(-1)
-    if np.isnan(scores_sn[valid_s]).any():
-        raise ValueError("the signal must not be NaN for valid shadows. Mark diverged ones in `valid_s`.")
+        signal_na = np.asarray(signal_sna[s], np.float64)
+        if np.isnan(signal_na).any():
+            raise ValueError("the signal must not be NaN for valid shadows. Mark diverged ones in `valid_s`.")
+        scores_sn[s] = of(signal_na).mean(-1)
     return scores_sn
 
 

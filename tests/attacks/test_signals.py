@@ -51,10 +51,11 @@ def test_entropies_are_their_definitions_however_sure_the_model(scale):
         assert want[1].max() > 300  # sure of a wrong class
 
 
-def test_the_entropies_of_two_equal_classes():
-    logits, labels = jnp.zeros((1, 1, 1, 2)), jnp.array([0])
-    assert signals.entropy(logits).item() == pytest.approx(np.log(2), abs=1e-6)
-    assert signals.modified_entropy(logits, labels).item() == pytest.approx(np.log(2), abs=1e-6)
+def test_the_entropies_of_four_equal_classes():
+    logits, labels = jnp.zeros((1, 12, 1, 4)), jnp.zeros(12, jnp.int32)
+    np.testing.assert_allclose(signals.entropy(logits), np.log(4), rtol=1e-6)
+    want = 0.75 * np.log(4) + 0.75 * np.log(4 / 3)
+    np.testing.assert_allclose(signals.modified_entropy(logits, labels), want, rtol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [1, 10, 200])

@@ -1,0 +1,208 @@
+"""What is asked of a model beyond its logits, on small models and on ones whose answers are known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsnn_mia import inquiries, models, signals
+from jaxsnn_mia.models import Hyper, ModelSpec, Output
+
+N, D, C = 20, 6, 3
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(size=(N, D)).astype(np.float32), RNG.integers(0, C, N).astype(np.int32)
+KEY = jax.random.key(1)
+FAMILIES = ("ann", "snn")
+
+
+def make(family):
+    """(apply, params) of a small network that fires."""
+    model = models.build(ModelSpec(family=family, in_shape=(D,), n_classes=C, hidden=(8, 5), time_steps=4))
+    return lambda params, x, hyper, key: model.apply(params, x, hyper, key, train=False), model.init(jax.random.key(0))
+
+
+MODELS = {family: make(family) for family in FAMILIES}
+HYPER = Hyper(threshold=0.3)
+
+
+def ask(name, family, x=X, y=Y):
+    apply, params = MODELS[family]
+    return np.asarray(jax.jit(lambda x, y: signals.SIGNALS[name](apply, params, x, y, HYPER, KEY))(x, y))
+
+
+def linear(weights_dc):
+    """apply of a model that is one product, and its parameters."""
+    return lambda params, x, hyper, key: Output(x.astype(jnp.float32) @ params["params"], None, {}), {
+        "params": jnp.asarray(weights_dc, jnp.float32)
+    }
+
+
+def answer(fn, weights_dc, x, y):
+    apply, params = linear(weights_dc)
+    return np.asarray(fn(apply, params, jnp.asarray(x), jnp.asarray(y), Hyper(), KEY))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", inquiries.INQUIRIES)
+def test_an_answer_depends_on_its_example_alone(name, family):
+    """Not on its batch-mates, their number or their order."""
+    whole = ask(name, family)
+    assert whole.shape[0] == N
+    assert whole.ndim == 2
+    assert np.isfinite(whole).all()
+    order = RNG.permutation(N)
+    np.testing.assert_allclose(ask(name, family, X[order], Y[order]), whole[order], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(ask(name, family, X[:3], Y[:3]), whole[:3], rtol=1e-5, atol=1e-6)
+
+
+def test_the_last_step_is_the_answer():
+    phi = ask("phi", "snn")
+    steps = ask("phi_steps", "snn")
+    assert steps.shape == (N, 4)
+    np.testing.assert_allclose(steps[:, -1:], phi, rtol=1e-6, atol=1e-6)
+    assert np.abs(steps[:, 1:] - steps[:, :-1]).max() > 0.01
+    np.testing.assert_array_equal(ask("phi_steps", "ann"), ask("phi", "ann"))  # which has no time
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_mask_that_takes_nothing_changes_nothing(family, monkeypatch):
+    monkeypatch.setattr(inquiries, "DROPPED", 0.0)
+    masked = ask("phi_dropout", family)
+    np.testing.assert_allclose(masked, np.repeat(ask("phi", family), inquiries.MASKS, axis=1), rtol=1e-6, atol=1e-6)
+
+
+def test_masks_are_the_same_for_all_examples_and_take_their_share():
+    """phi of two classes whose logits are (sum of the features that are left, 0)."""
+    d = 2000
+    weights = np.stack([np.ones(d), np.zeros(d)], axis=1)
+    left = answer(inquiries.phi_dropout, weights, np.ones((3, d), np.float32), np.zeros(3, np.int32))
+    assert (left == left[:1]).all()
+    assert len(np.unique(left)) > 1
+    assert left.mean() == pytest.approx((1 - inquiries.DROPPED) * d, rel=0.01)
+    pixels = answer(inquiries.phi_dropout, weights, np.full((1, d), 2, np.uint8), np.zeros(1, np.int32))
+    np.testing.assert_array_equal(pixels, 2 * left[:1])
+
+
+def test_repeats_ask_again_with_keys_of_their_own():
+    def apply(params, x, hyper, key):
+        return Output(x[:, :2] + jax.random.normal(key, (2,))[None], None, {})
+
+    x, y = jnp.asarray(X), jnp.zeros(N, jnp.int32)
+    got = inquiries.phi_repeats(apply, None, x, y, Hyper(), KEY)
+    for i in range(inquiries.REPEATS):
+        noise = jax.random.normal(jax.random.fold_in(KEY, i), (2,))
+        np.testing.assert_allclose(got[:, i], X[:, 0] - X[:, 1] + noise[0] - noise[1], rtol=1e-5, atol=1e-5)
+    for family in FAMILIES:  # a model that draws nothing says the same again
+        phi = ask("phi", family)
+        np.testing.assert_allclose(ask("phi_repeats", family), np.repeat(phi, 8, axis=1), rtol=1e-6, atol=1e-6)
+
+
+def cross_entropy(params, x):
+    """float64 [N] of the dense network, in numpy."""
+    for i, layer in enumerate(params):
+        x = x @ layer["kernel"] + layer["bias"]
+        x = np.maximum(x, 0) if i < len(params) - 1 else x
+    return np.log(np.exp(x - x.max(1, keepdims=True)).sum(1)) + x.max(1) - x[np.arange(len(x)), Y]
+
+
+def test_the_norm_of_the_gradient_equals_finite_differences():
+    params = MODELS["ann"][1]["params"]["layers"]
+    layers = [{name: np.asarray(leaf, np.float64) for name, leaf in params[i].items()} for i in sorted(params)]
+    squares, step = np.zeros(N), 1e-6
+    for layer in layers:
+        for leaf in layer.values():
+            for at in np.ndindex(leaf.shape):
+                kept = leaf[at]
+                losses = []
+                for leaf[at] in (kept + step, kept - step):
+                    losses.append(cross_entropy(layers, X.astype(np.float64)))
+                leaf[at] = kept
+                squares += ((losses[0] - losses[1]) / (2 * step)) ** 2
+    np.testing.assert_allclose(ask("gradient_norm", "ann")[:, 0], 0.5 * np.log(squares), rtol=1e-4, atol=1e-4)
+
+
+def test_the_norm_of_the_gradient_equals_one_gradient_after_the_other():
+    apply, params = MODELS["snn"]
+
+    @jax.jit
+    def gradient(x, y):
+        def loss(weights):
+            logits = apply(params | {"params": weights}, x[None], HYPER, KEY).logits_bc
+            return -jax.nn.log_softmax(logits)[0, y]
+
+        return jax.grad(loss)(params["params"])
+
+    squares = [sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient(x, y))) for x, y in zip(X, Y, strict=True)]
+    np.testing.assert_allclose(ask("gradient_norm", "snn")[:, 0], 0.5 * np.log(np.array(squares)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_without_noise_the_labels_are_the_models_own(family, monkeypatch):
+    monkeypatch.setattr(inquiries, "NOISE", 0.0)
+    right = ask("correct", family)
+    assert 0 < right.mean() < 1
+    np.testing.assert_array_equal(ask("label_noise", family), right)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_noise_of_the_stated_deviation(dtype, monkeypatch):
+    """Of two classes w.x against 0: the chance that a copy stays right is Phi(w.x / (deviation |w|))."""
+    monkeypatch.setattr(inquiries, "DRAWS", 4000)
+    deviation = inquiries.PIXEL_NOISE if dtype == np.uint8 else inquiries.NOISE
+    weights = np.stack([RNG.normal(size=D), np.zeros(D)], axis=1)
+    x = RNG.integers(0, 256, (5, D)).astype(dtype) if dtype == np.uint8 else X[:5]
+    y = np.zeros(5, np.int32)
+    margin = x @ weights[:, 0] / (deviation * np.linalg.norm(weights[:, 0]))
+    want = 0.5 * (1 + np.array([float(jax.scipy.special.erf(m / np.sqrt(2))) for m in margin]))
+    np.testing.assert_allclose(answer(inquiries.label_noise, weights, x, y)[:, 0], want, atol=0.03)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_the_boundary_of_a_half_space(dtype):
+    """Of two classes w.x - b against 0 along a ray r: the share w.x - b over -w.r, of which the least counts."""
+    deviation = inquiries.PIXEL_NOISE if dtype == np.uint8 else inquiries.NOISE
+    x = RNG.integers(0, 256, (30, D)).astype(dtype) if dtype == np.uint8 else RNG.normal(size=(30, D)).astype(dtype)
+    w = RNG.normal(size=D)
+    centred = x @ w - np.median(x @ w)
+
+    def apply(params, x, hyper, key):
+        score = x @ jnp.asarray(w, jnp.float32) - float(np.median(centred - centred + np.median(x_all @ w)))
+        return Output(jnp.stack([score, jnp.zeros_like(score)], axis=1), None, {})
+
+    x_all = x
+    y = np.zeros(30, np.int32)
+    got = np.asarray(inquiries.boundary(apply, None, jnp.asarray(x), jnp.asarray(y), Hyper(), KEY))[:, 0]
+    rays = np.asarray(jax.random.normal(jax.random.key(2), (inquiries.DIRECTIONS, D)), np.float64)
+    towards = -(2 * inquiries.FARTHEST * deviation * rays) @ w
+    shares = np.where(towards > 0, centred[:, None] / np.where(towards > 0, towards, 1), 1).clip(0, 1).min(1)
+    wrong = centred <= 0
+    np.testing.assert_array_equal(got[wrong], 0)
+    assert 0 < wrong.sum() < 30
+    np.testing.assert_allclose(got[~wrong], shares[~wrong], atol=2.0**-inquiries.BISECTIONS)
+    assert shares[~wrong].max() > 0.05
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_labels_alone_are_right_where_the_model_is(family):
+    right, stays, far = (ask(name, family)[:, 0] for name in ("correct", "label_noise", "boundary"))
+    assert ((stays >= 0) & (stays <= 1)).all()
+    assert ((far >= 0) & (far <= 1)).all()
+    np.testing.assert_array_equal(far[right == 0], 0)
+    assert (far[right == 1] > 0).any()
+    assert stays[right == 1].mean() > stays[right == 0].mean()
+
+
+def test_rates_of_a_spiking_network_and_activations_of_its_twin():
+    spiking, twin = ask("rates", "snn"), ask("rates", "ann")
+    assert spiking.shape == twin.shape == (N, 8 + 5)
+    np.testing.assert_array_equal(spiking * 4, np.round(spiking * 4))  # counts in 4 steps
+    assert spiking.min() == 0
+    assert 0 < spiking.max() <= 1
+    layer = MODELS["ann"][1]["params"]["layers"]
+    first = layer[min(layer)]
+    np.testing.assert_allclose(twin[:, :8], np.maximum(X @ first["kernel"] + first["bias"], 0), rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_that_does_not_tell_its_rates_is_named():
+    with pytest.raises(ValueError, match="needs a dense network"):
+        answer(inquiries.rates, np.ones((D, 2)), X, Y)
