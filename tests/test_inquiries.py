@@ -1,5 +1,7 @@
 """What is asked of a model beyond its logits, on small models and on ones whose answers are known."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ N, D, C = 20, 6, 3
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(N, D)).astype(np.float32), RNG.integers(0, C, N).astype(np.int32)
 KEY = jax.random.key(1)
-FAMILIES = ("ann", "snn")
+OWN_PROGRAM = ("ann", pytest.param("snn", marks=pytest.mark.long))
 
 
 def make(family):
@@ -21,13 +23,33 @@ def make(family):
     return lambda params, x, hyper, key: model.apply(params, x, hyper, key, train=False), model.init(jax.random.key(0))
 
 
-MODELS = {family: make(family) for family in FAMILIES}
+MODELS = {family: make(family) for family in ("ann", "snn")}
 HYPER = Hyper(threshold=0.3)
 
 
-def ask(name, family, x=X, y=Y):
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # quick to compile
+
+
+def asked(names, family):
+    """jitted fn(x, y) -> {name: answer}."""
     apply, params = MODELS[family]
-    return np.asarray(jax.jit(lambda x, y: signals.SIGNALS[name](apply, params, x, y, HYPER, KEY))(x, y))
+    return quick_jit(lambda x, y: {name: signals.SIGNALS[name](apply, params, x, y, HYPER, KEY) for name in names})
+
+
+NAMES = {
+    "snn": (*sorted(set(inquiries.INQUIRIES) - set(signals.LONGER)), "phi", "correct"),
+    "ann": ("gradient_norm", "rates", "phi_steps", "phi"),
+}
+
+
+@functools.cache
+def everything(family):
+    return asked(NAMES[family], family)
+
+
+@functools.cache
+def answers(family):
+    return {name: np.asarray(answer) for name, answer in everything(family)(X, Y).items()}
 
 
 def linear(weights_dc):
@@ -39,36 +61,38 @@ def linear(weights_dc):
 
 def answer(fn, weights_dc, x, y):
     apply, params = linear(weights_dc)
-    return np.asarray(fn(apply, params, jnp.asarray(x), jnp.asarray(y), Hyper(), KEY))
+    return np.asarray(quick_jit(lambda x, y: fn(apply, params, x, y, Hyper(), KEY))(x, y))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", inquiries.INQUIRIES)
-def test_an_answer_depends_on_its_example_alone(name, family):
-    """Not on its batch-mates, their number or their order."""
-    whole = ask(name, family)
-    assert whole.shape[0] == N
-    assert whole.ndim == 2
-    assert np.isfinite(whole).all()
-    order = RNG.permutation(N)
-    np.testing.assert_allclose(ask(name, family, X[order], Y[order]), whole[order], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(ask(name, family, X[:3], Y[:3]), whole[:3], rtol=1e-5, atol=1e-6)
+@pytest.mark.parametrize("family", NAMES)
+def test_an_answer_does_not_depend_on_its_batch_mates(family):
+    whole, order = answers(family), np.random.default_rng(1).permutation(N)
+    for name, got in everything(family)(X[order], Y[order]).items():
+        assert got.shape[0] == N
+        assert got.ndim == 2
+        assert np.isfinite(got).all()
+        np.testing.assert_allclose(got, whole[name][order], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("family", OWN_PROGRAM)
+def test_an_answer_does_not_depend_on_the_number_of_its_batch_mates(family):
+    for name, got in everything(family)(X[:3], Y[:3]).items():
+        np.testing.assert_allclose(got, answers(family)[name][:3], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
 def test_the_last_step_is_the_answer():
-    phi = ask("phi", "snn")
-    steps = ask("phi_steps", "snn")
+    phi, steps = answers("snn")["phi"], answers("snn")["phi_steps"]
     assert steps.shape == (N, 4)
     np.testing.assert_allclose(steps[:, -1:], phi, rtol=1e-6, atol=1e-6)
     assert np.abs(steps[:, 1:] - steps[:, :-1]).max() > 0.01
-    np.testing.assert_array_equal(ask("phi_steps", "ann"), ask("phi", "ann"))  # which has no time
+    np.testing.assert_array_equal(answers("ann")["phi_steps"], answers("ann")["phi"])  # which has no time
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", OWN_PROGRAM)
 def test_a_mask_that_takes_nothing_changes_nothing(family, monkeypatch):
     monkeypatch.setattr(inquiries, "DROPPED", 0.0)
-    masked = ask("phi_dropout", family)
-    np.testing.assert_allclose(masked, np.repeat(ask("phi", family), inquiries.MASKS, axis=1), rtol=1e-6, atol=1e-6)
+    got = asked(("phi_dropout", "phi"), family)(X, Y)
+    np.testing.assert_allclose(got["phi_dropout"], np.repeat(got["phi"], inquiries.MASKS, axis=1), rtol=1e-6, atol=1e-6)
 
 
 def test_masks_are_the_same_for_all_examples_and_take_their_share():
@@ -88,13 +112,12 @@ def test_repeats_ask_again_with_keys_of_their_own():
         return Output(x[:, :2] + jax.random.normal(key, (2,))[None], None, {})
 
     x, y = jnp.asarray(X), jnp.zeros(N, jnp.int32)
-    got = inquiries.phi_repeats(apply, None, x, y, Hyper(), KEY)
+    got = quick_jit(lambda x, y: inquiries.phi_repeats(apply, None, x, y, Hyper(), KEY))(x, y)
     for i in range(inquiries.REPEATS):
         noise = jax.random.normal(jax.random.fold_in(KEY, i), (2,))
         np.testing.assert_allclose(got[:, i], X[:, 0] - X[:, 1] + noise[0] - noise[1], rtol=1e-5, atol=1e-5)
-    for family in FAMILIES:  # a model that draws nothing says the same again
-        phi = ask("phi", family)
-        np.testing.assert_allclose(ask("phi_repeats", family), np.repeat(phi, 8, axis=1), rtol=1e-6, atol=1e-6)
+    phi = answers("snn")["phi"]  # of a model that draws nothing
+    np.testing.assert_allclose(answers("snn")["phi_repeats"], np.repeat(phi, 8, axis=1), rtol=1e-6, atol=1e-6)
 
 
 def cross_entropy(params, x):
@@ -118,13 +141,13 @@ def test_the_norm_of_the_gradient_equals_finite_differences():
                     losses.append(cross_entropy(layers, X.astype(np.float64)))
                 leaf[at] = kept
                 squares += ((losses[0] - losses[1]) / (2 * step)) ** 2
-    np.testing.assert_allclose(ask("gradient_norm", "ann")[:, 0], 0.5 * np.log(squares), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(answers("ann")["gradient_norm"][:, 0], 0.5 * np.log(squares), rtol=1e-4, atol=1e-4)
 
 
 def test_the_norm_of_the_gradient_equals_one_gradient_after_the_other():
     apply, params = MODELS["snn"]
 
-    @jax.jit
+    @quick_jit
     def gradient(x, y):
         def loss(weights):
             logits = apply(params | {"params": weights}, x[None], HYPER, KEY).logits_bc
@@ -133,24 +156,27 @@ def test_the_norm_of_the_gradient_equals_one_gradient_after_the_other():
         return jax.grad(loss)(params["params"])
 
     squares = [sum((leaf**2).sum() for leaf in jax.tree.leaves(gradient(x, y))) for x, y in zip(X, Y, strict=True)]
-    np.testing.assert_allclose(ask("gradient_norm", "snn")[:, 0], 0.5 * np.log(np.array(squares)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        answers("snn")["gradient_norm"][:, 0], 0.5 * np.log(np.array(squares)), rtol=1e-4, atol=1e-4
+    )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", OWN_PROGRAM)
 def test_without_noise_the_labels_are_the_models_own(family, monkeypatch):
     monkeypatch.setattr(inquiries, "NOISE", 0.0)
-    right = ask("correct", family)
-    assert 0 < right.mean() < 1
-    np.testing.assert_array_equal(ask("label_noise", family), right)
+    got = asked(("label_noise", "correct"), family)(X, Y)
+    assert 0 < got["correct"].mean() < 1
+    np.testing.assert_array_equal(got["label_noise"], got["correct"])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 def test_noise_of_the_stated_deviation(dtype, monkeypatch):
     """Of two classes w.x against 0: the chance that a copy stays right is Phi(w.x / (deviation |w|))."""
     monkeypatch.setattr(inquiries, "DRAWS", 4000)
+    rng = np.random.default_rng(5)
     deviation = inquiries.PIXEL_NOISE if dtype == np.uint8 else inquiries.NOISE
-    weights = np.stack([RNG.normal(size=D), np.zeros(D)], axis=1)
-    x = RNG.integers(0, 256, (5, D)).astype(dtype) if dtype == np.uint8 else X[:5]
+    weights = np.stack([rng.normal(size=D), np.zeros(D)], axis=1)
+    x = rng.integers(0, 256, (5, D)).astype(dtype) if dtype == np.uint8 else X[:5]
     y = np.zeros(5, np.int32)
     margin = x @ weights[:, 0] / (deviation * np.linalg.norm(weights[:, 0]))
     want = 0.5 * (1 + np.array([float(jax.scipy.special.erf(m / np.sqrt(2))) for m in margin]))
@@ -159,32 +185,31 @@ def test_noise_of_the_stated_deviation(dtype, monkeypatch):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 def test_the_boundary_of_a_half_space(dtype):
-    """Of two classes w.x - b against 0 along a ray r: the share w.x - b over -w.r, of which the least counts."""
+    """Of two classes w.x against b along a ray r: the share (w.x - b) / -w.r, of which the least counts."""
+    rng = np.random.default_rng(5)
     deviation = inquiries.PIXEL_NOISE if dtype == np.uint8 else inquiries.NOISE
-    x = RNG.integers(0, 256, (30, D)).astype(dtype) if dtype == np.uint8 else RNG.normal(size=(30, D)).astype(dtype)
-    w = RNG.normal(size=D)
-    centred = x @ w - np.median(x @ w)
+    x = rng.integers(0, 256, (30, D)).astype(dtype) if dtype == np.uint8 else rng.normal(size=(30, D)).astype(dtype)
+    w = rng.normal(size=D)
+    middle = np.median(x @ w)
+    margin = x @ w - middle
 
     def apply(params, x, hyper, key):
-        score = x @ jnp.asarray(w, jnp.float32) - float(np.median(centred - centred + np.median(x_all @ w)))
-        return Output(jnp.stack([score, jnp.zeros_like(score)], axis=1), None, {})
+        return Output(jnp.stack([x @ jnp.asarray(w, jnp.float32), jnp.full(len(x), middle)], axis=1), None, {})
 
-    x_all = x
-    y = np.zeros(30, np.int32)
-    got = np.asarray(inquiries.boundary(apply, None, jnp.asarray(x), jnp.asarray(y), Hyper(), KEY))[:, 0]
+    fn = quick_jit(lambda x: inquiries.boundary(apply, None, x, jnp.zeros(30, jnp.int32), Hyper(), KEY))
+    got = np.asarray(fn(x))[:, 0]
     rays = np.asarray(jax.random.normal(jax.random.key(2), (inquiries.DIRECTIONS, D)), np.float64)
     towards = -(2 * inquiries.FARTHEST * deviation * rays) @ w
-    shares = np.where(towards > 0, centred[:, None] / np.where(towards > 0, towards, 1), 1).clip(0, 1).min(1)
-    wrong = centred <= 0
+    shares = np.where(towards > 0, margin[:, None] / np.where(towards > 0, towards, 1), 1).clip(0, 1).min(1)
+    wrong = margin < 0
     np.testing.assert_array_equal(got[wrong], 0)
     assert 0 < wrong.sum() < 30
     np.testing.assert_allclose(got[~wrong], shares[~wrong], atol=2.0**-inquiries.BISECTIONS)
     assert shares[~wrong].max() > 0.05
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_labels_alone_are_right_where_the_model_is(family):
-    right, stays, far = (ask(name, family)[:, 0] for name in ("correct", "label_noise", "boundary"))
+def test_labels_alone_are_right_where_the_model_is():
+    right, stays, far = (answers("snn")[name][:, 0] for name in ("correct", "label_noise", "boundary"))
     assert ((stays >= 0) & (stays <= 1)).all()
     assert ((far >= 0) & (far <= 1)).all()
     np.testing.assert_array_equal(far[right == 0], 0)
@@ -193,13 +218,13 @@ def test_labels_alone_are_right_where_the_model_is(family):
 
 
 def test_rates_of_a_spiking_network_and_activations_of_its_twin():
-    spiking, twin = ask("rates", "snn"), ask("rates", "ann")
+    spiking, twin = answers("snn")["rates"], answers("ann")["rates"]
     assert spiking.shape == twin.shape == (N, 8 + 5)
     np.testing.assert_array_equal(spiking * 4, np.round(spiking * 4))  # counts in 4 steps
     assert spiking.min() == 0
     assert 0 < spiking.max() <= 1
-    layer = MODELS["ann"][1]["params"]["layers"]
-    first = layer[min(layer)]
+    layers = MODELS["ann"][1]["params"]["layers"]
+    first = {name: np.asarray(leaf) for name, leaf in layers[min(layers)].items()}
     np.testing.assert_allclose(twin[:, :8], np.maximum(X @ first["kernel"] + first["bias"], 0), rtol=1e-5, atol=1e-6)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jaxsnn_mia import metrics
-from jaxsnn_mia.attacks import lira, multivariate, references
+from jaxsnn_mia.attacks import multivariate, references
 from tests.attacks import loops, planted
 
 SETTINGS = planted.settings()
@@ -25,12 +25,12 @@ def test_the_scores_equal_the_float64_loop(shrink, mode, who):
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["online", pytest.param("offline", marks=pytest.mark.long)])
+@pytest.mark.parametrize("mode", multivariate.MODES)
 def test_with_one_query_it_is_lira_with_a_pooled_variance(mode):
     """Up to the ridge of 1e-4 of the variance."""
     one, options = PHI[..., :1], {"partner_s": PARTNERS, "mode": mode}
     got = multivariate.score(one, KEEP, **options)
-    want = lira.score(one, KEEP, variance="pooled", **options)
+    want = loops.lira(one, KEEP, mode, pooled=True)
     np.testing.assert_allclose(got, want, rtol=3e-4, atol=3e-4)
 
 
@@ -75,6 +75,7 @@ def test_swapping_in_and_out_negates_permuting_permutes_a_constant_changes_nothi
     np.testing.assert_allclose(multivariate.score(far, KEEP, partner_s=PARTNERS), want, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.long
 def test_blocks_and_memory_maps_change_nothing(monkeypatch, tmp_path):
     np.save(tmp_path / "phi.npy", PHI)
     mapped = np.load(tmp_path / "phi.npy", mmap_mode="r")

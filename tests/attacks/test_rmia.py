@@ -66,7 +66,7 @@ def test_the_stretch_is_tuned_on_other_pairs():
 
     a_s = tuned(logp, logp_z)
     assert set(a_s) <= set(rmia.GRID)
-    for pair in range(8):
+    for pair in (0, 5):
         own = [2 * pair, 2 * pair + 1]
         other_logp, other_z = logp.copy(), logp_z.copy()
         other_logp[own] = np.random.default_rng(pair).normal(size=(2, 300, 1)) - 5
