@@ -71,6 +71,7 @@ def test_a_planted_leak_is_found(name):
     assert metrics.auc(score, KEEP) > 0.6
 
 
+@pytest.mark.long
 def test_blocks_and_memory_maps_change_nothing(monkeypatch, tmp_path):
     np.save(tmp_path / "phi.npy", PHI)
     mapped = np.load(tmp_path / "phi.npy", mmap_mode="r")

@@ -74,7 +74,8 @@ def test_the_stretch_is_tuned_on_other_pairs():
         np.testing.assert_array_equal(tuned(other_logp, other_z)[own], a_s[own])
 
 
-def test_the_tuned_stretch_is_the_best_of_the_other_pairs():
+def test_the_tuned_stretch_is_the_best_of_the_other_pairs(monkeypatch):
+    monkeypatch.setattr(rmia, "GRID", (0.0, 0.5, 1.0))
     setting, logp, logp_z, _ = given("pairs")
     fold_s = rmia.pair_folds(12, setting.partner, setting.usable, folds=4, seed=0)
     own, rest = np.flatnonzero(fold_s == 2), np.flatnonzero((fold_s >= 0) & (fold_s != 2))
@@ -88,12 +89,13 @@ def test_the_tuned_stretch_is_the_best_of_the_other_pairs():
         return np.mean([loops.auc(score, keep) for score, keep in zip(scores, others.keep, strict=True)])
 
     best = max(rmia.GRID, key=mean_auc)
-    assert best not in (rmia.GRID[0], 0.3)
+    assert best > 0
     got = rmia.score(logp, setting.keep, logp_z, a="tuned", **setting.options)
     of_best = rmia.score(logp, setting.keep, logp_z, a=best, **setting.options)
     np.testing.assert_allclose(got[own], of_best[own], rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.long
 def test_blocks_and_memory_maps_change_nothing(monkeypatch, tmp_path):
     np.save(tmp_path / "logp.npy", LOGP)
     mapped = np.load(tmp_path / "logp.npy", mmap_mode="r")
