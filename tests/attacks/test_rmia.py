@@ -20,7 +20,7 @@ def test_the_ecdf_equals_the_pair_matrix(mode, gamma):
     np.testing.assert_allclose(got, loops.rmia(LOGP, KEEP, POPULATION, mode, gamma), rtol=1e-5, atol=1e-6)
 
 
-def given(name, A=3):
+def given(name, A=2):
     """(setting, log confidences with NaN where a shadow has diverged, those of the population, of targets or None)."""
     setting = SETTINGS[name]
     nobody = np.zeros((12, 15), bool)
@@ -54,29 +54,41 @@ def test_with_one_query_the_majority_is_the_mean():
     np.testing.assert_allclose(got, rmia.score(LOGP[..., :1], KEEP, POPULATION[..., :1], **options), rtol=1e-6)
 
 
+def test_equal_ratios_are_beaten_by_a_factor_of_one_alone():
+    for gamma, beaten in ((1.0, 40), (2.0, 0)):
+        for vote in rmia.VOTES:
+            options = {"partner_s": PARTNERS, "gamma": gamma, "vote": vote}
+            score = rmia.score(np.zeros_like(LOGP), KEEP, np.zeros_like(POPULATION), **options)
+            np.testing.assert_allclose(score, (beaten + 0.5) / 41, rtol=1e-6)
+
+
 def test_the_stretch_is_tuned_on_other_pairs():
-    keep, population = planted.pairs(16, 300), np.zeros((16, 100), bool)
-    logp, logp_z = planted.logp(2 * planted.phi(keep, leak=1.0)), planted.logp(planted.phi(population, seed=3))
-    partner, usable = np.arange(16) ^ 1, np.ones(16, bool)
+    keep, nobody = planted.pairs(8, 100), np.zeros((8, 60), bool)
+    logp, logp_z = planted.logp(2 * planted.phi(keep, leak=1.0)), planted.logp(planted.phi(nobody, seed=3))
+    opposite = np.broadcast_to(PARTNERS[:, None], keep.shape)
 
     def tuned(logp, logp_z):
-        opposite = np.broadcast_to(partner[:, None], keep.shape)
-        against = references.Against(logp, keep, opposite, usable, logp)
-        return rmia.tuned_a(against, logp_z, partner, "offline", 2.0)
+        against = references.Against(logp, keep, opposite, np.ones(8, bool), logp)
+        return rmia.tuned_a(against, logp_z, PARTNERS, "offline", 2.0)
 
     a_s = tuned(logp, logp_z)
     assert set(a_s) <= set(rmia.GRID)
-    for pair in (0, 5):
+    changed = 0
+    for pair in range(4):
         own = [2 * pair, 2 * pair + 1]
         other_logp, other_z = logp.copy(), logp_z.copy()
-        other_logp[own] = np.random.default_rng(pair).normal(size=(2, 300, 1)) - 5
-        other_z[own] -= 3
-        np.testing.assert_array_equal(tuned(other_logp, other_z)[own], a_s[own])
+        other_logp[own] *= 0.1
+        other_logp[own] -= 3 * ~keep[own][..., None]
+        other_z[own] -= 1
+        of_others = tuned(other_logp, other_z)
+        np.testing.assert_array_equal(of_others[own], a_s[own])
+        changed += (of_others != a_s).sum()
+    assert changed > 0
 
 
 def test_the_tuned_stretch_is_the_best_of_the_other_pairs(monkeypatch):
     monkeypatch.setattr(rmia, "GRID", (0.0, 0.5, 1.0))
-    setting, logp, logp_z, _ = given("pairs")
+    setting, logp, logp_z, _ = given("pairs", A=3)
     fold_s = rmia.pair_folds(12, setting.partner, setting.usable, folds=4, seed=0)
     own, rest = np.flatnonzero(fold_s == 2), np.flatnonzero((fold_s >= 0) & (fold_s != 2))
     opposite = np.broadcast_to((np.arange(len(rest)) ^ 1)[:, None], (len(rest), 30))
