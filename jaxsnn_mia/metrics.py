@@ -114,12 +114,10 @@ def tprs_at_fprs(scores, member, fprs, valid_s=None) -> list[tuple[float, float]
             raise ValueError(f"`fpr` must be in [0, 1], got {fpr}.")
     scores_sn, member_sn = rows(scores, member, valid_s)
     inside, outside = scores_sn[member_sn], scores_sn[~member_sn]
+    pooled = np.ndim(scores) == 2
     return [
-        (np.nan, np.nan) if np.ndim(scores) == 2 and fpr * len(outside) < FEWEST_FALSE_POSITIVES else rates(
-            inside, outside, fpr
-        )
-        for fpr in fprs
-    ]  # fmt: skip
+        (np.nan, np.nan) if pooled and not resolves(member_sn, fpr) else rates(inside, outside, fpr) for fpr in fprs
+    ]
 
 
 def rates(inside: np.ndarray, outside: np.ndarray, fpr: float) -> tuple[float, float]:
