@@ -35,13 +35,8 @@ def test_every_readout_reads_the_last_of_its_steps_and_has_gradients(readout):
     assert all(float(jnp.abs(leaf).sum()) > 0 for leaf in jax.tree.leaves(gradient))
 
 
-def test_the_twins_have_the_same_parameters():
-    shapes = [jax.tree.map(jnp.shape, make(family=family)[1]) for family in ("ann", "snn")]
-    assert shapes[0] == shapes[1]
-
-
 def test_quantized_weights_change_the_output_and_float_does_not():
-    for family in models.FAMILIES:
+    for family in models.MODELS["dense"]:
         model, params = make(family=family)
 
         @jax.jit

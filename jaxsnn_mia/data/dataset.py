@@ -11,7 +11,7 @@ import numpy as np
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """x float32 [N, ...], or uint8 [N, H, W, channels] for images; y int32 [N] in [0, C); test_n bool [N] or None where
-    the source has no test split."""
+    the source has no test split. Where `timed`, x is [N, T, ...], counts of events in T bins of time, uint8."""
 
     x: np.ndarray
     y: np.ndarray
@@ -19,6 +19,7 @@ class Dataset:
     source: str
     sha256: str
     test_n: np.ndarray | None = None
+    timed: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -26,8 +27,8 @@ class Dataset:
         return self.x.shape[1:]
 
 
-def make_dataset(x, y, class_names, source: str, test_n=None) -> Dataset:
-    """A checked `Dataset`.
+def make_dataset(x, y, class_names, source: str, test_n=None, *, timed: bool = False) -> Dataset:
+    """A checked `Dataset`; uint8 stays uint8 for images [N, H, W, channels] and where `timed`.
 
     Raises ValueError for x that is not numeric [N, ...] or has NaN or infinity, for labels that are not
     integers in [0, C), of another length, or of one class only.
@@ -37,10 +38,10 @@ def make_dataset(x, y, class_names, source: str, test_n=None) -> Dataset:
         raise ValueError(f"{source}: x must be a numeric array [N, ...], got {x.dtype} {x.shape}.")
     if y.shape != x.shape[:1]:
         raise ValueError(f"{source}: y must have shape {x.shape[:1]} like x {x.shape}, got {y.shape}.")
-    image = x.dtype == np.uint8 and x.ndim == 4
+    as_bytes = x.dtype == np.uint8 and (x.ndim == 4 or timed)
     with np.errstate(over="ignore"):
-        x = np.ascontiguousarray(x, np.uint8 if image else np.float32)
-    finite = np.isfinite(x.reshape(len(x), -1)).all(1)
+        x = np.ascontiguousarray(x, np.uint8 if as_bytes else np.float32)
+    finite = np.ones(len(x), bool) if as_bytes else np.isfinite(x.reshape(len(x), -1)).all(1)
     if not finite.all():
         raise ValueError(
             f"{source}: x must be finite in float32, got NaN or infinity in {np.sum(~finite)} rows (the first is row "
@@ -63,7 +64,7 @@ def make_dataset(x, y, class_names, source: str, test_n=None) -> Dataset:
         if test_n.shape != y.shape or test_n.dtype != bool:
             raise ValueError(f"{source}: test must be boolean {y.shape}, got {test_n.dtype} {test_n.shape}.")
         sha.update(test_n.tobytes())
-    return Dataset(x, y, class_names, source, sha.hexdigest(), test_n)
+    return Dataset(x, y, class_names, source, sha.hexdigest(), test_n, timed)
 
 
 def named_file(folder: str, file: str, source: str, origin: str) -> Path:

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxsnn_mia.kernels.reset import align
+
 METHODS = ("auto", "slices", "library")
 
 
@@ -17,21 +19,21 @@ def conv(x: jax.Array, w: jax.Array, *, stride: int = 1, method: str = "auto") -
     """Cross-correlation with zero padding, "SAME" in the sense of XLA.
 
     Args:
-      x: [B, H, W, I], any floating dtype.
+      x: [B, H, W, I] or [T, B, H, W, I], any floating dtype.
       w: [h, w, I, O].
       stride: of both axes.
       method: "slices" (h x w shifted slices, concatenated, times the weights as a matrix), "library"
         (`lax.conv_general_dilated`), or "auto": slices on CPUs, library elsewhere.
 
     Returns:
-      [B, ceil(H / stride), ceil(W / stride), O].
+      [B, ceil(H / stride), ceil(W / stride), O], after T where x has it.
 
     Raises:
       ValueError: another method, or channels that do not fit.
     """
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}, got {method!r}.")
-    if x.ndim != 4 or w.ndim != 4 or x.shape[-1] != w.shape[2]:
+    if x.ndim not in (4, 5) or w.ndim != 4 or x.shape[-1] != w.shape[2]:
         raise ValueError(f"`x` [B, H, W, I] and `w` [h, w, I, O] must share I, got {x.shape} and {w.shape}.")
     if method == "slices":
         return by_slices(x, w, stride)
@@ -43,12 +45,21 @@ def conv(x: jax.Array, w: jax.Array, *, stride: int = 1, method: str = "auto") -
 
 
 def by_library(x, w, stride):
+    if x.ndim == 5:
+        return by_library(x.reshape(-1, *x.shape[2:]), w, stride).reshape(*x.shape[:2], *out_size(x, stride), -1)
     return lax.conv_general_dilated(x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def by_slices(x, w, stride):
+    if x.ndim == 5:  # step by step, the slices taken again in the backward: half of the memory in the same time
+        return lax.map(jax.checkpoint(lambda x: by_slices(x, w, stride)), x)
     patches = shifted(x, w.shape[:2], stride)
     return patches @ w.reshape(-1, w.shape[3])
+
+
+def out_size(x: jax.Array, stride: int) -> tuple[int, int]:
+    """(H', W') of the output."""
+    return -(-x.shape[-3] // stride), -(-x.shape[-2] // stride)
 
 
 def shifted(x: jax.Array, window: tuple[int, int], stride: int) -> jax.Array:
@@ -56,7 +67,7 @@ def shifted(x: jax.Array, window: tuple[int, int], stride: int) -> jax.Array:
     size = x.shape[1:3]
     pads = lax.padtype_to_pads(size, window, (stride, stride), "SAME")
     padded = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    out = [-(-n // stride) for n in size]
+    out = out_size(x, stride)
 
     def moved(i, j):
         ends = (x.shape[0], i + stride * (out[0] - 1) + 1, j + stride * (out[1] - 1) + 1, x.shape[3])
@@ -77,14 +88,14 @@ def max_pool(x: jax.Array, window: int = 2) -> jax.Array:
 
 
 def group_norm(x: jax.Array, scale: Any, bias: Any, *, groups: int, epsilon: float = 1e-5) -> jax.Array:
-    """x [B, H, W, C] normalised over space and each group of channels of one example, times scale [C], plus bias [C]:
+    """x [..., H, W, C] normalised over space and each group of channels of one image, times scale [C], plus bias [C]:
     no example sees another; the moments are taken in the wider of the two dtypes.
     Source: Wu and He 2018 (arXiv 1803.08494), eq. 1 to 7."""
-    b, h, w, c = x.shape
+    *lead, h, w, c = x.shape
     if c % groups:
         raise ValueError(f"`groups` must divide the {c} channels, got {groups}.")
-    parts = x.astype(jnp.promote_types(x.dtype, scale.dtype)).reshape(b, h, w, groups, c // groups)
-    mean = parts.mean((1, 2, 4), keepdims=True)
-    variance = ((parts - mean) ** 2).mean((1, 2, 4), keepdims=True)
+    parts = x.astype(jnp.promote_types(x.dtype, scale.dtype)).reshape(*lead, h, w, groups, c // groups)
+    mean = parts.mean((-4, -3, -1), keepdims=True)
+    variance = ((parts - mean) ** 2).mean((-4, -3, -1), keepdims=True)
     normed = ((parts - mean) * lax.rsqrt(variance + epsilon)).reshape(x.shape)
-    return (normed * scale.reshape(1, 1, 1, c) + bias.reshape(1, 1, 1, c)).astype(x.dtype)
+    return (normed * align(scale, normed) + align(bias, normed)).astype(x.dtype)

@@ -2,18 +2,38 @@
 
 from flax import nnx
 
-from jaxsnn_mia.models.conv import ConvNetANN, ResNetANN
+from jaxsnn_mia.models.coding import ENCODINGS
+from jaxsnn_mia.models.convnet import ConvNet
 from jaxsnn_mia.models.dense import DenseANN, DenseSNN
-from jaxsnn_mia.models.spec import QUANT_OPTIONS, QUANTIZED, READOUTS, Hyper, Model, ModelSpec, Output, QuantSpec, pure
+from jaxsnn_mia.models.recurrent import Recurrent
+from jaxsnn_mia.models.resnet import ResNet
+from jaxsnn_mia.models.spec import (
+    NORMS,
+    QUANT_OPTIONS,
+    QUANTIZED,
+    READOUTS,
+    Hyper,
+    Model,
+    ModelSpec,
+    Output,
+    QuantSpec,
+    pure,
+)  # fmt: skip
+from jaxsnn_mia.models.vgg import VGG
 
 # architecture -> family -> module
 MODELS: dict[str, dict[str, type[nnx.Module]]] = {
     "dense": {"ann": DenseANN, "snn": DenseSNN},
-    "convnet": {"ann": ConvNetANN},
-    "resnet8": {"ann": ResNetANN},
-    "resnet18": {"ann": ResNetANN},
+    "recurrent": {"ann": Recurrent, "snn": Recurrent},
+    "convnet": {"ann": ConvNet, "snn": ConvNet, "hybrid": ConvNet},
+    "vgg11": {"ann": VGG, "snn": VGG, "hybrid": VGG},
+    "vgg16": {"ann": VGG, "snn": VGG, "hybrid": VGG},
+    "resnet8": {"ann": ResNet, "snn": ResNet},
+    "resnet18": {"ann": ResNet, "snn": ResNet},
 }
-FAMILIES = ("ann", "snn")
+FAMILIES = ("ann", "snn", "hybrid")  # "hybrid": the dense layers after the convolutions alone spike
+ON_IMAGES = tuple(name for name in MODELS if name not in ("dense", "recurrent"))
+NORMALISED = ("vgg11", "vgg16", "resnet8", "resnet18")
 STATELESS = ("ann",)  # families without membranes
 
 
@@ -28,6 +48,6 @@ def build(spec: ModelSpec) -> Model:
 
 
 __all__ = [
-    "FAMILIES", "MODELS", "QUANTIZED", "QUANT_OPTIONS", "READOUTS", "STATELESS", "Hyper", "Model", "ModelSpec",
-    "Output", "QuantSpec", "build",
+    "ENCODINGS", "FAMILIES", "MODELS", "NORMALISED", "NORMS", "ON_IMAGES", "QUANTIZED", "QUANT_OPTIONS", "READOUTS",
+    "STATELESS", "Hyper", "Model", "ModelSpec", "Output", "QuantSpec", "build",
 ]  # fmt: skip

@@ -1,20 +1,20 @@
-"""Convolutional networks on images [B, H, W, channels]: the small net of the literature, and residual nets.
+"""The parts of convolutional networks on images [B, H, W, C], or on one image a step [T, B, H, W, C].
 
-They normalise by groups of channels, never over the batch: what an example gives does not depend on its batch-mates.
+A network and its spiking twin are one piece of code: where one has a ReLU, the other has LIF neurons.
 """
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxsnn_mia.kernels import convolution
+from jaxsnn_mia.kernels import convolution, neuron
 from jaxsnn_mia.kernels.neuron import align
-from jaxsnn_mia.models.quantized import Activation, Dense, as_computed, dropped, weights
-from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output, QuantSpec
+from jaxsnn_mia.models.heads import of_layer
+from jaxsnn_mia.models.quantized import Activation, as_computed, weights
+from jaxsnn_mia.models.spec import NORMS, Hyper, ModelSpec, QuantSpec, Statistic
 
 GROUPS = 8
-CHANNELS = (32, 64)  # of the small net
-RESNETS = {"resnet8": ((16, 32, 64), 1), "resnet18": ((64, 128, 256, 512), 2)}  # channels of each stage, its blocks
+DECAY = 0.9  # of the running moments of a batch norm, per step
 
 
 class Conv(nnx.Module):
@@ -32,97 +32,64 @@ class Conv(nnx.Module):
 
 
 class Norm(nnx.Module):
-    """Normalisation over groups of channels."""
+    """Normalisation: "group", over space and groups of channels of one example at one step, so that no example sees
+    another; or "tdbn", over time, batch and space, times the threshold in a spiking network, with running moments at
+    query time (Zheng et al. 2021, arXiv 2011.05280, eq. 5 to 8), which ties training examples together."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, spec: ModelSpec):
+        if spec.norm not in NORMS:
+            raise ValueError(f"`model.norm` must be one of {NORMS}, got {spec.norm!r}.")
         self.scale, self.bias = nnx.Param(jnp.ones(channels)), nnx.Param(jnp.zeros(channels))
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return convolution.group_norm(x, self.scale[...], self.bias[...], groups=GROUPS)
-
-
-class Head(nnx.Module):
-    """Dense layers from features [B, D] to logits [B, C], ReLU between them; dropout before all but the first, or
-    before the only one."""
-
-    def __init__(self, n_in: int, spec: ModelSpec, hidden: tuple[int, ...], *, rngs: nnx.Rngs):
-        sizes = (n_in, *hidden, spec.n_classes)
-        self.layers = nnx.List(
-            [
-                Dense(sizes[i], sizes[i + 1], spec.quant, edge=i == len(hidden), rngs=rngs)
-                for i in range(len(hidden) + 1)
-            ]
-        )
-        self.activations = nnx.List([Activation(spec.quant, signed=False) for _ in hidden])
-        self.dropout = spec.dropout
-
-    def __call__(self, x_bd: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> jax.Array:
-        for i, (layer, activation) in enumerate(zip(self.layers[:-1], self.activations, strict=True)):
-            x_bd = activation(jax.nn.relu(layer(x_bd, hyper)), hyper, train)
-            if self.dropout and train and i + 2 < len(self.layers):
-                x_bd = dropped(x_bd, hyper.dropout, jax.random.fold_in(key, i))
-        if self.dropout and train:
-            x_bd = dropped(x_bd, hyper.dropout, key)
-        return self.layers[-1](x_bd, hyper)
-
-
-class ConvNetANN(nnx.Module):
-    """conv 32 - ReLU - pool - conv 64 - ReLU - pool - dense hidden - ReLU - dense C, the net of arXiv 2411.06613."""
-
-    def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
-        height, width, channels = spec.in_shape
-        sizes = (channels, *CHANNELS)
-        self.convs = nnx.List(
-            [Conv(sizes[i], sizes[i + 1], spec.quant, edge=i == 0, rngs=rngs) for i in range(len(CHANNELS))]
-        )
-        self.activations = nnx.List([Activation(spec.quant, signed=False) for _ in CHANNELS])
-        self.head = Head((height // 4) * (width // 4) * CHANNELS[-1], spec, spec.hidden, rngs=rngs)
-
-    def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
-        for conv, activation in zip(self.convs, self.activations, strict=True):
-            x = convolution.max_pool(activation(jax.nn.relu(conv(x, hyper)), hyper, train))
-        return Output(self.head(x.reshape(x.shape[0], -1), hyper, key, train), None, {})
-
-
-class Block(nnx.Module):
-    """Two 3x3 convolutions around a shortcut, which is a 1x1 convolution where the shape changes.
-    He et al. 2016 (arXiv 1512.03385), figure 2."""
-
-    def __init__(self, n_in: int, n_out: int, quant: QuantSpec, *, stride: int, rngs: nnx.Rngs):
-        self.convs = nnx.List(
-            [Conv(n_in, n_out, quant, stride=stride, rngs=rngs), Conv(n_out, n_out, quant, rngs=rngs)]
-        )
-        self.norms = nnx.List([Norm(n_out), Norm(n_out)])
-        self.activations = nnx.List([Activation(quant, signed=False) for _ in range(2)])
-        shortcut = n_in != n_out or stride != 1
-        self.shortcut = nnx.List([Conv(n_in, n_out, quant, size=1, stride=stride, rngs=rngs)] if shortcut else [])
+        self.grouped, self.spiking = spec.norm == "group", spec.family == "snn"
+        if not self.grouped:
+            self.mean, self.variance = Statistic(jnp.zeros(channels)), Statistic(jnp.ones(channels))
 
     def __call__(self, x: jax.Array, hyper: Hyper, train: bool) -> jax.Array:
-        inner = self.activations[0](jax.nn.relu(self.norms[0](self.convs[0](x, hyper))), hyper, train)
-        out = self.norms[1](self.convs[1](inner, hyper))
-        for shortcut in self.shortcut:
-            x = shortcut(x, hyper)
-        return self.activations[1](jax.nn.relu(out + x), hyper, train)
+        scale, bias = self.scale[...], self.bias[...]
+        if self.grouped:
+            return convolution.group_norm(x, scale, bias, groups=GROUPS)
+        wide = x.astype(scale.dtype)
+        if train:
+            axes = tuple(range(x.ndim - 1))
+            mean, variance = wide.mean(axes), wide.var(axes)
+            for running, new in ((self.mean, mean), (self.variance, variance)):
+                running[...] = DECAY * running[...] + (1 - DECAY) * jax.lax.stop_gradient(new)
+        else:
+            mean, variance = self.mean[...], self.variance[...]
+        gain = scale * jax.lax.rsqrt(variance + 1e-5) * (hyper.threshold if self.spiking else 1.0)
+        return ((wide - align(mean, wide)) * align(gain, wide) + align(bias, wide)).astype(x.dtype)
 
 
-class ResNetANN(nnx.Module):
-    """A residual net for small images: a 3x3 stem, stages that halve the image, the mean over space, a dense layer."""
+class Fire(nnx.Module):
+    """ReLU, whose output is quantized without a sign, or LIF neurons, whose input is quantized with one. `index` counts
+    the layers of neurons of a network."""
 
-    def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
-        channels, blocks = RESNETS[spec.architecture]
-        self.stem = Conv(spec.in_shape[2], channels[0], spec.quant, edge=True, rngs=rngs)
-        self.norm = Norm(channels[0])
-        self.activation = Activation(spec.quant, signed=False)
-        made, n_in = [], channels[0]
-        for stage, n_out in enumerate(channels):
-            for block in range(blocks):
-                made.append(Block(n_in, n_out, spec.quant, stride=2 if stage and not block else 1, rngs=rngs))
-                n_in = n_out
-        self.blocks = nnx.List(made)
-        self.head = Head(channels[-1], spec, (), rngs=rngs)
+    def __init__(self, spec: ModelSpec, index: int):
+        self.spiking, self.index, self.steps = spec.family == "snn", index, spec.time_steps
+        self.quant = Activation(spec.quant, signed=self.spiking)
 
-    def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
-        x = self.activation(jax.nn.relu(self.norm(self.stem(x, hyper))), hyper, train)
-        for block in self.blocks:
-            x = block(x, hyper, train)
-        return Output(self.head(x.astype(jnp.float32).mean((1, 2)), hyper, key, train), None, {})
+    def __call__(self, x: jax.Array, hyper: Hyper, cell: dict, train: bool) -> jax.Array:
+        if not self.spiking:
+            return self.quant(jax.nn.relu(x), hyper, train)
+        drive = self.quant(x, hyper, train)
+        steps = None if drive.ndim == 5 else self.steps
+        return neuron.lif(drive, steps=steps, state_dtype=jnp.float32, **of_layer(cell, self.index))[0]
+
+
+def pooled(x: jax.Array) -> jax.Array:
+    """The largest of each 2 x 2 block [..., H, W, C]; an odd last row or column is left out, a side of 1 stays."""
+    *lead, h, w, c = x.shape
+    if min(h, w) < 2:
+        return x
+    images = x[..., : h - h % 2, : w - w % 2, :].reshape(-1, h - h % 2, w - w % 2, c)
+    return convolution.max_pool(images).reshape(*lead, h // 2, w // 2, c)
+
+
+def pooled_size(height: int, width: int) -> tuple[int, int]:
+    """(H, W) of an image after `pooled`."""
+    return (height, width) if min(height, width) < 2 else (height // 2, width // 2)
+
+
+def activity(x: jax.Array) -> jax.Array:
+    """What each channel [B, C] does: the mean over space and time."""
+    return x.mean((1, 2)) if x.ndim == 4 else x.mean((0, 2, 3))

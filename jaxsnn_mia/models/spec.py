@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import nnx
 
+NORMS = ("group", "tdbn")
 READOUTS = ("membrane_last", "membrane_mean", "spike_count", "leaky_integrator")
 QUANTIZED = {
     "weight": ("weight",),
@@ -42,7 +43,8 @@ class QuantSpec:
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """The static part of a model: everything that changes the compiled program."""
+    """The static part of a model: everything that changes the compiled program. `in_shape` is that of one example,
+    [T, ...] of events."""
 
     family: str
     in_shape: tuple[int, ...]
@@ -55,10 +57,23 @@ class ModelSpec:
     architecture: str = "dense"
     quant: QuantSpec = QuantSpec()
     dropout: bool = False  # hyper.dropout acts in training
+    encoding: str = "direct"  # the same input at every step; "rate", "latency": spikes, see `coding.stream`
+    timed: bool = False  # examples are events over time, [T, ...]
+    norm: str = "group"  # of deep convolutional networks; "tdbn": over the batch, see `conv.Norm`
+
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """The shape of an example at one step."""
+        return self.in_shape[1:] if self.timed else self.in_shape
 
     @property
     def n_features(self) -> int:
-        return math.prod(self.in_shape)
+        return math.prod(self.frame)
+
+    @property
+    def over_time(self) -> bool:
+        """Whether the input differs from step to step."""
+        return self.timed or self.encoding != "direct"
 
 
 class Hyper(NamedTuple):
@@ -70,6 +85,7 @@ class Hyper(NamedTuple):
     beta: Any = 0.95  # membrane decay per step
     threshold: Any = 1.0
     slope: Any = 2.0  # first parameter of the surrogate
+    mixup: Any = 0.0  # of Beta(mixup, mixup), by which two examples are mixed; 0: not at all
     dropout: Any = 0.0  # share of hidden units that a step leaves out
     dp_clip: Any = 1.0  # largest norm of an example's gradient, where training is private
     dp_noise: Any = 0.0  # deviation of the noise on the sum of gradients, in units of dp_clip
