@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxsnn_mia import attacks, data, models, signals, splits, store, train
+from jaxsnn_mia.defences import MOST_DIGITS, UNDEFENDED, Defence
 from jaxsnn_mia.kernels import neuron, quantize, surrogate
 
 DUPLICATES = ("share", "drop")
@@ -22,11 +23,13 @@ WIDTHS = ("default", "auto")
 class Data:
     name: str = "digits"
     dir: str = ""  # folder of the files of location30; JAXSNN_MIA_DATA where empty
-    standardise: str = "dataset"  # by the population slice; "per_shadow": by a model's own training rows; "none"
+    # by the population slice; "range": to [0, 1] by its range; "per_shadow": by a model's own training rows; "none"
+    standardise: str = "dataset"
     population: float = 0.15  # share of the rows for standardisation and RMIA
     validation: float = 0.0  # share of the rows for choices such as the learning rate
     # of images in training: "flip", "crop_flip" (padded by 4, cut at random, mirrored), "crop_flip_cutout"
     augment: str = "none"
+    rows: int = 0  # at most so many examples, drawn at random; 0: all
     duplicates: str = "share"  # exact duplicates share one keep column, or are dropped but for the first
 
 
@@ -40,10 +43,12 @@ class Splits:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    family: str = "snn"
-    architecture: str = "dense"  # "convnet", "resnet8", "resnet18" for images
-    hidden: tuple[int, ...] = (128,)
+    family: str = "snn"  # "ann"; "hybrid": convolutions with ReLU, dense layers that spike
+    architecture: str = "dense"  # "recurrent"; for images "convnet", "vgg11", "vgg16", "resnet8", "resnet18"
+    hidden: tuple[int, ...] = (128,)  # dense layers before the last
     time_steps: int = 10
+    encoding: str = "direct"  # "rate", "latency": spikes of inputs in [0, 1]; the ANN then runs at every step too
+    norm: str = "group"  # of VGG and residual nets; "tdbn": threshold-dependent batch norm
     beta: float = 0.95
     threshold: float = 1.0
     reset: str = "subtract"
@@ -82,9 +87,12 @@ class Train:
     batch_size: int = 64
     weight_decay: float = 0.0
     smoothing: float = 0.0
+    mixup: float = 0.0  # examples are mixed with others of their batch, by Beta(mixup, mixup); 0: not at all
     dropout: float = 0.0  # of hidden units; the same ones at every time step
     dp_clip: float = 0.0  # gradients of single examples are clipped at this norm; 0: not at all
-    dp_noise: float = 0.0  # noise on their sum, in units of dp_clip (DP-SGD; no accounting is done)
+    dp_noise: float = 0.0  # noise on their sum, in units of dp_clip; batches are then Poisson samples (DP-SGD)
+    dp_epsilon: float = 0.0  # instead of dp_noise, which is solved for it
+    dp_delta: float = 1e-5  # at which epsilon is reported
     precision: str = "float32"  # of products: "tf32" (accelerators), "bfloat16"; parameters and membranes are float32
     seed: int = 0
     stop_at_train_accuracy: float = 0.0  # a model whose epoch reaches it trains no further; 0: all epochs
@@ -140,15 +148,22 @@ class Sweep:
     bits: tuple[int, ...] = ()
     quantize: tuple[str, ...] = ()
     readout: tuple[str, ...] = ()
+    encoding: tuple[str, ...] = ()
+    time_steps: tuple[int, ...] = ()
     lr: tuple[float, ...] = ()
     weight_decay: tuple[float, ...] = ()
     smoothing: tuple[float, ...] = ()
+    mixup: tuple[float, ...] = ()
     dropout: tuple[float, ...] = ()
     dp_noise: tuple[float, ...] = ()
+    dp_epsilon: tuple[float, ...] = ()
     beta: tuple[float, ...] = ()
     threshold: tuple[float, ...] = ()
     surrogate: tuple[str, ...] = ()
     slope: tuple[float, ...] = ()
+    temperature: tuple[float, ...] = ()
+    top_k: tuple[int, ...] = ()
+    round_digits: tuple[int, ...] = ()
 
 
 SWEPT = {
@@ -158,15 +173,22 @@ SWEPT = {
     "bits": ("quantization", "bits"),
     "quantize": ("quantization", "what"),
     "readout": ("model", "readout"),
+    "encoding": ("model", "encoding"),
+    "time_steps": ("model", "time_steps"),
     "lr": ("train", "lr"),
     "weight_decay": ("train", "weight_decay"),
     "smoothing": ("train", "smoothing"),
+    "mixup": ("train", "mixup"),
     "dropout": ("train", "dropout"),
     "dp_noise": ("train", "dp_noise"),
+    "dp_epsilon": ("train", "dp_epsilon"),
     "beta": ("model", "beta"),
     "threshold": ("model", "threshold"),
     "surrogate": ("model", "surrogate"),
     "slope": ("model", "slope"),
+    "temperature": ("defence", "temperature"),
+    "top_k": ("defence", "top_k"),
+    "round_digits": ("defence", "round_digits"),
 }
 
 
@@ -178,6 +200,7 @@ class Config:
     quantization: Quantization = Quantization()
     train: Train = Train()
     ensemble: Ensemble = Ensemble()
+    defence: Defence = UNDEFENDED  # of what a query gives back, see `defences.Defence`
     signals: Signals = Signals()
     attacks: Attacks = Attacks()
     metrics: Metrics = Metrics()
@@ -186,7 +209,18 @@ class Config:
 
 
 # changes in these sections add or redo stages in the same workdir; in any other they need a new one
-FOLLOWING = ("ensemble", "signals", "attacks", "metrics", "report", "data.dir")
+FOLLOWING = ("ensemble", "defence", "signals", "attacks", "metrics", "report", "data.dir")
+
+
+def smoke(settings: Any, mode: str, **changes: Any) -> Any:
+    """A config file's ConfigDict as it is or, as `--config=FILE:smoke` asks, made small: 6 shadows, few replicates, and
+    `changes`, in which `data__rows=600` stands for `data.rows`."""
+    if mode not in ("", "smoke"):
+        raise ValueError(f"what follows the config file must be ':smoke' or nothing, got {mode!r}.")
+    if mode == "smoke":
+        small = {"splits__n_shadows": 6, "metrics__replicates_auc": 50, "metrics__replicates_tpr": 20, **changes}
+        settings.update_from_flattened_dict({name.replace("__", "."): value for name, value in small.items()})
+    return settings
 
 
 def as_dict(config: Any) -> dict:
@@ -268,6 +302,7 @@ def check_one(c: Config) -> None:
     data.check_name(c.data.name)
     one_of(train.STANDARDISE, "data.standardise", c.data.standardise)
     one_of(DUPLICATES, "data.duplicates", c.data.duplicates)
+    require(c.data.rows >= 0, "data.rows", "at least 0", c.data.rows)
     for name in ("population", "validation"):
         share = getattr(c.data, name)
         require(0 <= share <= 0.5, f"data.{name}", "a share in [0, 0.5]", share)
@@ -279,7 +314,8 @@ def check_one(c: Config) -> None:
     )
     needs = {name: attacks.ATTACKS[name].needs for name in c.attacks.names if name in attacks.ATTACKS}
     uses_population = [name for name, all_of in needs.items() if any(n.endswith("_population") for n in all_of)]
-    wants = [*uses_population, *(["data.standardise=dataset"] if c.data.standardise == "dataset" else [])]
+    public = [f"data.standardise={c.data.standardise}"] if c.data.standardise in ("dataset", "range") else []
+    wants = [*uses_population, *public]
     require(
         c.data.population > 0 or not wants,
         "data.population",
@@ -297,6 +333,23 @@ def check_one(c: Config) -> None:
     require(c.model.family in there, "model.family", f"one of {there} for {c.model.architecture}", c.model.family)
     one_of(train.AUGMENTATIONS, "data.augment", c.data.augment)
     one_of(models.READOUTS, "model.readout", c.model.readout)
+    one_of(models.ENCODINGS, "model.encoding", c.model.encoding)
+    one_of(models.NORMS, "model.norm", c.model.norm)
+    normalised = c.model.architecture in models.NORMALISED
+    require(c.model.norm == "group" or normalised, "model.norm", f"'group' for {c.model.architecture}", c.model.norm)
+    require(
+        c.model.norm == "group" or c.quantization.mode != "ptq",
+        "model.norm",
+        "'group' for quantization.mode=ptq",
+        c.model.norm,
+        "Calibration would take the moments of the batch norm for ranges.",
+    )
+    require(
+        c.model.encoding == "direct" or c.data.standardise in ("range", "none"),
+        "data.standardise",
+        f"'range' (or 'none', for inputs in [0, 1]) for model.encoding={c.model.encoding}",
+        c.data.standardise,
+    )
     one_of(neuron.RESETS, "model.reset", c.model.reset)
     one_of(surrogate.SURROGATES, "model.surrogate", c.model.surrogate)
     require(all(h >= 1 for h in c.model.hidden), "model.hidden", "layer sizes of at least 1", c.model.hidden)
@@ -324,17 +377,8 @@ def check_one(c: Config) -> None:
         c.train.precision,
         "bfloat16 cannot hold the grid of quantized activations.",
     )
-    for name in ("dp_clip", "dp_noise"):
-        require(getattr(c.train, name) >= 0, f"train.{name}", "at least 0", getattr(c.train, name))
-    private = c.train.dp_clip > 0
-    require(private or not c.train.dp_noise, "train.dp_noise", "0 without train.dp_clip", c.train.dp_noise)
-    require(
-        not private or not inner,
-        "train.dp_clip",
-        f"0 for quantization.what={c.quantization.what}",
-        c.train.dp_clip,
-        "The ranges of activations are data that no noise covers.",
-    )
+    check_privacy(c)
+    check_defence(c)
     stops = {name: getattr(c.train, name) for name in ("stop_at_train_accuracy", "stop_at_gap")}
     for name, value in stops.items():
         require(0 <= value <= 1, f"train.{name}", "in [0, 1], 0 for never", value)
@@ -373,12 +417,6 @@ def check_one(c: Config) -> None:
         c.train.snapshot_epochs,
     )
     require(
-        c.model.architecture == "dense" or "rates" not in wanted,
-        "attacks.names",
-        f"without 'rates' for {c.model.architecture}",
-        c.attacks.names,
-    )
-    require(
         "combine" not in c.attacks.names or len(set(c.attacks.names)) > 2,
         "attacks.names",
         "two or more attacks beside 'combine'",
@@ -395,6 +433,50 @@ def check_one(c: Config) -> None:
     require(0 < c.metrics.level < 1, "metrics.level", "in (0, 1)", c.metrics.level)
     require(c.metrics.replicates_auc >= 20, "metrics.replicates_auc", "at least 20", c.metrics.replicates_auc)
     require(c.metrics.replicates_tpr >= 20, "metrics.replicates_tpr", "at least 20", c.metrics.replicates_tpr)
+
+
+def check_privacy(c: Config) -> None:
+    """What private training allows: nothing but noisy sums of clipped gradients may come from a model's own rows."""
+    for name in ("dp_clip", "dp_noise", "dp_epsilon"):
+        value = getattr(c.train, name)
+        require(0 <= value < float("inf"), f"train.{name}", "finite and at least 0", value)
+        remedy = "Without a bound on each gradient, noise protects nothing; set train.dp_clip."
+        require(c.train.dp_clip > 0 or not value, f"train.{name}", "0 without train.dp_clip", value, remedy)
+    require(0 < c.train.dp_delta < 1, "train.dp_delta", "in (0, 1)", c.train.dp_delta)
+    if not c.train.dp_clip:
+        return
+    require(
+        not c.train.dp_noise or not c.train.dp_epsilon,
+        "train.dp_noise",
+        "0 where train.dp_epsilon is set, which it is solved for",
+        c.train.dp_noise,
+    )
+    stopping = "Use 0: it is decided by training rows."
+    for name, value, public, remedy in (
+        ("data.standardise", c.data.standardise, c.data.standardise != "per_shadow", "Use 'dataset', which is public."),
+        (
+            "quantization.what",
+            c.quantization.what,
+            "activation" not in models.QUANTIZED[c.quantization.what],
+            "The ranges of activations are those of training rows; use 'weight' or 'state'.",
+        ),
+        ("model.norm", c.model.norm, c.model.norm != "tdbn", "Use 'group': tdbn mixes the rows of a batch."),
+        ("train.mixup", c.train.mixup, not c.train.mixup, "Use 0: each gradient would be of two rows."),
+        ("train.stop_at_train_accuracy", c.train.stop_at_train_accuracy, not c.train.stop_at_train_accuracy, stopping),
+        ("train.stop_at_gap", c.train.stop_at_gap, not c.train.stop_at_gap, stopping),
+    ):
+        require(public, name, "something that no training row decides, with train.dp_clip", value, remedy)
+
+
+def check_defence(c: Config) -> None:
+    d = c.defence
+    mixup = c.train.mixup
+    require(0 <= mixup < float("inf"), "train.mixup", "finite and at least 0", mixup, "0 mixes nothing.")
+    t = d.temperature
+    require(1 <= t < float("inf"), "defence.temperature", "finite and at least 1", t, "Below, more would be told.")
+    require(d.top_k >= 0, "defence.top_k", "at least 0", d.top_k, "0 shows all classes.")
+    digits = d.round_digits
+    require(0 <= digits <= MOST_DIGITS, "defence.round_digits", f"in [0, {MOST_DIGITS}]", digits, "0 rounds nothing.")
 
 
 def check_quantization(c: Config) -> None:
@@ -471,7 +553,7 @@ def variants(config: Config) -> dict[str, Config]:
     named = {}
     for values in itertools.product(*(values for _, values in axes)):
         settings = dict(zip((axis for axis, _ in axes), values, strict=True))
-        sections = {name: getattr(config, name) for name in ("data", "model", "quantization", "train")}
+        sections = {name: getattr(config, name) for name in ("data", "model", "quantization", "train", "defence")}
         for axis, value in settings.items():
             part, field = SWEPT[axis]
             sections[part] = dataclasses.replace(sections[part], **{field: value})
@@ -487,5 +569,6 @@ def variant_name(variant: Config, settings: Mapping[str, Any]) -> str:
     extra = [f"{axis}{value}" for axis, value in settings.items() if axis not in ("dataset", "family")]
     source, _, argument = variant.data.name.partition(":")
     if argument:
-        source = f"{source}-{store.digest(argument)[:6]}"
+        plain = argument if argument.replace("_", "").isalnum() else store.digest(argument)[:6]
+        source = f"{source}-{plain}"
     return "-".join([source, variant.model.family, *extra])

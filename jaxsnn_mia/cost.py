@@ -43,8 +43,9 @@ def synthetic_work(c: config.Config) -> Work:
     validation = (dataset.x[held], dataset.y[held])
     pixels = [[0.0], [255.0]] if dataset.x.dtype == np.uint8 else None
     return prepare(
-        c, dataset.x[:n], dataset.y[:n], len(dataset.class_names), keep_sn, validation=validation, pixels=pixels
-    )
+        c, dataset.x[:n], dataset.y[:n], len(dataset.class_names), keep_sn, validation=validation, pixels=pixels,
+        timed=dataset.timed,
+    )  # fmt: skip
 
 
 def estimate(c: config.Config, workdir: Path | None = None) -> list[Cost]:

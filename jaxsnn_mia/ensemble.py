@@ -55,6 +55,22 @@ def shuffled(key: jax.Array, rows: tuple, spec: TrainSpec) -> tuple[jax.Array, j
     )
 
 
+def sampled(key: jax.Array, rows: tuple, spec: TrainSpec) -> tuple[jax.Array, jax.Array]:
+    """One epoch's batches (idx [steps, B], mask [steps, B]) of a private training: in every step each valid row with
+    probability `spec.rate` of its own, padding last. Of more than B = `spec.capacity` rows the last are left out, which
+    `accounting` counts in."""
+    if not spec.capacity:
+        raise ValueError("`capacity` must be set for private training, got 0. Take it from `accounting.plan`.")
+    idx_r, mask_r = rows
+
+    def batch(i):
+        drawn_r = jax.random.uniform(jax.random.fold_in(key, i), mask_r.shape) < spec.rate
+        (at_b,) = jnp.nonzero(drawn_r & (mask_r > 0), size=spec.capacity, fill_value=len(mask_r))
+        return idx_r[jnp.minimum(at_b, len(mask_r) - 1)], (at_b < len(mask_r)).astype(mask_r.dtype)
+
+    return lax.map(batch, jnp.arange(spec.steps_per_epoch))
+
+
 def run_epochs(train: Train, spec: TrainSpec, group: Group, shadow: Shadows, data, seed, first, last) -> Group:
     """Epochs first..last-1 of ONE model (traced bounds: a chunk of any length is the same program). data is (x, y), or
     (x, y, x_validation, y_validation)."""
@@ -62,7 +78,7 @@ def run_epochs(train: Train, spec: TrainSpec, group: Group, shadow: Shadows, dat
     step_key = model_key(seed, shadow.ids, STEP)
 
     def epoch(e, group):
-        batches = shuffled(jax.random.fold_in(shuffle_key, e), shadow.rows, spec)
+        batches = (sampled if spec.private else shuffled)(jax.random.fold_in(shuffle_key, e), shadow.rows, spec)
         hyper = at_epoch(spec, shadow.hyper, e)
 
         def step(state, batch):
@@ -71,7 +87,7 @@ def run_epochs(train: Train, spec: TrainSpec, group: Group, shadow: Shadows, dat
             return train.step(state, batch, data, hyper, key)
 
         state, sums = lax.scan(step, group.state, (jnp.arange(spec.steps_per_epoch), batches))
-        count = sums["count"].sum()
+        count = jnp.maximum(sums["count"].sum(), 1)  # a private epoch may draw no row
         row = [sums["loss"].sum() / count, sums["correct"].sum() / count]
         if spec.stop == "gap":
             row.append(train.accuracy(state, *data[2:], hyper, step_key))

@@ -3,8 +3,6 @@
 import dataclasses
 import functools
 import json
-import platform
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +12,12 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxsnn_mia import __version__, attacks, config, data, results, shadows, signals, splits, stopping, store
+from jaxsnn_mia import attacks, config, preparing, results, shadows, signals, splits, stages, stopping, store
 from jaxsnn_mia.distributed import POLL_SECONDS, Share, wait_for
 from jaxsnn_mia.ensemble import make_ensemble
 from jaxsnn_mia.report import page
-from jaxsnn_mia.work import Work, first_rows, prepare, repeat_last
+from jaxsnn_mia.work import Work, first_rows, prepare, privacy, repeat_last
 
-STAGES = ("data", "splits", "train", "signals", "attacks", "metrics", "report")
-# part of every hash: raise it when a stage's code changes what the stage writes
-STAGE_VERSION = {"data": 2, "splits": 1, "train": 5, "signals": 4, "attacks": 4, "metrics": 4}
 ALONE = Share()
 PARTS = {
     "candidates": splits.CANDIDATE,
@@ -39,7 +34,7 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
     """
     variants = config.variants(c)
     if share.rank:
-        if upto("train", until):
+        if stages.upto("train", until):
             wait_for((workdir / "config.json").exists, f"{workdir / 'config.json'}", workdir)
             store.check_claim(workdir, config.as_dict(c), config.FOLLOWING)
             shared = {name: wait_for_data(variant, workdir) for name, variant in variants.items()}
@@ -49,15 +44,15 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
         return
     with store.lock(workdir):
         store.check_claim(workdir, config.as_dict(c), config.FOLLOWING)
-        shared = {name: prepare_data(v, workdir) for name, v in variants.items()}  # all data is checked first
+        shared = {name: preparing.prepared(v, workdir) for name, v in variants.items()}  # all data is checked first
         store.claim(workdir, config.as_dict(c))
-        if upto("train", until):
+        if stages.upto("train", until):
             shared = train_stages(variants, workdir, shared, share)
         metrics = {}
         for name, variant in variants.items():
             stopping.check()
             paths = run_variant(name, variant, workdir / name, shared[name], until)
-            if upto("metrics", until):
+            if stages.upto("metrics", until):
                 metrics[name] = paths["metrics"]
         if until == "report":
             page.write(config.as_dict(c), workdir, metrics, title=c.report.title, level=c.metrics.level)
@@ -65,187 +60,40 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
 
 def wait_for_data(c: config.Config, workdir: Path) -> dict[str, Path]:
     """The data and splits folders of a variant that process 0 leads, once they are there."""
-    paths = {"data": data_path(c, workdir)[0]}
+    paths = {"data": preparing.data_path(c, workdir)[0]}
     wait_for((paths["data"] / store.MANIFEST).exists, f"{paths['data']}", workdir)
-    paths["splits"] = splits_path(c, workdir, paths["data"])[0]
+    paths["splits"] = preparing.splits_path(c, workdir, paths["data"])[0]
     wait_for((paths["splits"] / store.MANIFEST).exists, f"{paths['splits']}", workdir)
     return paths
-
-
-def upto(stage: str, until: str) -> bool:
-    return STAGES.index(stage) <= STAGES.index(until)
-
-
-def prepare_data(c: config.Config, workdir: Path) -> dict[str, Path]:
-    """The data and splits folders, which variants share: same examples, same splits, comparisons in pairs."""
-    data_folder = data_stage(c, workdir)
-    for setting, value, plain in (
-        ("data.augment", c.data.augment, "none"),
-        ("model.architecture", c.model.architecture, "dense"),
-        ("signals.queries", c.signals.queries, 1),
-    ):
-        if value != plain and not manifest(data_folder)["pixels"]:
-            raise ValueError(
-                f"`{setting}` must be {plain!r} for {c.data.name}, which holds no uint8 images, got {value!r}."
-            )
-    return {"data": data_folder, "splits": splits_stage(c, workdir, data_folder)}
 
 
 def run_variant(name: str, c: config.Config, folder: Path, paths: dict[str, Path], until: str) -> dict[str, Path]:
     """The folders of all stages of one trained variant up to `until`, after running those that are not done."""
     paths = dict(paths)
-    if upto("signals", until):
+    if stages.upto("signals", until):
         paths |= signals_stages(c, folder, paths)
-    if upto("attacks", until):
+    if stages.upto("attacks", until):
         paths |= attacks_stages(c, folder, paths)
-    if upto("metrics", until):
+    if stages.upto("metrics", until):
         paths["metrics"] = metrics_stage(name, c, folder, paths)
     return paths
 
 
-def about() -> dict[str, Any]:
-    """What a manifest says of where a stage ran."""
-    return {
-        "version": __version__,
-        "device": f"{jax.local_device_count()} x {jax.local_devices()[0].device_kind}",
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "commit": git_commit(),
-    }
-
-
-@functools.cache
-def git_commit() -> str:
-    """The commit of the checkout that this package runs from; empty where it is none."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def manifest(path: Path) -> dict[str, Any]:
-    return json.loads((path / store.MANIFEST).read_text())
-
-
-def data_path(c: config.Config, workdir: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of the data stage and what its hash is made of."""
-    fingerprint = data.fingerprint(c.data.name, c.data.dir)
-    inputs = {**config.as_dict(c.data), "dir": "", "augment": "", "seed": c.splits.seed, "fingerprint": fingerprint}
-    return store.stage_path(workdir, "data", STAGE_VERSION["data"], inputs), inputs
-
-
-def data_stage(c: config.Config, workdir: Path) -> Path:
-    """x.npy (standardised unless each shadow does it), y.npy, role.npy, unit.npy."""
-    path, inputs = data_path(c, workdir)
-    if store.is_done(path):
-        return path
-    name, folder = c.data.name, c.data.dir
-    start = time.time()
-    dataset = data.load(name, folder)
-    unit_n = data.units(dataset.x)
-    duplicates = len(unit_n) - len(np.unique(unit_n))
-    if duplicates:
-        fate = "are dropped" if c.data.duplicates == "drop" else "share a column of keep"
-        print(f"{name}: {duplicates} exact duplicate rows {fate}")
-    kept = np.unique(unit_n, return_index=True)[1] if c.data.duplicates == "drop" else np.arange(len(unit_n))
-    kept = np.sort(kept)
-    x, y, unit_n = dataset.x[kept], dataset.y[kept], unit_n[kept]
-    test_n = None if dataset.test_n is None else dataset.test_n[kept]
-    role_n = splits.roles(
-        jax.random.key(c.splits.seed),
-        unit_n,
-        population=c.data.population,
-        validation=c.data.validation,
-        test_n=test_n,
-    )
-    pixels = pixel_range(c, x, role_n) if x.dtype == np.uint8 else None
-    if c.data.standardise == "dataset" and pixels is None:
-        public = x[role_n == splits.POPULATION]
-        if len(public) < 2:
-            raise ValueError(f"`data.population` gives {len(public)} rows of {name}, at least 2 are needed.")
-        std = public.std(0)
-        x = ((x - public.mean(0)) / np.where(std > 1e-6, std, 1.0)).astype(np.float32)
-    if not (role_n == splits.CANDIDATE).any() or (c.data.population and not (role_n == splits.POPULATION).any()):
-        raise ValueError(
-            f"{name} has {len(x)} rows: population={c.data.population} and validation={c.data.validation} leave "
-            f"{np.sum(role_n == splits.CANDIDATE)} candidates and {np.sum(role_n == splits.POPULATION)} of population."
-        )
-    absent = set(range(len(dataset.class_names))) - set(y[role_n == splits.CANDIDATE].tolist())
-    if absent:
-        raise ValueError(f"{name}: classes {sorted(absent)} have no candidate. Merge or drop them.")
-    # a split that cannot be made is an error now, before anything is trained
-    make_keep(c, y[role_n == splits.CANDIDATE], unit_n[role_n == splits.CANDIDATE])
-    for array_name, array in {"x": x, "y": y, "role": role_n, "unit": unit_n}.items():
-        store.write_array(path / f"{array_name}.npy", array)
-    store.finish(
-        path,
-        stage=path.name,
-        inputs=inputs,
-        source=dataset.source,
-        class_names=dataset.class_names,
-        pixels=pixels,
-        shape=dataset.shape,
-        sha256=dataset.sha256,
-        duplicates=duplicates,
-        seconds=round(time.time() - start, 3),
-        **about(),
-    )
-    return path
-
-
-def pixel_range(c: config.Config, x: np.ndarray, role_n: np.ndarray) -> list[list[float]]:
-    """Mean and deviation of each channel of uint8 images, by the population slice, or 0 and 255; x itself stays as it
-    is, and is normalised in the step."""
-    if c.data.standardise == "per_shadow":
-        raise ValueError("`data.standardise` must be 'dataset' or 'none' for images, got 'per_shadow'.")
-    if c.data.standardise == "none":
-        return [[0.0] * x.shape[3], [255.0] * x.shape[3]]
-    public = x[role_n == splits.POPULATION].astype(np.float64)
-    if len(public) < 2:
-        raise ValueError(f"`data.population` gives {len(public)} rows of {c.data.name}, at least 2 are needed.")
-    return [public.mean((0, 1, 2)).tolist(), np.maximum(public.std((0, 1, 2)), 1e-3).tolist()]
-
-
-def make_keep(c: config.Config, labels_n: np.ndarray, unit_n: np.ndarray) -> np.ndarray:
-    key = jax.random.fold_in(jax.random.key(c.splits.seed), 1)
-    return splits.make(key, labels_n, c.splits.n_shadows, scheme=c.splits.scheme, rows=c.splits.rows, unit_n=unit_n)
-
-
-def candidates(data_folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(x, y, unit) of the candidates."""
-    return rows_of(data_folder, splits.CANDIDATE)
-
-
-def rows_of(data_folder: Path, role: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(x, y, unit) of the rows with a role."""
-    chosen = store.read_array(data_folder / "role.npy") == role
-    x, y, unit = (store.read_array(data_folder / f"{name}.npy")[chosen] for name in ("x", "y", "unit"))
-    return x, y, unit
-
-
-def splits_path(c: config.Config, workdir: Path, data_folder: Path) -> tuple[Path, dict[str, Any]]:
-    inputs = {**config.as_dict(c.splits), "data": data_folder.name}
-    return store.stage_path(workdir, "splits", STAGE_VERSION["splits"], inputs), inputs
-
-
-def splits_stage(c: config.Config, workdir: Path, data_folder: Path) -> Path:
-    """keep.npy bool [S, N]."""
-    path, inputs = splits_path(c, workdir, data_folder)
-
-    def work(path: Path) -> None:
-        _, y, unit = candidates(data_folder)
-        store.write_array(path / "keep.npy", make_keep(c, y, unit))
-
-    return store.run_stage(path, work, inputs=inputs, **about())
-
-
 def load_work(c: config.Config, paths: dict[str, Path]) -> Work:
-    x, y, _ = candidates(paths["data"])
-    about_data = manifest(paths["data"])
+    x, y, _ = preparing.candidates(paths["data"])
+    about_data = stages.manifest(paths["data"])
     keep_sn = np.asarray(store.read_array(paths["splits"] / "keep.npy"))
-    validation = rows_of(paths["data"], splits.VALIDATION)[:2]
-    return prepare(c, x, y, len(about_data["class_names"]), keep_sn, validation=validation, pixels=about_data["pixels"])
+    validation = preparing.rows_of(paths["data"], splits.VALIDATION)[:2]
+    return prepare(
+        c,
+        x,
+        y,
+        len(about_data["class_names"]),
+        keep_sn,
+        validation=validation,
+        pixels=about_data["pixels"],
+        timed=about_data["timed"],
+    )
 
 
 def train_path(c: config.Config, folder: Path, paths: dict[str, Path]) -> tuple[Path, dict[str, Any]]:
@@ -255,10 +103,10 @@ def train_path(c: config.Config, folder: Path, paths: dict[str, Path]) -> tuple[
         "train": config.as_dict(c.train),
         "standardise": c.data.standardise,
         "augment": c.data.augment,
-        "data": manifest(paths["data"])["sha256"],
+        "data": stages.manifest(paths["data"])["sha256"],
         "splits": paths["splits"].name,
     }
-    return store.stage_path(folder, "train", STAGE_VERSION["train"], inputs), inputs
+    return store.stage_path(folder, "train", stages.STAGE_VERSION["train"], inputs), inputs
 
 
 def train_stages(
@@ -266,12 +114,17 @@ def train_stages(
 ) -> dict[str, dict[str, Path]]:
     """The folders of all variants with their training stages (plan.json, a folder of checkpoints for each group,
     history.npz, shadows.jsonl), after training those that are not done. Variants that differ in traced settings alone
-    are trained as one ensemble."""
-    found = {name: train_path(c, workdir / name, shared[name]) for name, c in variants.items()}
+    are trained as one ensemble; those that differ in their defence alone are one training, in the folder of the first.
+    """
+    first: dict[str, tuple[Path, dict[str, Any]]] = {}
+    found = {}
+    for name, c in variants.items():
+        stage = train_path(c, workdir / name, shared[name])
+        found[name] = first.setdefault(stage[0].name, stage)
     ensembles: dict[str, list[str]] = {}
     works = {}
     for name, c in variants.items():
-        if not store.is_done(found[name][0]):
+        if found[name][0].parent.name == name and not store.is_done(found[name][0]):
             works[name] = load_work(c, shared[name])
             program = [repr(works[name].spec), works[name].seed, config.as_dict(c.ensemble), shared[name]["splits"]]
             ensembles.setdefault(store.digest(program), []).append(name)
@@ -282,7 +135,7 @@ def train_stages(
         for name in names if not share.rank else ():
             path, inputs = found[name]
             store.finish(path, stage=path.name, inputs=inputs, members=names,
-                         seconds=round(time.time() - start, 3), finished=time.ctime(), **about())  # fmt: skip
+                         seconds=round(time.time() - start, 3), finished=time.ctime(), **stages.about())  # fmt: skip
     return {name: paths | {"train": found[name][0]} for name, paths in shared.items()}
 
 
@@ -290,14 +143,18 @@ def signals_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> di
     """A stage for each signal: signals-<hash>/NAME/PART-GROUP.npy [G, N, A, ...]; one pass computes all missing."""
     wanted = signals.names((*c.signals.names, "correct", *attacks.signals_of(c.attacks.names)))
     inputs = {name: {"name": name, "queries": c.signals.queries, "train": paths["train"].name} for name in wanted}
-    found = {name: store.stage_path(folder, "signals", STAGE_VERSION["signals"], inputs[name]) for name in wanted}
+    for name in set(wanted) - set(signals.PAST_DEFENCE) if c.defence.on else ():
+        inputs[name]["defence"] = config.as_dict(c.defence)
+    found = {
+        name: store.stage_path(folder, "signals", stages.STAGE_VERSION["signals"], inputs[name]) for name in wanted
+    }
     missing = [name for name in wanted if not store.is_done(found[name])]
     if missing:
         start = time.time()
         query_all(c, paths, {name: found[name] / name for name in missing})
         for name in missing:
             store.finish(found[name], stage=found[name].name, inputs=inputs[name],
-                         seconds=round(time.time() - start, 3), **about())  # fmt: skip
+                         seconds=round(time.time() - start, 3), **stages.about())  # fmt: skip
     return {f"signals/{name}": found[name] / name for name in wanted}
 
 
@@ -316,7 +173,7 @@ def query_all(c: config.Config, paths: dict[str, Path], folders: dict[str, Path]
         model = dataclasses.replace(loaded.spec.model, time_steps=longer * loaded.spec.model.time_steps)
         work = loaded._replace(spec=dataclasses.replace(loaded.spec, model=model))
         ensemble = make_ensemble(work.spec, seed=work.seed, width=plan["width"], devices=used)
-        query = ensemble.query(signals.compute(tuple(names), c.signals.queries))
+        query = ensemble.query(signals.compute(tuple(names), c.signals.queries, c.defence))
         for group in tqdm(range(plan["groups"]), desc=f"query {paths['train'].parent.name}", leave=False):
             parts = [
                 query_group(paths["train"], work, ensemble, plan, group, len(used), query, (x, y), epoch)
@@ -354,7 +211,7 @@ def attacks_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> di
             "signals": [paths[u].parent.name for u in used],
             "combined": parts,
         }
-        path = store.stage_path(folder, "attacks", STAGE_VERSION["attacks"], inputs)
+        path = store.stage_path(folder, "attacks", stages.STAGE_VERSION["attacks"], inputs)
 
         def work(path: Path, name=name, parts=parts) -> None:
             valid_s = shadows.valid(paths["train"])
@@ -367,7 +224,7 @@ def attacks_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> di
                 scores = attacks.combine.score(given, operand("keep", paths), partner_s=partners, valid_s=valid_s)
             store.write_array(path / f"{name}.npy", scores)
 
-        found[f"attacks/{name}"] = store.run_stage(path, work, inputs=inputs, **about()) / f"{name}.npy"
+        found[f"attacks/{name}"] = store.run_stage(path, work, inputs=inputs, **stages.about()) / f"{name}.npy"
     return found
 
 
@@ -378,8 +235,9 @@ def ready(name: str, c: config.Config, paths: dict[str, Path]) -> Callable[..., 
     arrays = [operand(need, paths) for need in attack.needs]
     if "keep" in attack.needs:
         options["partner_s"] = splits.partners(len(arrays[attack.needs.index("keep")]))
-    if name.startswith("lira") and name != "lira_multivariate" and c.model.readout == "spike_count":
-        options["sigma_floor"] = 1 / 12**0.5  # spike counts are whole: rounding to steps of one
+    whole = c.model.readout == "spike_count" and not c.defence.round_digits
+    if name.startswith("lira") and name != "lira_multivariate" and whole:
+        options["sigma_floor"] = 1 / 12**0.5 / c.defence.temperature  # spike counts: rounding to steps of one
     return functools.partial(attack.fn, *arrays, **options)
 
 
@@ -388,10 +246,10 @@ def operand(need: str, paths: dict[str, Path]) -> Any:
     if need == "keep":
         return np.asarray(store.read_array(paths["splits"] / "keep.npy"))
     if need == "labels":
-        return candidates(paths["data"])[1]
+        return preparing.candidates(paths["data"])[1]
     name, part = (need.removesuffix("_population"), "population" if need.endswith("_population") else "candidates")
     if name == "x":
-        return rows_of(paths["data"], PARTS[part])[0]
+        return preparing.rows_of(paths["data"], PARTS[part])[0]
     return signals.read(paths[f"signals/{name}"], part)
 
 
@@ -404,19 +262,20 @@ def metrics_stage(name: str, c: config.Config, folder: Path, paths: dict[str, Pa
         "correct": paths["signals/correct"].parent.name,
         "scores": [path.parent.name for path in scores.values()],
     }
-    path = store.stage_path(folder, "metrics", STAGE_VERSION["metrics"], inputs)
+    path = store.stage_path(folder, "metrics", stages.STAGE_VERSION["metrics"], inputs)
 
     def work(path: Path) -> None:
-        _, _, unit_n = candidates(paths["data"])
+        _, _, unit_n = preparing.candidates(paths["data"])
         tests = (store.read_array(paths["data"] / "role.npy") == splits.TEST).any()
         valid_s = shadows.valid(paths["train"])
+        keep_sn = np.asarray(store.read_array(paths["splits"] / "keep.npy"))
         results.write(
             path,
             results.Audit(
                 name=name,
-                labels=results.labels(c),
+                labels=results.labels(c, timed=stages.manifest(paths["data"])["timed"]),
                 settings=c.metrics,
-                keep_sn=np.asarray(store.read_array(paths["splits"] / "keep.npy")),
+                keep_sn=keep_sn,
                 usable_s=valid_s & valid_s[splits.partners(len(valid_s))],
                 pair_s=np.arange(len(valid_s)) // 2,
                 unit_n=unit_n,
@@ -425,7 +284,8 @@ def metrics_stage(name: str, c: config.Config, folder: Path, paths: dict[str, Pa
                 scores={attack: np.asarray(store.read_array(file)) for attack, file in scores.items()},
                 diverged=int(np.sum(~valid_s)),
                 coins=c.splits.rows == "iid",
+                privacy=privacy(c, keep_sn),
             ),
         )
 
-    return store.run_stage(path, work, inputs=inputs, **about())
+    return store.run_stage(path, work, inputs=inputs, **stages.about())

@@ -76,7 +76,7 @@ def one_model(work: Work) -> OneModel:
     train, spec = make_train(work.spec), work.spec
     rows = (work.rows[0][0], work.rows[1][0])
     state = jax.eval_shape(train.init, jax.random.key(0), work.hyper, rows, work.data)
-    batch = (np.zeros(spec.batch_size, np.int32), np.ones(spec.batch_size, np.float32))
+    batch = (np.zeros(spec.padded_size, np.int32), np.ones(spec.padded_size, np.float32))
     data = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), work.data)
     step = jax.make_jaxpr(lambda state, data, key: train.step(state, batch, data, work.hyper, key))
     return OneModel(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jaxsnn_mia import comparisons, epsilon, intervals, metrics, store
+from jaxsnn_mia import accounting, comparisons, epsilon, intervals, metrics, store
 from jaxsnn_mia.config import Config, Metrics, bits
 
 COLUMNS = (
@@ -37,6 +37,7 @@ class Audit(NamedTuple):
     scores: dict[str, np.ndarray]
     diverged: int = 0
     coins: bool = False  # every example was included by a fair coin of its own (`splits.rows=iid`)
+    privacy: accounting.Privacy | None = None  # of each model alone
 
 
 def write(folder: Path, audit: Audit) -> None:
@@ -52,7 +53,7 @@ def write(folder: Path, audit: Audit) -> None:
         jobs = {name: pool.submit(attack_rows, audit, name) for name in audit.scores}
         for name, job in tqdm(jobs.items(), desc=f"metrics {audit.name}", leave=False):
             rows += [about | {"attack": name, **row} for row in job.result()]
-    rows += [about | row for row in (*strongest_rows(audit), *epsilon_rows(audit))]
+    rows += [about | row for row in (*strongest_rows(audit), *epsilon_rows(audit), *privacy_rows(audit))]
     curves = {name: thin(metrics.roc(scores, audit.keep_sn, usable_s)) for name, scores in audit.scores.items()}
     with store.atomic(folder / "roc.npz") as path, open(path, "wb") as file:
         np.savez(file, **curves)  # type: ignore[arg-type]
@@ -70,9 +71,10 @@ def write(folder: Path, audit: Audit) -> None:
     )
 
 
-def labels(c: Config) -> dict[str, Any]:
-    """The columns that say what a variant's rows are about."""
+def labels(c: Config, *, timed: bool = False) -> dict[str, Any]:
+    """The columns that say what a variant's rows are about; `timed`: its data are events."""
     spiking = c.model.family != "ann"
+    over_time = spiking or timed or c.model.encoding != "direct"
     return {
         "dataset": c.data.name,
         "family": c.model.family,
@@ -80,8 +82,8 @@ def labels(c: Config) -> dict[str, Any]:
         "quantized": c.quantization.what,
         "bits": c.quantization.bits or 32,
         "surrogate": c.model.surrogate if spiking else "",
-        "encoding": "direct",
-        "T": c.model.time_steps if spiking else 1,
+        "encoding": "events" if timed else c.model.encoding,
+        "T": c.model.time_steps if over_time else 1,
         "seed": c.splits.seed,
     }
 
@@ -158,6 +160,16 @@ def epsilon_rows(audit: Audit) -> list[dict[str, Any]]:
         bound = epsilon.epsilon_one_run(len(first_n), int((guess_n != 0).sum()), right, delta=m.delta, beta=1 - m.level)
         rows.append({"attack": name, "metric": f"epsilon_one_run@{m.delta:g}", "value": bound, "level": m.level})
     return rows
+
+
+def privacy_rows(audit: Audit) -> list[dict[str, Any]]:
+    """What private training spent: "dp_epsilon" at "dp_delta" with "dp_noise"; the first says what it is of."""
+    if audit.privacy is None:
+        return []
+    p = audit.privacy
+    of = {"adjacency": accounting.ADJACENCY, **{name: getattr(p, name) for name in ("delta", "noise", "rate", "steps")}}
+    values = {"dp_epsilon": p.epsilon, "dp_delta": p.delta, "dp_noise": p.noise}
+    return [{"attack": "", "metric": name, "value": value, **of} for name, value in values.items()]
 
 
 def strongest_rows(audit: Audit) -> list[dict[str, Any]]:
@@ -250,6 +262,21 @@ def strongest_table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
             shown = f"{row['value']:.3f}" if row["metric"] == "auc" else f"{100 * (row['value'] or 0):.2f} %"
             line[head] = "n/a" if row["value"] is None else f"{shown} ({row['chosen']})"
     return list(lines.values())
+
+
+def privacy_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """One sentence per variant that was trained privately."""
+    lines = []
+    for row in rows:
+        if row["metric"] == "dp_epsilon":
+            how = f"noise {row['noise']:.4g}, rate {row['rate']:.4g}, {row['steps']} steps"
+            what = (
+                f"({row['value']:.4g}, {row['delta']:g})-differentially private, {row['adjacency']}"
+                if row["value"] < float("inf")
+                else f"not differentially private by any finite epsilon at delta {row['delta']:g}"
+            )
+            lines.append(f"{row['variant']}: {what} ({how})")
+    return lines
 
 
 def with_interval(row: dict[str, Any]) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsnn_mia import inquiries, store
+from jaxsnn_mia import defences, inquiries, store
 from jaxsnn_mia.attacks import signals as of_logits
 from jaxsnn_mia.attacks.signals import log_confidence, logit_confidence
+from jaxsnn_mia.defences import UNDEFENDED, Defence
 
 BATCH = 1024  # examples per forward pass
 QUERIES = (1, 2, 18)  # as it is; and mirrored; both at nine shifts
@@ -86,6 +87,8 @@ PLAIN: dict[str, Callable] = {
 }  # fmt: skip
 # and those that query the model in ways of their own; "trajectory" reads the checkpoints of `train.snapshot_epochs`
 SIGNALS: dict[str, Callable] = PLAIN | inquiries.INQUIRIES | {"trajectory": loss}
+# what labels alone or the inside of the network tell: a defence of probabilities does not reach it (`defences`)
+PAST_DEFENCE = ("correct", "label_noise", "boundary", "gradient_norm", "rates")
 LONGER = {"phi_longer": 2}  # signals of a spiking network that runs this many times its time steps
 
 
@@ -98,15 +101,21 @@ def names(wanted: tuple[str, ...]) -> tuple[str, ...]:
 
 
 @functools.cache
-def compute(wanted: tuple[str, ...], count: int = 1) -> Callable:
-    """fn(...) -> {name: [N, A, ...]} of one model with `count` queries an example, taken once for all names."""
+def compute(wanted: tuple[str, ...], count: int = 1, defence: Defence = UNDEFENDED) -> Callable:
+    """fn(...) -> {name: [N, A, ...]} of one model with `count` queries an example, taken once for all names, and
+    answered under a defence but for the signals of `PAST_DEFENCE`."""
 
     def signals_of(apply, params, x, y, hyper, key):
         output = with_views(apply, count)(params, x, hyper, key)
-        return {
-            name: SIGNALS[name](apply if name in inquiries.INQUIRIES else lambda *_: output, params, x, y, hyper, key)
-            for name in wanted
-        }
+        shown = defences.answered(output, defence)
+
+        def ask(name):
+            bare = name in PAST_DEFENCE
+            if name in inquiries.INQUIRIES:
+                return apply if bare else defences.defended(apply, defence)
+            return lambda *_: output if bare else shown
+
+        return {name: SIGNALS[name](ask(name), params, x, y, hyper, key) for name in wanted}
 
     return signals_of
 

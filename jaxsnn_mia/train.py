@@ -11,15 +11,18 @@ import numpy as np
 import optax
 
 from jaxsnn_mia import models
+from jaxsnn_mia.kernels.neuron import align
 from jaxsnn_mia.models import Hyper, ModelSpec
 
 AUGMENT = 1  # folded into a step's key
 NOISE = 2
+EXAMPLES = 4
+MIXUP = 3000  # apart from what models fold into the same key
 BORDER = 4  # pixels
 HOLE = 8  # pixels
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine")
-STANDARDISE = ("dataset", "per_shadow", "none")
+STANDARDISE = ("dataset", "range", "per_shadow", "none")
 AUGMENTATIONS = ("none", "flip", "crop_flip", "crop_flip_cutout")
 # what jax calls the precision of float32 products; its own default on an accelerator may be less than float32
 PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "highest"}
@@ -41,15 +44,23 @@ class TrainSpec:
     ragged: bool = False  # some model's rows leave a whole batch empty
     float_epochs: int = 0  # first epochs without quantization
     post_training: bool = False  # calibrate after the last epoch
-    pixels: tuple[tuple[float, ...], ...] | None = None  # mean and deviation of each channel of uint8 images
+    pixels: tuple[tuple[float, ...], ...] | None = None  # of uint8 data: mean and deviation of each channel, or of all
     augment: str = "none"
     precision: str = "float32"  # "tf32": products of float32 on an accelerator; "bfloat16": see `QuantSpec.compute`
     private: bool = False  # gradients of single examples are clipped at hyper.dp_clip, noise on their sum
+    rate: float = 1.0  # where private: the probability of each row in each step, `batch_size` rows on average
+    capacity: int = 0  # where private: rows of a batch, padding included
+    mixup: bool = False  # rows of a batch are mixed in pairs, by Beta(hyper.mixup, hyper.mixup)
     stop: str = "never"  # a model rests once its training accuracy, or its gap to validation, reaches hyper.stop_at
 
     @property
     def steps_per_epoch(self) -> int:
         return math.ceil(self.rows / self.batch_size)
+
+    @property
+    def padded_size(self) -> int:
+        """Rows of a batch, padding included."""
+        return self.capacity if self.private else self.batch_size
 
 
 class Norm(NamedTuple):
@@ -133,19 +144,44 @@ def augmented(how: str, key: jax.Array, x: jax.Array, fill: Any = 0) -> jax.Arra
     return jnp.where(hole, jnp.asarray(fill, x.dtype).reshape(1, 1, 1, -1), x)
 
 
-def private_mean(grads_b: Any, mask_b: jax.Array, hyper: Hyper, key: jax.Array) -> Any:
-    """The mean over a batch of gradients [B, ...], each scaled down to a norm of at most hyper.dp_clip, with Gaussian
-    noise of deviation hyper.dp_noise x hyper.dp_clip on their sum. Abadi et al. 2016 (arXiv 1607.00133), algorithm 1;
-    B is the size of a full batch."""
+def mixed(key: jax.Array, x: jax.Array, labels_b: jax.Array, mask_b: jax.Array, alpha: Any) -> tuple:
+    """(share * x + (1 - share) * x of partners, labels of the partners [B], share), one share ~ Beta(alpha, alpha) for
+    the whole batch, 1 where alpha is 0. The partners are the same rows in random order; a row may be its own. Rows that
+    the mask leaves out are nobody's partner and stay what they are.
+    Source: Zhang et al. 2018 (arXiv 1710.09412), figure 1."""
+    order, draw = jax.random.split(key)
+    there_b = mask_b > 0
+    # the r-th of the rows that are there takes the r-th of the same rows in random order
+    order_b = jnp.argsort(jnp.where(there_b, jax.random.uniform(order, mask_b.shape), 2.0))
+    partner_b = jnp.where(there_b, order_b[jnp.cumsum(there_b) - 1], jnp.arange(len(mask_b)))
+    on = alpha > 0
+    share = jnp.where(on, jax.random.beta(draw, *[jnp.where(on, alpha, 1.0)] * 2), 1.0)
+    return share * x + (1 - share) * x[partner_b], labels_b[partner_b], share
+
+
+def private_mean(grads_b: Any, mask_b: jax.Array, hyper: Hyper, key: jax.Array, size: int) -> Any:
+    """The sum over a batch of gradients [B, ...], each scaled down to a norm of at most hyper.dp_clip, with Gaussian
+    noise of deviation hyper.dp_noise x hyper.dp_clip on it, divided by `size`, the rows that a batch has on average:
+    how many it has is private. A gradient that is not finite counts as 0, since nothing would bound it.
+    Abadi et al. 2016 (arXiv 1607.00133), algorithm 1."""
     norm_b = jax.vmap(optax.tree.norm)(grads_b)
-    share_b = mask_b * jnp.minimum(1.0, hyper.dp_clip / jnp.maximum(norm_b, 1e-12))
+    counts_b = (mask_b > 0) & jnp.isfinite(norm_b)
+    share_b = jnp.minimum(1.0, hyper.dp_clip / jnp.maximum(norm_b, 1e-12))
     leaves, structure = jax.tree.flatten(grads_b)
-    noise = [
-        hyper.dp_noise * hyper.dp_clip * jax.random.normal(jax.random.fold_in(key, i), leaf.shape[1:], leaf.dtype)
-        for i, leaf in enumerate(leaves)
-    ]
-    sums = [jnp.tensordot(share_b, leaf, 1) + extra for leaf, extra in zip(leaves, noise, strict=True)]
-    return structure.unflatten([total / len(mask_b) for total in sums])
+
+    def noisy_mean(i, leaf):
+        clipped = jax.vmap(lambda counts, share, row: jnp.where(counts, share * row, 0))(counts_b, share_b, leaf)
+        noise = hyper.dp_noise * hyper.dp_clip * gaussian(jax.random.fold_in(key, i), leaf.shape[1:], leaf.dtype)
+        return (clipped.sum(0) + noise) / size
+
+    return structure.unflatten([noisy_mean(i, leaf) for i, leaf in enumerate(leaves)])
+
+
+def gaussian(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Standard normal noise as the half of a sum of four. One draw from 2^23 uniform numbers ends at 5.2 deviations,
+    beyond which a difference of two sums would show; four end at 10.3 and hide the grid. Holohan and Braghin 2021
+    (arXiv 2107.10138)."""
+    return jax.random.normal(key, (4, *shape), dtype).sum(0) / 2
 
 
 def own_rows_norm(x: jax.Array, rows: tuple[jax.Array, jax.Array]) -> Norm:
@@ -170,12 +206,17 @@ def at_epoch(spec: TrainSpec, hyper: Hyper, epoch: jax.Array) -> Hyper:
 
 
 def make_train(spec: TrainSpec) -> Train:
-    """Pure functions that train one model on rows of data = (x [N, ...], labels [N])."""
+    """Pure functions that train one model on rows of data = (x [N, ...], labels [N]).
+
+    Under mixup the loss is that of both labels, in their shares; "correct" counts the label of the larger share.
+    """
+    if spec.private and spec.mixup:
+        raise ValueError("`mixup` must be off in private training: it puts two rows into one gradient. Set it to 0.")
     model = models.build(spec.model)
 
     def normalise(norm, x):
         if spec.pixels:
-            mean, deviation = (jnp.asarray(a, jnp.float32).reshape(1, 1, 1, -1) for a in spec.pixels)
+            mean, deviation = (align(jnp.asarray(a, jnp.float32), x) for a in spec.pixels)
             return (x.astype(jnp.float32) - mean) / deviation
         return x if norm is None else (x - norm.mean[None]) / norm.std[None]
 
@@ -189,29 +230,36 @@ def make_train(spec: TrainSpec) -> Train:
         fill = spec.pixels[0] if spec.pixels else 0
         x = augmented(spec.augment, jax.random.fold_in(key, AUGMENT), data[0][idx_b], fill)
         x, labels_b = normalise(state.norm, x), data[1][idx_b]
-        params = state.params["params"]
+        params, likely_b = state.params["params"], labels_b
+        if spec.mixup:
+            x, others_b, share = mixed(jax.random.fold_in(key, MIXUP), x, labels_b, mask_b, hyper.mixup)
+            likely_b = jnp.where(share >= 0.5, labels_b, others_b)
 
-        def mean_loss(params, x, labels_b, mask_b):
+        def mean_loss(params, x, labels_b, mask_b, key):
             out = model.apply(state.params | {"params": params}, x, hyper, key, train=True)
-            loss_b = cross_entropy(out.logits_bc, labels_b, hyper.smoothing) * mask_b
+            loss_b = cross_entropy(out.logits_bc, labels_b, hyper.smoothing)
+            if spec.mixup:
+                loss_b = share * loss_b + (1 - share) * cross_entropy(out.logits_bc, others_b, hyper.smoothing)
+            loss_b = loss_b * mask_b
             return loss_b.sum() / jnp.maximum(mask_b.sum(), 1), (loss_b.sum(), out.logits_bc, out.aux["statistics"])
 
         gradient = jax.grad(mean_loss, has_aux=True)
         if spec.private:
-            each = jax.vmap(gradient, (None, 0, 0, 0))
+            keys_b = jax.random.split(jax.random.fold_in(key, EXAMPLES), len(mask_b))
+            each = jax.vmap(gradient, (None, 0, 0, 0, 0))
             grads_b, (loss_b, logits_bc, _) = each(
-                params, x[:, None], labels_b[:, None], jnp.ones_like(mask_b)[:, None]
+                params, x[:, None], labels_b[:, None], jnp.ones_like(mask_b)[:, None], keys_b
             )
-            grads = private_mean(grads_b, mask_b, hyper, jax.random.fold_in(key, NOISE))
+            grads = private_mean(grads_b, mask_b, hyper, jax.random.fold_in(key, NOISE), spec.batch_size)
             loss, logits_bc, statistics = (loss_b * mask_b).sum(), logits_bc[:, 0], state.params["statistics"]
         else:
-            grads, (loss, logits_bc, statistics) = gradient(params, x, labels_b, mask_b)
+            grads, (loss, logits_bc, statistics) = gradient(params, x, labels_b, mask_b, key)
         updates, opt_state = optimizer(spec, hyper).update(grads, state.opt_state, params)
-        correct = ((logits_bc.argmax(1) == labels_b) * mask_b).sum()
+        correct = ((logits_bc.argmax(1) == likely_b) * mask_b).sum()
         metrics = {"loss": loss, "correct": correct, "count": mask_b.sum()}
         variables = {"params": optax.apply_updates(params, updates), "statistics": statistics}
         stepped = State(variables, opt_state, state.norm)
-        if spec.ragged:  # an empty batch is no step
+        if spec.ragged and not spec.private:  # an empty batch is no step; a private one has its noise
             stepped = jax.tree.map(lambda new, old: jnp.where(mask_b.sum() > 0, new, old), stepped, state)
         return stepped, metrics
 

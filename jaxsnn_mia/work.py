@@ -1,11 +1,13 @@
 """What the training of one variant needs, cut into groups: rows, settings and ids as arrays with a leading axis."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxsnn_mia import config, models, splits
+from jaxsnn_mia import accounting, config, models, splits
+from jaxsnn_mia.data import units
 from jaxsnn_mia.ensemble import Shadows
 from jaxsnn_mia.kernels import quantize, surrogate
 from jaxsnn_mia.train import TrainSpec
@@ -24,11 +26,18 @@ class Work(NamedTuple):
 def prepare(
     c: config.Config, x: np.ndarray, y: np.ndarray, n_classes: int, keep_sn: np.ndarray, *,
     validation: tuple[np.ndarray, np.ndarray] | None = None, pixels: Any = None,
+    timed: bool = False,
 ) -> Work:  # fmt: skip
     """The work of one checked variant on its candidates x, y [N]; `validation` (x, y) is for stopping at a gap,
-    `pixels` (mean, deviation) of each channel for uint8 images."""
+    `pixels` (mean, deviation) of each channel for uint8 images; `timed`: x is [N, T, ...]."""
     rows = splits.training_rows(keep_sn)
-    batch_size = min(c.train.batch_size, rows[0].shape[1])
+    private = privacy(c, keep_sn)
+    if private and c.data.duplicates == "share" and len(np.unique(units(x))) < len(x):
+        raise ValueError(
+            "`data.duplicates` must be 'drop' with train.dp_clip for data with exact duplicates, got 'share'. They "
+            "share one column of keep, and epsilon is that of one row."
+        )
+    batch_size = private.batch_size if private else min(c.train.batch_size, rows[0].shape[1])
     last_batch = (rows[0].shape[1] - 1) // batch_size * batch_size
     spec = TrainSpec(
         models.ModelSpec(
@@ -43,6 +52,9 @@ def prepare(
             architecture=c.model.architecture,
             quant=quant_spec(c.quantization, c.train.precision),
             dropout=c.train.dropout > 0,
+            encoding=c.model.encoding,
+            timed=timed,
+            norm=c.model.norm,
         ),
         optimizer=c.train.optimizer,
         momentum=c.train.momentum,
@@ -51,22 +63,26 @@ def prepare(
         batch_size=batch_size,
         rows=rows[0].shape[1],
         per_shadow_standardise=c.data.standardise == "per_shadow",
-        ragged=bool((rows[1].sum(1) <= last_batch).any()),
+        ragged=private is None and bool((rows[1].sum(1) <= last_batch).any()),
         float_epochs=c.train.epochs if c.quantization.mode == "ptq" else c.quantization.warmup_epochs,
         post_training=c.quantization.mode == "ptq",
         pixels=tuple(map(tuple, pixels)) if pixels else None,
         augment=c.data.augment,
         precision=c.train.precision,
-        private=c.train.dp_clip > 0,
+        private=private is not None,
+        rate=private.rate if private else 1.0,
+        capacity=private.capacity if private else 0,
+        mixup=c.train.mixup > 0,
         stop="train_accuracy" if c.train.stop_at_train_accuracy else "gap" if c.train.stop_at_gap else "never",
     )
     hyper = models.Hyper(
         lr=c.train.lr,
         weight_decay=c.train.weight_decay,
         smoothing=c.train.smoothing,
+        mixup=c.train.mixup,
         dropout=c.train.dropout,
         dp_clip=c.train.dp_clip,
-        dp_noise=c.train.dp_noise,
+        dp_noise=private.noise if private else 0.0,
         stop_at=c.train.stop_at_train_accuracy or c.train.stop_at_gap,
         beta=c.model.beta,
         threshold=c.model.threshold,
@@ -75,6 +91,22 @@ def prepare(
     )
     data = (x, y, *validation) if spec.stop == "gap" and validation else (x, y)
     return Work(spec, hyper, data, rows, c.train.seed)
+
+
+def privacy(c: config.Config, keep_sn: np.ndarray) -> accounting.Privacy | None:
+    """What the private training of a checked variant spends on each model; None where it is not private.
+
+    The rate is of half of the candidates, whatever a model has; the most rows of any are taken for public. Raises
+    ValueError as `accounting.plan`.
+    """
+    if not c.train.dp_clip:
+        return None
+    half, rows = keep_sn.shape[1] // 2, int(keep_sn.sum(1).max())
+    batch_size = min(c.train.batch_size, half)
+    return accounting.plan(
+        batch_size, half, rows, math.ceil(rows / batch_size), c.train.epochs,
+        delta=c.train.dp_delta, noise=c.train.dp_noise, target=c.train.dp_epsilon,
+    )  # fmt: skip
 
 
 def quant_spec(q: config.Quantization, precision: str) -> models.QuantSpec:

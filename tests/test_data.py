@@ -1,16 +1,7 @@
-import io
-import os
-import subprocess
-import sys
-import tarfile
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from jaxsnn_mia import data
-
-FIXTURES = Path(__file__).parent / "fixtures"
 
 
 @pytest.mark.parametrize(
@@ -85,50 +76,3 @@ def test_what_is_no_npz_is_refused(tmp_path):
 def test_an_unknown_source_names_the_known_ones(name):
     with pytest.raises(ValueError, match=rf"breast_cancer, .*digits, .* got '{name}'"):
         data.load(name)
-
-
-def test_location30_reads_the_published_format(tmp_path, monkeypatch):
-    rng = np.random.default_rng(0)
-    rows = rng.integers(0, 2, (60, 446))
-    text = "\n".join(f'"{i % 30 + 1}",' + ",".join(map(str, row)) for i, row in enumerate(rows)).encode()
-    with tarfile.open(tmp_path / "dataset_location.tgz", "w:gz") as archive:
-        info = tarfile.TarInfo("bangkok")
-        info.size = len(text)
-        archive.addfile(info, io.BytesIO(text))
-    monkeypatch.setenv("JAXSNN_MIA_DATA", str(tmp_path))
-    dataset = data.load("location30")
-    np.testing.assert_array_equal(dataset.x, rows)
-    np.testing.assert_array_equal(dataset.y, np.arange(60) % 30)
-    archive_path = tmp_path / "dataset_location.tgz"
-    archive_path.write_bytes(archive_path.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"not the published archive.*Download it again"):
-        data.load("location30")
-    monkeypatch.delenv("JAXSNN_MIA_DATA")
-    with pytest.raises(ValueError, match=r"dataset_location\.tgz not found in any folder.*data\.dir"):
-        data.load("location30")
-
-
-@pytest.mark.real_data
-def test_the_real_location30():
-    dataset = data.load("location30", os.environ["JAXSNN_MIA_DATA"])
-    assert dataset.x.shape == (5010, 446)
-    assert len(dataset.class_names) == 30
-
-
-def test_tfds_reads_array_records_without_tensorflow():
-    code = f"""
-import sys
-from jaxsnn_mia import data
-dataset = data.load("tfds:glyphs", {str(FIXTURES / "tfds")!r})
-assert dataset.x.shape == (32, 8, 8, 1) and 0 <= dataset.x.min() < dataset.x.max() <= 1, dataset.x.shape
-assert dataset.class_names == ("bar", "box") and dataset.test_n.sum() == 8
-centre = dataset.x[:, 2:6, 5, 0].mean(1) > 0.5  # a box is bright there, a bar is not
-assert (centre == dataset.y).all()
-assert "tensorflow" not in sys.modules
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
-def test_a_tfds_that_is_not_prepared_says_how(tmp_path):
-    with pytest.raises(ValueError, match=r"tfds build mnist --file_format=array_record --data_dir="):
-        data.load("tfds:mnist", str(tmp_path))

@@ -1,16 +1,13 @@
-"""Images: readers, pixels normalised in the step, augmentation, convolutional networks in an ensemble."""
+"""Images: pixels normalised in the step, augmentation, convolutional networks in an ensemble."""
 
-import gzip
-import io
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from PIL import Image
 
-from jaxsnn_mia import config, cost, data, models, pipeline, signals, train
+from jaxsnn_mia import config, cost, models, pipeline, signals, train
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
 from tests.runs import scores
 
@@ -24,46 +21,6 @@ def bars(n=120, size=8):
     for i, at in enumerate(RNG.integers(0, size, n)):
         x[(i, at) if y[i] else (i, slice(None), at)] += 150
     return x.astype(np.uint8), y
-
-
-def idx(array):
-    head = bytes([0, 0, 8, array.ndim]) + np.asarray(array.shape, ">i4").tobytes()
-    return gzip.compress(head + array.tobytes())
-
-
-def test_mnist_from_idx_files(tmp_path):
-    images, labels = RNG.integers(0, 256, (7, 28, 28)).astype(np.uint8), np.arange(7).astype(np.uint8)
-    for file, array in zip(data.images.MNIST_FILES, (images, labels), strict=True):
-        (tmp_path / file).write_bytes(idx(array))
-    found = data.load("mnist10k", str(tmp_path))
-    np.testing.assert_array_equal(found.x[..., 0], images)
-    np.testing.assert_array_equal(found.y, labels)
-    assert found.x.dtype == np.uint8
-    (tmp_path / data.images.MNIST_FILES[0]).write_bytes(idx(images)[:-20])
-    with pytest.raises(ValueError, match="no whole IDX file"):
-        data.load("mnist10k", str(tmp_path))
-    with pytest.raises(ValueError, match=r"mnist10k: t10k-images.* not found in .*nowhere"):
-        data.load("mnist10k", str(tmp_path / "nowhere"))
-
-
-def test_cifar_from_jpegs(tmp_path):
-    plain = np.stack([np.full((32, 32, 3), 20 * i, np.uint8) for i in range(6)])
-    files = []
-    for image in plain:
-        out = io.BytesIO()
-        Image.fromarray(image).save(out, "JPEG", quality=95)
-        files.append(np.frombuffer(out.getvalue(), np.uint8))
-    arrays = {
-        "jpeg": np.concatenate(files), "offsets": np.cumsum([0, *map(len, files)]),
-        "label": np.arange(6) % 3, "is_train": np.arange(6) < 4, "class_names": np.array(["a", "b", "c"]),
-    }  # fmt: skip
-    np.savez(tmp_path / data.images.CIFAR_FILE, **arrays)
-    found = data.load("cifar10_jpeg", str(tmp_path))
-    np.testing.assert_allclose(found.x.astype(int), plain.astype(int), atol=2)
-    assert found.test_n.tolist() == [False] * 4 + [True] * 2
-    np.savez(tmp_path / data.images.CIFAR_FILE, **{**arrays, "jpeg": arrays["jpeg"][:100]})
-    with pytest.raises(ValueError, match="is not the published file"):
-        data.load("cifar10_jpeg", str(tmp_path))
 
 
 @pytest.mark.parametrize("architecture", ["convnet", "resnet8", pytest.param("resnet18", marks=pytest.mark.long)])
@@ -183,7 +140,10 @@ def test_an_ensemble_of_convolutional_networks_end_to_end(tmp_path):
     [
         ({"signals": {"queries": 2}}, r"`signals\.queries` must be 1 for digits"),
         ({"data": {"augment": "flip"}}, r"`data\.augment` must be 'none' for digits"),
-        ({"model": {"family": "ann", "architecture": "resnet8"}}, r"`model\.architecture` must be 'dense' for digits"),
+        (
+            {"model": {"family": "ann", "architecture": "resnet8"}},
+            r"`model\.architecture` must be 'dense' or 'recurrent' for digits",
+        ),
     ],
 )
 def test_tables_have_no_convolutions(section, message, tmp_path):
@@ -192,16 +152,5 @@ def test_tables_have_no_convolutions(section, message, tmp_path):
 
 
 def test_a_family_that_an_architecture_lacks():
-    with pytest.raises(ValueError, match=r"`model\.family` must be one of \['ann'\] for resnet8, got 'snn'"):
-        config.from_dict({"model": {"architecture": "resnet8"}})
-
-
-@pytest.mark.long
-@pytest.mark.real_data
-def test_the_published_files():
-    mnist, cifar = data.load("mnist10k"), data.load("cifar10_jpeg")
-    assert mnist.x.shape == (10_000, 28, 28, 1)
-    assert np.bincount(mnist.y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
-    assert cifar.x.shape == (60_000, 32, 32, 3)
-    assert cifar.test_n.sum() == 10_000
-    assert set(np.bincount(cifar.y)) == {6000}
+    with pytest.raises(ValueError, match=r"`model\.family` must be one of \['ann', 'snn'\] for resnet8, got 'hybrid'"):
+        config.from_dict({"model": {"architecture": "resnet8", "family": "hybrid"}})

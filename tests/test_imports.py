@@ -12,12 +12,20 @@ LAYER = {
     "kernels": 0, "attacks": 0, "metrics": 0, "intervals": 0, "comparisons": 0, "vulnerability": 0, "epsilon": 0,
     "splits": 0,
     "models": 1, "train": 1,
-    "ensemble": 2, "signals": 2, "data": 2, "store": 2, "stopping": 2, "inquiries": 2,
+    "accounting": 2, "ensemble": 2, "signals": 2, "data": 2, "store": 2, "stopping": 2, "inquiries": 2, "defences": 2,
     "checkpoint": 2, "distributed": 2, "spmd": 2, "remote": 2,
     "config": 3, "planning": 3, "work": 3, "probing": 3, "shadows": 3,
-    "pipeline": 3, "cost": 3, "results": 3, "audit": 3, "report": 3,
+    "stages": 3, "preparing": 3, "pipeline": 3, "cost": 3, "results": 3, "audit": 3, "report": 3,
 }  # fmt: skip
-ONLY = {"orbax": {"checkpoint"}, "spyx": {"models"}, "tensorflow_datasets": {"data"}, "sklearn": {"data", "attacks"}}
+ONLY = {
+    "dp_accounting": {"accounting"},
+    "orbax": {"checkpoint"},
+    "spyx": {"models"},
+    "tensorflow_datasets": {"data"},
+    "tonic": {"data"},
+    "h5py": {"data"},
+    "sklearn": {"data", "attacks"},
+}
 
 
 def imports(path: Path) -> set[str]:

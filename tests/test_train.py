@@ -1,11 +1,13 @@
 """Options of one training step: precision, dropout, private gradients, cutout."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
 from jaxsnn_mia import train
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
@@ -29,11 +31,17 @@ def hypers(**changes):
     return Hyper(**{name: jnp.float32(value) for name, value in {**Hyper()._asdict(), "lr": 1.0, **changes}.items()})
 
 
+@functools.cache
+def made(spec):
+    one = make_train(spec)
+    return one, jax.jit(one.step)
+
+
 def stepped(spec, hyper, batch=BATCH, data=DATA, key=1):
     """Parameters before and after one step."""
-    one = make_train(spec)
+    one, step = made(spec)
     state = one.init(jax.random.key(0), hyper, (np.arange(N), np.ones(N, np.float32)), data)
-    after, _ = jax.jit(one.step)(state, batch, data, hyper, jax.random.key(key))
+    after, _ = step(state, batch, data, hyper, jax.random.key(key))
     return state.params["params"], after.params["params"]
 
 
@@ -102,7 +110,7 @@ def test_dropout_leaves_out_its_share_in_training_alone(family):
 def test_private_gradients_that_are_neither_clipped_nor_noisy_are_plain_ones():
     mask = (np.arange(B), (np.arange(B) < 5).astype(np.float32))
     plain, private = (update(spec(private=p), hypers(dp_clip=1e6), batch=mask) for p in (False, True))
-    # a private mean divides by the size of a full batch, which says nothing of the rows
+    # a private mean divides by the size that a batch has on average, which says nothing of the rows
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a * 5 / B, b, atol=1e-6), plain, private)
 
 
@@ -124,6 +132,69 @@ def test_noise_on_private_gradients_has_its_deviation():
     assert len(added) > 100
     assert added.std() * B == pytest.approx(0.3, rel=0.15)
     assert abs(added.mean()) * B < 0.3 * 4 / len(added) ** 0.5
+
+
+ANN = dataclasses.replace(SNN, family="ann")
+
+
+def test_a_private_step_divides_by_the_expected_size_whatever_the_padding():
+    """Half of the batch, and the same rows in one that is padded to twice the length."""
+    half = (np.arange(B), (np.arange(B) < 4).astype(np.float32))
+    longer = (np.r_[np.arange(B), np.zeros(B, int)], np.r_[half[1], np.zeros(B, np.float32)])
+    four = (np.arange(4), np.ones(4, np.float32))
+    results = [update(spec(ANN, private=True), hypers(dp_clip=0.1), batch=batch) for batch in (half, longer, four)]
+    one_by_one = [
+        update(spec(ANN, private=True), hypers(dp_clip=0.1), batch=(np.array([i]), np.ones(1, np.float32)))
+        for i in range(4)
+    ]
+    results.append(jax.tree.map(lambda *leaves: sum(leaves), *one_by_one))
+    for other in results[1:]:
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-7), results[0], other)
+    # all four are clipped, and the sum is over the average size
+    assert all(norm(each) == pytest.approx(0.1 / B, rel=1e-4) for each in one_by_one)
+
+
+def test_a_private_step_of_no_row_is_a_step_of_noise():
+    empty = (BATCH[0], np.zeros(B, np.float32))
+    moved = update(spec(ANN, private=True, ragged=True), hypers(dp_clip=0.1, dp_noise=1.0), batch=empty)
+    values = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(moved)])
+    assert values.std() * B == pytest.approx(0.1, rel=0.25)
+    assert norm(update(spec(ANN, private=True), hypers(dp_clip=0.1), batch=empty)) == 0
+
+
+def test_a_gradient_that_is_not_finite_counts_as_none():
+    broken = X.copy()
+    broken[2] = np.inf
+    without = (BATCH[0], (np.arange(B) != 2).astype(np.float32))
+    private = (spec(ANN, private=True), hypers(dp_clip=0.1))
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        update(*private, data=(broken, Y)),
+        update(*private, batch=without, data=(broken, Y)),
+    )
+    assert np.isfinite(norm(update(*private, data=(broken, Y))))
+
+
+def test_each_example_of_a_private_batch_draws_its_own_dropout():
+    same = (np.zeros(B, int), np.ones(B, np.float32))
+    dropout = spec(dataclasses.replace(ANN, dropout=True), private=True)
+    alone = [
+        update(dropout, hypers(dp_clip=1e6, dropout=0.5), batch=(same[0], np.eye(B, dtype=np.float32)[i]))
+        for i in range(4)
+    ]
+    for i in range(3):
+        assert norm(jax.tree.map(jnp.subtract, alone[i], alone[i + 1])) > 0.01 * norm(alone[i])
+
+
+def test_private_noise_is_normal_beyond_the_reach_of_one_float32_draw(monkeypatch):
+    drawn = np.asarray(train.gaussian(jax.random.key(0), (1000, 500), jnp.float32), np.float64)
+    assert stats.kstest(drawn.ravel()[:100_000], "norm").pvalue > 1e-3
+    assert drawn.var() == pytest.approx(1, abs=0.01)
+    assert stats.kurtosis(drawn.ravel()) == pytest.approx(0, abs=0.04)
+    largest = jax.random.normal(jax.random.key(0), (1 << 20,)).max()
+    assert largest < 5.5
+    monkeypatch.setattr(jax.random, "normal", lambda key, shape, dtype: jnp.full(shape, 5.2, dtype))
+    assert float(train.gaussian(jax.random.key(0), (), jnp.float32)) == pytest.approx(10.4)
 
 
 def test_cutout_fills_a_square():

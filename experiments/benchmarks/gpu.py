@@ -240,7 +240,7 @@ def unmeasured():
              "|---|---|---|---|---|"]  # fmt: skip
     lines += [f"| {name} | {count} | unmeasured | unmeasured | unmeasured |" for name in CASES for count in SIZES]
     goal = (
-        "| 256 ResNet-18 on CIFAR-10 (`experiments/configs/cifar10.py`) | 256 | unmeasured | unmeasured | unmeasured |"
+        "| 256 ResNet-18 on CIFAR-10 (`experiments/configs/cifar10_resnet.py`) | 256 | unmeasured | unmeasured | unmeasured |"
     )
     return "\n".join([*lines, goal, ""])
 

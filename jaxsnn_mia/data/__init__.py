@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from jaxsnn_mia.data import images, location, npz, tables, tfds
+from jaxsnn_mia.data import cifar, events, glyphs, idx, image_folder, npz, records, shd, tables, tfds
 from jaxsnn_mia.data.dataset import Dataset, make_dataset, units
 
 
@@ -18,21 +18,31 @@ class Source(NamedTuple):
 
 SOURCES: dict[str, Source] = {
     **{name: Source(partial(tables.load, name), tables.fingerprint) for name in tables.NAMES},
-    "location30": Source(location.load, location.fingerprint),
-    "mnist10k": Source(images.mnist10k, images.mnist_fingerprint),
-    "cifar10_jpeg": Source(images.cifar10_jpeg, images.cifar_fingerprint),
+    **{name: Source(partial(records.load, name), partial(records.fingerprint, name)) for name in records.PUBLISHED},
+    "mnist10k": Source(idx.mnist10k, idx.mnist10k_fingerprint),
+    "mnist_idx": Source(idx.load, idx.fingerprint),
+    "cifar10_jpeg": Source(cifar.load, cifar.fingerprint),
+    "folder": Source(image_folder.load, image_folder.fingerprint),
+    **{
+        name: Source(partial(events.load_files, name), partial(events.fingerprint_files, name)) for name in events.FILES
+    },
+    "shd": Source(shd.load, shd.fingerprint),
+    "moving_glyphs": Source(glyphs.load, glyphs.fingerprint),
     "npz": Source(npz.load, npz.fingerprint),
     "tfds": Source(tfds.load, tfds.fingerprint),
 }
-WITH_ARGUMENT = {"npz": "PATH", "tfds": "NAME"}
+WITH_ARGUMENT = {"npz": "PATH", "tfds": "NAME", "mnist_idx": "DIR", "folder": "DIR"}
+WITH_ARGUMENT |= {"nmnist": "T", "shd": "T[xC]", "dvs_gesture": "T", "moving_glyphs": "T"}
+MAY_HAVE_ARGUMENT = dict.fromkeys(("cifar10_jpeg", *records.PUBLISHED), "FILE")
 
 
 def check_name(name: str) -> str:
     """The name if a source of `SOURCES` answers to it; ValueError with the known names otherwise."""
     source, _, argument = name.partition(":")
-    if source not in SOURCES or (source in WITH_ARGUMENT) != bool(argument):
-        known = ", ".join(f"{s}:{WITH_ARGUMENT[s]}" if s in WITH_ARGUMENT else s for s in sorted(SOURCES))
-        raise ValueError(f"`data.name` must be one of {known}, got {name!r}.")
+    if source not in SOURCES or (source not in MAY_HAVE_ARGUMENT and (source in WITH_ARGUMENT) != bool(argument)):
+        forms = {s: s for s in SOURCES} | {s: f"{s}:{what}" for s, what in WITH_ARGUMENT.items()}
+        forms |= {s: f"{s}[:{what}]" for s, what in MAY_HAVE_ARGUMENT.items()}
+        raise ValueError(f"`data.name` must be one of {', '.join(sorted(forms.values()))}, got {name!r}.")
     return name
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxsnn_mia import __version__, results, store
 
-TEMPLATE_VERSION = 3
+TEMPLATE_VERSION = 4
 FILES = ("results.csv", "report.html")
 
 
@@ -65,6 +65,7 @@ def html(settings: dict, summaries: dict, rows: list[dict], curves: dict, title:
         title=title,
         lines=results.table(rows),
         strongest=results.strongest_table(rows),
+        privacy=results.privacy_lines(rows),
         summaries=summaries,
         scatter=figures.privacy_against_accuracy(rows),
         rocs=[figures.log_log_roc(name, curve) for name, curve in curves.items()],

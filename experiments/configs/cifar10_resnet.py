@@ -1,6 +1,6 @@
 """256 ResNet-18 shadows on CIFAR-10, half of the training images each, for one accelerator.
 
-    timeout --signal=TERM 470 python experiments/run.py --config=experiments/configs/cifar10.py \\
+    timeout --signal=TERM 470 python experiments/run.py --config=experiments/configs/cifar10_resnet.py \\
         --workdir=runs/cifar10 --config.data.dir=FOLDER
 
 Stops by itself before eight minutes with everything kept and exit code 75; the same command goes on. FOLDER holds

@@ -1,0 +1,27 @@
+"""The small convolutional net of the literature on Fashion-MNIST: ReLU everywhere, spikes in the dense layers alone
+("hybrid", what arXiv 2411.06613 calls its SNN), spikes everywhere.
+
+    python -m jaxsnn_mia.data.tfds fashion_mnist    # once, with `pip install -e '.[tfds]' -c launch/constraints.txt`
+    python experiments/run.py --config=experiments/configs/fashion_mnist.py --workdir=runs/fashion_mnist
+
+`--config.data.name=mnist_idx:FOLDER` reads the four published IDX files instead. `fashion_mnist.py:smoke` is a run on 600
+rows.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(mode: str = "") -> ConfigDict:
+    from jaxsnn_mia import config
+
+    c = ConfigDict(config.as_dict(config.Config()))
+    c.data.name = "tfds:fashion_mnist"
+    c.splits.n_shadows = 16
+    c.model.architecture = "convnet"
+    c.model.hidden = (1000,)
+    c.train.epochs = 20
+    c.train.batch_size = 128
+    c.sweep.family = ("ann", "hybrid", "snn")
+    c.ensemble.chunk_seconds = 20.0
+    c.report.title = "Fashion-MNIST: where in a convolutional net neurons spike"
+    return config.smoke(c, mode, data__rows=600, model__hidden=(64,), model__time_steps=4, train__epochs=2)

@@ -1,0 +1,20 @@
+"""64 shadow models of the dense ANN and its spiking twin on Location-30, the check-ins of the attack literature.
+
+    python experiments/run.py --config=experiments/configs/location30.py --workdir=runs/location30 \\
+        --config.data.dir=FOLDER
+
+FOLDER holds `dataset_location.tgz`, which the error says where to get. `location30.py:smoke` is a run on 1,500 rows.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(mode: str = "") -> ConfigDict:
+    from jaxsnn_mia import config
+
+    c = ConfigDict(config.as_dict(config.Config()))
+    c.data.name = "location30"
+    c.model.hidden = (256,)
+    c.sweep.family = ("ann", "snn")
+    c.report.title = "Location-30: a dense ANN and its spiking twin"
+    return config.smoke(c, mode, data__rows=1500, model__hidden=(32,), train__epochs=4)

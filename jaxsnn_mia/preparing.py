@@ -1,0 +1,194 @@
+"""The first two stages: the data as the models see it, and who trains on what. Variants share them."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxsnn_mia import attacks, config, data, models, signals, splits, stages, store
+
+
+def prepared(c: config.Config, workdir: Path) -> dict[str, Path]:
+    """The data and splits folders of a variant, which all share: same examples, same splits, comparisons in pairs."""
+    data_folder = data_stage(c, workdir)
+    check_fit(c, stages.manifest(data_folder))
+    return {"data": data_folder, "splits": splits_stage(c, workdir, data_folder)}
+
+
+def check_fit(c: config.Config, about_data: dict[str, Any]) -> None:
+    """ValueError for settings that the data does not allow."""
+    timed, shape = about_data["timed"], about_data["shape"]
+    images = bool(about_data["pixels"]) and not timed
+    frames = images or (timed and len(shape) == 4)
+    wanted = set(attacks.signals_of(c.attacks.names)) | set(c.signals.names)
+    longer = sorted(wanted & set(signals.LONGER))
+    most = len(about_data["class_names"]) - 2  # what is left of one hidden class is known
+    for setting, value, ok, expected, holds in (
+        ("data.augment", c.data.augment, images or c.data.augment == "none", "'none'", "no uint8 images"),
+        ("signals.queries", c.signals.queries, images or c.signals.queries == 1, "1", "no uint8 images"),
+        (
+            "model.architecture",
+            c.model.architecture,
+            frames or c.model.architecture not in models.ON_IMAGES,
+            "'dense' or 'recurrent'",
+            "no uint8 images",
+        ),
+        ("model.encoding", c.model.encoding, not timed or c.model.encoding == "direct", "'direct'", "events"),
+        (
+            "model.time_steps",
+            c.model.time_steps,
+            not timed or c.model.time_steps == shape[0],
+            str(shape[0]),
+            "so many steps",
+        ),
+        (
+            "defence.top_k",
+            c.defence.top_k,
+            c.defence.top_k <= max(most, 0),
+            f"in [0, {most}]" if most > 0 else "0",
+            f"{most + 2} classes",
+        ),
+        ("signals.names", longer, not timed or not longer, f"without {longer}", "events, which have no more steps"),
+    ):
+        if not ok:
+            raise ValueError(f"`{setting}` must be {expected} for {c.data.name}, which holds {holds}, got {value!r}.")
+    low, high = about_data["range"]
+    if c.model.encoding != "direct" and not 0 <= low <= high <= 1:
+        raise ValueError(
+            f"`model.encoding`={c.model.encoding!r} needs inputs in [0, 1], got {low:g} to {high:g} for {c.data.name}. "
+            "Set --config.data.standardise=range."
+        )
+
+
+def data_path(c: config.Config, workdir: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder of the data stage and what its hash is made of."""
+    fingerprint = data.fingerprint(c.data.name, c.data.dir)
+    inputs = {**config.as_dict(c.data), "dir": "", "augment": "", "seed": c.splits.seed, "fingerprint": fingerprint}
+    return store.stage_path(workdir, "data", stages.STAGE_VERSION["data"], inputs), inputs
+
+
+def data_stage(c: config.Config, workdir: Path) -> Path:
+    """x.npy (standardised unless each shadow does it), y.npy, role.npy, unit.npy."""
+    path, inputs = data_path(c, workdir)
+    if store.is_done(path):
+        return path
+    name, folder = c.data.name, c.data.dir
+    start = time.time()
+    dataset = some_rows(data.load(name, folder), c.data.rows, c.splits.seed)
+    unit_n = data.units(dataset.x)
+    duplicates = len(unit_n) - len(np.unique(unit_n))
+    if duplicates:
+        fate = "are dropped" if c.data.duplicates == "drop" else "share a column of keep"
+        print(f"{name}: {duplicates} exact duplicate rows {fate}")
+    kept = np.unique(unit_n, return_index=True)[1] if c.data.duplicates == "drop" else np.arange(len(unit_n))
+    kept = np.sort(kept)
+    x, y, unit_n = dataset.x[kept], dataset.y[kept], unit_n[kept]
+    test_n = None if dataset.test_n is None else dataset.test_n[kept]
+    role_n = splits.roles(
+        jax.random.key(c.splits.seed),
+        unit_n,
+        population=c.data.population,
+        validation=c.data.validation,
+        test_n=test_n,
+    )
+    x, pixels = standardised(c, x, role_n, dataset.timed)
+    if not (role_n == splits.CANDIDATE).any() or (c.data.population and not (role_n == splits.POPULATION).any()):
+        raise ValueError(
+            f"{name} has {len(x)} rows: population={c.data.population} and validation={c.data.validation} leave "
+            f"{np.sum(role_n == splits.CANDIDATE)} candidates and {np.sum(role_n == splits.POPULATION)} of population."
+        )
+    absent = set(range(len(dataset.class_names))) - set(y[role_n == splits.CANDIDATE].tolist())
+    if absent:
+        raise ValueError(f"{name}: classes {sorted(absent)} have no candidate. Merge or drop them.")
+    # a split that cannot be made is an error now, before anything is trained
+    make_keep(c, y[role_n == splits.CANDIDATE], unit_n[role_n == splits.CANDIDATE])
+    for array_name, array in {"x": x, "y": y, "role": role_n, "unit": unit_n}.items():
+        store.write_array(path / f"{array_name}.npy", array)
+    store.finish(
+        path,
+        stage=path.name,
+        inputs=inputs,
+        source=dataset.source,
+        class_names=dataset.class_names,
+        pixels=pixels,
+        range=[0.0, 1.0] if pixels else [float(x.min()), float(x.max())],
+        shape=dataset.shape,
+        timed=dataset.timed,
+        sha256=dataset.sha256,
+        duplicates=duplicates,
+        seconds=round(time.time() - start, 3),
+        **stages.about(),
+    )
+    return path
+
+
+def some_rows(dataset: data.Dataset, rows: int, seed: int) -> data.Dataset:
+    """The data set, or `rows` of its examples at random, in their order."""
+    if not 0 < rows < len(dataset.x):
+        return dataset
+    kept = np.sort(np.random.default_rng(seed).choice(len(dataset.x), rows, replace=False))
+    test_n = None if dataset.test_n is None else dataset.test_n[kept]
+    return dataclasses.replace(dataset, x=dataset.x[kept], y=dataset.y[kept], test_n=test_n)
+
+
+def standardised(
+    c: config.Config, x: np.ndarray, role_n: np.ndarray, timed: bool
+) -> tuple[np.ndarray, list[list[float]] | None]:
+    """(x by `data.standardise`, None); or, for uint8 images and events, (x as it is, [a, b]): a step sees (x - a) / b,
+    a and b for each channel."""
+    how, public = c.data.standardise, x[role_n == splits.POPULATION]
+    if len(public) < 2 and how in ("dataset", "range"):
+        raise ValueError(f"`data.population` gives {len(public)} rows of {c.data.name}, at least 2 are needed.")
+    if x.dtype == np.uint8:
+        if how == "per_shadow":
+            raise ValueError("`data.standardise` must be 'dataset', 'range' or 'none' for uint8, got 'per_shadow'.")
+        if timed:  # counts, of which most are 0 and stay 0
+            return x, [[0.0], [1.0]]
+        if how != "dataset":
+            return x, [[0.0], [255.0]]
+        pixels = public.astype(np.float64)
+        return x, [pixels.mean((0, 1, 2)).tolist(), np.maximum(pixels.std((0, 1, 2)), 1e-3).tolist()]
+    if how == "dataset":
+        shift, scale = public.mean(0), public.std(0)
+    elif how == "range":
+        shift, scale = public.min(0), np.ptp(public, 0)
+    else:
+        return x, None
+    x = ((x - shift) / np.where(scale > 1e-6, scale, 1.0)).astype(np.float32)
+    return np.clip(x, 0, 1) if how == "range" else x, None
+
+
+def make_keep(c: config.Config, labels_n: np.ndarray, unit_n: np.ndarray) -> np.ndarray:
+    key = jax.random.fold_in(jax.random.key(c.splits.seed), 1)
+    return splits.make(key, labels_n, c.splits.n_shadows, scheme=c.splits.scheme, rows=c.splits.rows, unit_n=unit_n)
+
+
+def candidates(data_folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(x, y, unit) of the candidates."""
+    return rows_of(data_folder, splits.CANDIDATE)
+
+
+def rows_of(data_folder: Path, role: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(x, y, unit) of the rows with a role."""
+    chosen = store.read_array(data_folder / "role.npy") == role
+    x, y, unit = (store.read_array(data_folder / f"{name}.npy")[chosen] for name in ("x", "y", "unit"))
+    return x, y, unit
+
+
+def splits_path(c: config.Config, workdir: Path, data_folder: Path) -> tuple[Path, dict[str, Any]]:
+    inputs = {**config.as_dict(c.splits), "data": data_folder.name}
+    return store.stage_path(workdir, "splits", stages.STAGE_VERSION["splits"], inputs), inputs
+
+
+def splits_stage(c: config.Config, workdir: Path, data_folder: Path) -> Path:
+    """keep.npy bool [S, N]."""
+    path, inputs = splits_path(c, workdir, data_folder)
+
+    def work(path: Path) -> None:
+        _, y, unit = candidates(data_folder)
+        store.write_array(path / "keep.npy", make_keep(c, y, unit))
+
+    return store.run_stage(path, work, inputs=inputs, **stages.about())

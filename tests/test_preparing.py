@@ -1,0 +1,156 @@
+"""What becomes of the data before anything is trained, and which settings it allows."""
+
+import numpy as np
+import pytest
+
+from jaxsnn_mia import config, data, models, pipeline, preparing, splits, stages, store
+from tests.runs import scores
+
+RNG = np.random.default_rng(0)
+QUICK = {"metrics": {"replicates_auc": 20, "replicates_tpr": 20}, "splits": {"n_shadows": 6}}
+
+
+def prepared(tmp_path, **sections):
+    return preparing.prepared(config.from_dict({**QUICK, **sections}), tmp_path)["data"]
+
+
+def arrays(folder):
+    return [np.asarray(store.read_array(folder / f"{name}.npy")) for name in ("x", "y", "role")]
+
+
+def test_a_range_is_that_of_the_population_and_ends_at_0_and_1(tmp_path):
+    folder = prepared(tmp_path, data={"name": "wine", "standardise": "range"})
+    x, _, role = arrays(folder)
+    raw = data.load("wine").x
+    public = raw[role == splits.POPULATION]
+    low, high = public.min(0), public.max(0)
+    np.testing.assert_allclose(x, np.clip((raw - low) / (high - low), 0, 1), atol=1e-6)
+    assert x[role == splits.POPULATION].min(0).max() == 0
+    assert stages.manifest(folder)["range"] == [0, 1]
+
+
+def test_some_rows_are_a_random_part_in_order(tmp_path):
+    source = data.load("digits")
+    for rows, expected in ((0, 1797), (5000, 1797), (300, 300)):
+        assert len(arrays(prepared(tmp_path, data={"rows": rows}))[0]) == expected
+    few = preparing.some_rows(source, 300, 0)
+    at = [np.flatnonzero((source.x == row).all(1))[0] for row in few.x]
+    assert (np.diff(at) > 0).all()
+    assert at[-1] > 1500
+    assert (few.y == source.y[at]).all()
+    assert not np.array_equal(few.x, preparing.some_rows(source, 300, 1).x)
+
+
+@pytest.mark.parametrize("standardise", ["dataset", "range", "none"])
+def test_events_stay_counts(tmp_path, standardise):
+    folder = prepared(
+        tmp_path,
+        data={"name": "moving_glyphs:4", "rows": 400, "standardise": standardise},
+        model={"time_steps": 4},
+    )
+    x, _, _ = arrays(folder)
+    assert x.dtype == np.uint8
+    assert x.shape[1:] == (4, 16, 16, 2)
+    about = stages.manifest(folder)
+    assert about["timed"]
+    assert about["pixels"] == [[0.0], [1.0]]
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"model": {"architecture": "vgg11"}}, r"`model\.architecture` must be 'dense' or 'recurrent' for digits"),
+        ({"data": {"name": "moving_glyphs:4"}}, r"`model\.time_steps` must be 4 for moving_glyphs:4, .* got 10"),
+        (
+            {
+                "data": {"name": "moving_glyphs:4", "standardise": "none"},
+                "model": {"time_steps": 4, "encoding": "rate"},
+            },
+            r"`model\.encoding` must be 'direct' for moving_glyphs:4, which holds events",
+        ),
+        (
+            {"data": {"name": "moving_glyphs:4", "augment": "flip"}, "model": {"time_steps": 4}},
+            r"`data\.augment` must be 'none' for moving_glyphs:4",
+        ),
+        (
+            {"data": {"name": "moving_glyphs:4"}, "model": {"time_steps": 4}, "attacks": {"names": ("longer", "loss")}},
+            r"without \['phi_longer'\] for moving_glyphs:4, which holds events, which have no more steps",
+        ),
+        (
+            {"data": {"standardise": "none"}, "model": {"encoding": "latency"}},
+            r"`model\.encoding`='latency' needs inputs in \[0, 1\], got 0 to 16 for digits",
+        ),
+    ],
+)
+def test_settings_that_the_data_does_not_allow(tmp_path, sections, message):
+    with pytest.raises(ValueError, match=message):
+        prepared(tmp_path, **sections)
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"model": {"encoding": "rate"}}, r"`data\.standardise` must be 'range' .* got 'dataset'"),
+        ({"model": {"encoding": "poisson"}}, r"`model\.encoding` must be one of \['direct', 'latency', 'rate'\]"),
+        ({"model": {"norm": "tdbn"}}, r"`model\.norm` must be 'group' for dense, got 'tdbn'"),
+        (
+            {"model": {"norm": "tdbn", "architecture": "vgg11"}, "quantization": {"mode": "ptq", "bits": 4}},
+            r"'group' for quantization\.mode=ptq",
+        ),
+        (
+            {"data": {"standardise": "range", "population": 0.0}, "attacks": {"names": ("loss",)}},
+            r"above 0 for .*range",
+        ),
+        ({"model": {"family": "hybrid"}}, r"`model\.family` must be one of \['ann', 'snn'\] for dense"),
+        ({"data": {"rows": -1}}, r"`data\.rows` must be at least 0, got -1"),
+    ],
+)
+def test_settings_that_do_not_go_together(sections, message):
+    with pytest.raises(ValueError, match=message):
+        config.from_dict(sections)
+
+
+def test_names_of_variants_are_folders():
+    c = config.from_dict({"sweep": {"dataset": ("moving_glyphs:10", "npz:/a/b.npz")}})
+    assert next(iter(config.variants(c))) == "moving_glyphs-10-snn"
+    assert all("/" not in name for name in config.variants(c))
+
+
+def encodings(workdir):
+    rows = [row.split(",") for row in (workdir / "results.csv").read_text().splitlines()]
+    return {row[rows[0].index("encoding")] for row in rows[1:]}
+
+
+def test_coded_inputs_run_to_the_end(tmp_path):
+    c = config.from_dict({
+        **QUICK,
+        "data": {"rows": 400, "standardise": "range"},
+        "model": {"hidden": (8,), "time_steps": 3},
+        "train": {"epochs": 2},
+        "attacks": {"names": ("loss", "steps")},
+        "sweep": {"encoding": ("rate", "latency")},
+    })  # fmt: skip
+    pipeline.run(c, tmp_path)
+    assert encodings(tmp_path) == {"rate", "latency"}
+    assert all(np.isfinite(array).all() for array in scores(tmp_path).values())
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("architecture", ["recurrent", "convnet"])
+def test_events_run_to_the_end(tmp_path, architecture):
+    c = config.from_dict({
+        **QUICK,
+        "data": {"name": "moving_glyphs:4", "rows": 400},
+        "model": {"architecture": architecture, "hidden": (8,), "time_steps": 4},
+        "train": {"epochs": 2},
+        "attacks": {"names": ("loss", "steps", "rates", "dropout")},
+        "sweep": {"family": ("ann", "snn")},
+    })  # fmt: skip
+    pipeline.run(c, tmp_path)
+    assert encodings(tmp_path) == {"events"}
+    assert all(np.isfinite(array).all() for array in scores(tmp_path).values())
+
+
+def test_the_list_of_architectures_says_who_needs_images():
+    assert set(models.ON_IMAGES) | {"dense", "recurrent"} == set(models.MODELS)
+    assert set(models.NORMALISED) < set(models.ON_IMAGES)
