@@ -19,7 +19,8 @@ from scipy.special import bdtrc
 ADJACENCY = "add or remove one row"
 GRID = 2.0**-23  # of the uniform float32 numbers that choose rows
 SPARE = 0.01  # share of delta that is kept for overflow
-RARE = 1e-9  # capacity makes beta this share of delta, for which SPARE is enough up to epsilon = log(SPARE / RARE) = 16
+LARGEST = 32.0  # epsilon that is claimed
+RARE = SPARE / (1 + math.exp(LARGEST))  # capacity makes beta this share of delta, for which SPARE is then enough
 FINE = 1e-4  # of privacy losses, the step of their discretisation; of a noise multiplier, its relative precision
 
 
@@ -44,7 +45,7 @@ def plan(
     Args:
       rows: the most rows that a model has; epsilon holds for data sets of at most so many, and a neighbour's one more.
       noise: the multiplier; 0 where it is solved for
-      target: an epsilon.
+      target: an epsilon, at most `LARGEST`; overflow is too likely for a larger one.
 
     Raises:
       ValueError: delta is no less than 1 / half (a mechanism that publishes a random row would pass), or no noise

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from jaxsnn_mia import attacks, data, models, signals, splits, store, train
+from jaxsnn_mia import accounting, attacks, data, models, signals, splits, store, train
 from jaxsnn_mia.defences import MOST_DIGITS, UNDEFENDED, Defence
 from jaxsnn_mia.kernels import neuron, quantize, surrogate
 
@@ -442,6 +442,13 @@ def check_privacy(c: Config) -> None:
         require(0 <= value < float("inf"), f"train.{name}", "finite and at least 0", value)
         remedy = "Without a bound on each gradient, noise protects nothing; set train.dp_clip."
         require(c.train.dp_clip > 0 or not value, f"train.{name}", "0 without train.dp_clip", value, remedy)
+    require(
+        c.train.dp_epsilon <= accounting.LARGEST,
+        "train.dp_epsilon",
+        f"at most {accounting.LARGEST:g}",
+        c.train.dp_epsilon,
+        "For weaker privacy set train.dp_noise.",
+    )
     require(0 < c.train.dp_delta < 1, "train.dp_delta", "in (0, 1)", c.train.dp_delta)
     if not c.train.dp_clip:
         return

@@ -152,12 +152,13 @@ def test_a_plan_is_of_public_numbers_and_a_neighbour_more():
     assert p.steps == 20
     assert 30 / 101 <= p.rate < 30 / 101 + 2**-23
     assert float(np.float32(p.rate)) == p.rate
-    assert p.capacity == accounting.capacity(p.rate, 102, 20, 1e-12)
+    assert p.capacity == accounting.capacity(p.rate, 102, 20, accounting.RARE * 1e-3)
     beta = accounting.overflow(p.capacity, p.rate, 102, 20)
     spent = accounting.epsilon(p.noise, p.rate, 20, 0.99e-3)
     assert p.epsilon == spent
     assert (1 + math.exp(spent)) * beta <= 1e-5
-    assert accounting.plan(30, 101, 101, 4, 5, delta=1e-3, target=2.0).epsilon <= 2
+    for target in (2.0, accounting.LARGEST):
+        assert 0.998 * target < accounting.plan(30, 101, 101, 4, 5, delta=1e-3, target=target).epsilon <= target
     assert accounting.plan(101, 101, 101, 1, 5, delta=1e-3, noise=9.0).capacity == 102
     with pytest.raises(ValueError, match=r"`train\.dp_delta` must be in \(0, 1 / 101\), .* got 0\.01"):
         accounting.plan(30, 101, 101, 4, 5, delta=0.01, noise=1.3)
@@ -327,6 +328,7 @@ def test_a_private_model_is_the_same_alone_and_noise_is_each_ones_own():
         ({"train": {"dp_clip": -1.0}}, r"`train\.dp_clip` must be finite and at least 0"),
         ({"train": {"dp_clip": 1.0, "dp_noise": 1.0, "dp_epsilon": 1.0}}, r"`train\.dp_noise` must be 0 where"),
         ({"train": {"dp_clip": 1.0}, "sweep": {"dp_noise": (1.0,), "dp_epsilon": (1.0,)}}, r"`train\.dp_noise` must"),
+        ({"train": {"dp_clip": 1.0, "dp_epsilon": 33.0}}, r"`train\.dp_epsilon` must be at most 32, got 33"),
         ({"train": {"dp_clip": 1.0, "dp_delta": 1.0}}, r"`train\.dp_delta` must be in \(0, 1\)"),
         ({"train": {"dp_clip": 1.0}, "data": {"standardise": "per_shadow"}}, r"`data\.standardise` .* Use 'dataset'"),
         ({"train": {"dp_clip": 1.0}, "quantization": {"what": "activation", "bits": 8}}, r"`quantization\.what` must"),
@@ -364,7 +366,7 @@ def test_a_sweep_over_epsilon_is_one_program_with_the_noise_solved():
     assert (spec.private, spec.batch_size, spec.rows, spec.ragged) == (True, 20, rows, False)
     assert spec.rate == math.ceil(20 / 60 * 2**23) / 2**23  # of half of the candidates, whatever a model has
     steps = spec.epochs * spec.steps_per_epoch
-    assert spec.capacity == accounting.capacity(spec.rate, rows + 1, steps, 1e-14)
+    assert spec.capacity == accounting.capacity(spec.rate, rows + 1, steps, accounting.RARE * 1e-5)
     for target, member in ((1.0, one), (4.0, four)):
         spent = accounting.epsilon(member.hyper.dp_noise, spec.rate, steps, 0.99e-5)
         assert 0.99 * target < spent <= target

@@ -144,6 +144,7 @@ def test_weight_decay_shrinks_by_its_rate_where_nothing_else_moves(optimizer):
         hypers(lr=0.5, weight_decay=0.1),
     )
     before = one.init(jax.random.key(0), hyper, None, DATA)
+    before = before._replace(params=jax.tree.map(lambda leaf: leaf + 0.3, before.params))  # some start at 0
     after, _ = quick_jit(one.step)(before, (BATCH[0], np.zeros(B, np.float32)), DATA, hyper, jax.random.key(1))
     before, after, steps = before.params["params"], after.params["params"], 0
     for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(after), strict=True):

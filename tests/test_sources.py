@@ -5,6 +5,7 @@ import gzip
 import importlib.util
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -47,9 +48,10 @@ def test_mnist10k_from_idx_files(tmp_path):
     np.testing.assert_array_equal(found.y, labels)
     assert found.x.dtype == np.uint8
     assert found.test_n is None
-    (tmp_path / data.idx.FILES[0]).write_bytes(idx(images)[:-20])
-    with pytest.raises(ValueError, match="no whole IDX file"):
-        data.load("mnist10k", str(tmp_path))
+    for cut in (idx(images)[:-20], idx(images, bytes)[:-1], idx(images, bytes)[:3], b"", b"\0" * 20):
+        (tmp_path / data.idx.FILES[0]).write_bytes(cut)
+        with pytest.raises(ValueError, match=r"no whole IDX file of bytes \(.*Download it again"):
+            data.load("mnist10k", str(tmp_path))
     with pytest.raises(ValueError, match=r"mnist10k: t10k-images.* not found in .*nowhere.*Get it from .*mnist"):
         data.load("mnist10k", str(tmp_path / "nowhere"))
 
@@ -230,9 +232,10 @@ def test_archives_that_are_missing_cut_or_others_are_refused(tmp_path, monkeypat
     write_archive(path, {"texas/100/feats": members["texas/100/feats"]})
     with pytest.raises(ValueError, match="no file texas/100/labels in it"):
         data.load("texas100", str(tmp_path))
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"texas100: .* is not as published .*Get it again from"):
-        data.load("texas100", str(tmp_path))
+    for size in (200, 20):
+        path.write_bytes(path.read_bytes()[:size])
+        with pytest.raises(ValueError, match=r"texas100: .* is not as published \((?!line|invalid).*Get it again from"):
+            data.load("texas100", str(tmp_path))
 
 
 # an image folder
@@ -448,6 +451,49 @@ def test_versions_and_configs_of_tfds(glyphs, tmp_path):
     assert len(data.load("tfds:glyphs/small", str(tmp_path / "other")).x) == 32
 
 
+def rewrite(folder, change):
+    """Lets change(i, features of the proto) act on every training example of the glyphs in `folder`."""
+    from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    path = folder / "glyphs" / "1.0.0" / "glyphs-train.array_record-00000-of-00001"
+    reader = ArrayRecordReader(str(path))
+    examples = [tf_example_pb2.Example.FromString(record) for record in reader.read_all()]
+    reader.close()
+    writer = ArrayRecordWriter(str(path), "group_size:1")
+    for i, example in enumerate(examples):
+        change(i, example.features.feature)
+        writer.write(example.SerializeToString())
+    writer.close()
+
+
+def test_tfds_rows_without_a_label_are_left_out(glyphs):
+    def unlabel(i, features):
+        if i < 5:
+            features["label"].int64_list.value[0] = -1
+
+    before = data.load("tfds:glyphs", str(glyphs))
+    rewrite(glyphs, unlabel)
+    after = data.load("tfds:glyphs", str(glyphs))
+    np.testing.assert_array_equal(after.x, before.x[5:])
+    np.testing.assert_array_equal(after.y, before.y[5:])
+    assert after.test_n.sum() == 8
+
+
+def test_tfds_images_of_several_sizes_are_refused(glyphs):
+    def widen(i, features):
+        if i == 3:
+            out = io.BytesIO()
+            Image.fromarray(np.zeros((8, 9), np.uint8)).save(out, "PNG")
+            features["image"].bytes_list.value[0] = out.getvalue()
+
+    rewrite(glyphs, widen)
+    described = glyphs / "glyphs" / "1.0.0" / "features.json"
+    described.write_text(re.sub(r'"8",\s*"8",\s*"1"', '"-1", "-1", "1"', described.read_text()))
+    with pytest.raises(ValueError, match=r"one shape, got \(8, 8, 1\) and \(8, 9, 1\) in train\. Resize them"):
+        data.load("tfds:glyphs", str(glyphs))
+
+
 def test_a_tfds_that_is_not_prepared_or_of_another_format_says_how(glyphs, monkeypatch):
     with pytest.raises(ValueError, match=r"in .*mnist\. .*`python -m jaxsnn_mia\.data\.tfds mnist --dir .*data\.dir"):
         data.load("tfds:mnist", str(glyphs))
@@ -478,6 +524,7 @@ def test_only_sets_of_one_dense_input_and_a_label():
         {"a": vector, "b": vector, "label": label},
         {"tokens": f.Tensor(shape=(None,), dtype=np.int64), "label": label},
         {"boxes": f.Sequence(vector), "label": label},
+        {"names": f.Tensor(shape=(3,), dtype=np.str_), "label": label},
         {"age": f.Scalar(np.float32), "label": label},
     ):
         with pytest.raises(

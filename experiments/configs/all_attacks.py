@@ -4,12 +4,13 @@
 
 The report says which attack is the strongest at each false positive rate, chosen on half of the pairs of shadows and
 measured on the other half. `--config.data.name=...` audits other data.
+`all_attacks.py:smoke` is a run on 500 rows.
 """
 
 from ml_collections import ConfigDict
 
 
-def get_config() -> ConfigDict:
+def get_config(mode: str = "") -> ConfigDict:
     from jaxsnn_mia import attacks, config
 
     c = ConfigDict(config.as_dict(config.Config()))
@@ -17,4 +18,12 @@ def get_config() -> ConfigDict:
     c.train.snapshot_epochs = (5, 10, 20, 30)
     c.attacks.names = tuple(attacks.ATTACKS)
     c.report.title = "Every attack, on an ANN and its spiking twin"
-    return c
+    return config.smoke(
+        c,
+        mode,
+        data__rows=500,
+        splits__n_shadows=8,
+        model__hidden=(16,),
+        train__epochs=6,
+        train__snapshot_epochs=(2, 4),
+    )

@@ -4,8 +4,8 @@
     python -m jaxsnn_mia.data.tfds fashion_mnist    # once, with `pip install -e '.[tfds]' -c launch/constraints.txt`
     python experiments/run.py --config=experiments/configs/fashion_mnist.py --workdir=runs/fashion_mnist
 
-`--config.data.name=mnist_idx:FOLDER` reads the four published IDX files instead. `fashion_mnist.py:smoke` is a run on 600
-rows.
+`--config.data.name=mnist_idx:FOLDER` reads the four published IDX files instead. `fashion_mnist.py:smoke` is a run on
+600 rows.
 """
 
 from ml_collections import ConfigDict

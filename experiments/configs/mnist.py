@@ -2,8 +2,9 @@
 
     python experiments/run.py --config=experiments/configs/mnist.py --workdir=runs/mnist --config.data.dir=FOLDER
 
-FOLDER holds `t10k-images-idx3-ubyte.gz` and `t10k-labels-idx1-ubyte.gz`. `--config.data.name=mnist_idx:FOLDER` takes all
-four files, `tfds:mnist` what `python -m jaxsnn_mia.data.tfds mnist` prepared. `mnist.py:smoke` is a run on 1,000 rows.
+FOLDER holds `t10k-images-idx3-ubyte.gz` and `t10k-labels-idx1-ubyte.gz`. `--config.data.name=mnist_idx:FOLDER` takes
+all four files, `tfds:mnist` what `python -m jaxsnn_mia.data.tfds mnist` prepared. `mnist.py:smoke` is a run on 1,000
+rows.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,8 @@
     python -m jaxsnn_mia.data.fetch nmnist --dir FOLDER    # once, with `pip install -e '.[events]'`
     python experiments/run.py --config=experiments/configs/nmnist.py --workdir=runs/nmnist --config.data.dir=FOLDER
 
-ReLU nets see the same frames step by step, and their logits are averaged. `nmnist.py:smoke` is a run on 1,000 recordings.
+ReLU nets see the same frames step by step, and their logits are averaged. `nmnist.py:smoke` is a run on 1,000
+recordings.
 """
 
 from ml_collections import ConfigDict

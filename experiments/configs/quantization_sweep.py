@@ -4,12 +4,13 @@
 
 All widths of a family are trained as one ensemble with shared splits and keys: 35 variants of 64 shadows on digits,
 seven programs. `--config.data.name=...` audits other data. Expected on 2 x86 cores: seven minutes.
+`quantization_sweep.py:smoke` is a run on 500 rows at two widths.
 """
 
 from ml_collections import ConfigDict
 
 
-def get_config() -> ConfigDict:
+def get_config(mode: str = "") -> ConfigDict:
     from jaxsnn_mia import config
 
     c = ConfigDict(config.as_dict(config.Config()))
@@ -17,4 +18,4 @@ def get_config() -> ConfigDict:
     c.sweep.bits = (32, 16, 8, 4, 2)
     c.sweep.quantize = ("weight", "activation", "both", "state")
     c.report.title = "Membership inference under quantization"
-    return c
+    return config.smoke(c, mode, data__rows=500, model__hidden=(16,), train__epochs=4, sweep__bits=(32, 4))
