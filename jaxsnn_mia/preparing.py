@@ -9,6 +9,14 @@ import jax
 import numpy as np
 
 from jaxsnn_mia import attacks, config, data, models, signals, splits, stages, store
+from jaxsnn_mia.work import Work, prepare
+
+PARTS = {
+    "candidates": splits.CANDIDATE,
+    "population": splits.POPULATION,
+    "validation": splits.VALIDATION,
+    "test": splits.TEST,
+}
 
 
 def prepared(c: config.Config, workdir: Path) -> dict[str, Path]:
@@ -192,3 +200,20 @@ def splits_stage(c: config.Config, workdir: Path, data_folder: Path) -> Path:
         store.write_array(path / "keep.npy", make_keep(c, y, unit))
 
     return store.run_stage(path, work, inputs=inputs, **stages.about())
+
+
+def load_work(c: config.Config, paths: dict[str, Path]) -> Work:
+    x, y, _ = candidates(paths["data"])
+    about_data = stages.manifest(paths["data"])
+    keep_sn = np.asarray(store.read_array(paths["splits"] / "keep.npy"))
+    validation = rows_of(paths["data"], splits.VALIDATION)[:2]
+    return prepare(
+        c,
+        x,
+        y,
+        len(about_data["class_names"]),
+        keep_sn,
+        validation=validation,
+        pixels=about_data["pixels"],
+        timed=about_data["timed"],
+    )

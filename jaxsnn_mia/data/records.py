@@ -120,5 +120,6 @@ def load(name: str, argument: str, folder: str) -> Dataset:
             found = f"{min(labels)} to {max(labels)}" if labels else "none"
             raise ValueError(f"labels must be 1 to {published.classes}, got {found}")
     except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
-        raise ValueError(f"{name}: {path} is not as published ({error}). Get it again from {ORIGIN}.") from None
+        why = str(error).partition(":\n")[0]  # tarfile lists all it has tried
+        raise ValueError(f"{name}: {path} is not as published ({why}). Get it again from {ORIGIN}.") from None
     return make_dataset(x, np.array(labels) - 1, range(1, published.classes + 1), name)
