@@ -16,7 +16,7 @@ from jaxsnn_mia.kernels import quantize
 @dataclasses.dataclass(frozen=True)
 class Data:
     name: str = "digits"
-    dir: str = ""  # folder of the files of location30; JAXSNN_MIA_DATA where empty
+    dir: str = ""  # folder of the files of those sources that need any; JAXSNN_MIA_DATA where empty
     # by the population slice; "range": to [0, 1] by its range; "per_shadow": by a model's own training rows; "none"
     standardise: str = "dataset"
     population: float = 0.15  # share of the rows for standardisation and RMIA

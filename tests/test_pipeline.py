@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxsnn_mia import attacks, checkpoint, config, pipeline, results, shadows, store
+from jaxsnn_mia import attacks, checkpoint, config, pipeline, querying, results, shadows, store
 from tests.runs import scores, small
 
 
@@ -57,7 +57,7 @@ def test_the_report_is_one_file_with_everything_in_it(finished):
 def test_a_second_run_does_nothing_and_another_attack_reuses_the_signals(finished, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.npy")}
     monkeypatch.setattr(shadows, "make_ensemble", None)  # training or querying would fail
-    monkeypatch.setattr(pipeline, "make_ensemble", None)
+    monkeypatch.setattr(querying, "make_ensemble", None)
     pipeline.run(small(), finished)
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*.npy")}
     pipeline.run(small(attacks={"names": ("loss", "lira", "lira_offline", "rmia", "rmia_online")}), finished)

@@ -1,7 +1,8 @@
 """The small convolutional net of the literature on Fashion-MNIST: ReLU everywhere, spikes in the dense layers alone
 ("hybrid", what arXiv 2411.06613 calls its SNN), spikes everywhere.
 
-    python -m jaxsnn_mia.data.tfds fashion_mnist    # once, with `pip install -e '.[tfds]' -c launch/constraints.txt`
+    pip install -e '.[tfds]' -c launch/constraints.txt
+    python -m jaxsnn_mia.data.tfds fashion_mnist
     python experiments/run.py --config=experiments/configs/fashion_mnist.py --workdir=runs/fashion_mnist
 
 `--config.data.name=mnist_idx:FOLDER` reads the four published IDX files instead. `fashion_mnist.py:smoke` is a run on

@@ -1,6 +1,7 @@
 """16 shadow models of a dense and of a recurrent net, ReLU and spiking, on N-MNIST in 10 bins of time.
 
-    python -m jaxsnn_mia.data.fetch nmnist --dir FOLDER    # once, with `pip install -e '.[events]'`
+    pip install -e '.[events]' -c launch/constraints.txt
+    python -m jaxsnn_mia.data.fetch nmnist --dir FOLDER
     python experiments/run.py --config=experiments/configs/nmnist.py --workdir=runs/nmnist --config.data.dir=FOLDER
 
 ReLU nets see the same frames step by step, and their logits are averaged. `nmnist.py:smoke` is a run on 1,000

@@ -58,7 +58,9 @@ def make_dataset(x, y, class_names, source: str, test_n=None, *, timed: bool = F
     if len(np.unique(y)) < 2:
         raise ValueError(f"{source}: labels must hold at least 2 classes, got {len(np.unique(y))}.")
     y = np.ascontiguousarray(y, np.int32)
-    sha = hashlib.sha256(repr((x.shape, class_names)).encode() + x.tobytes() + y.tobytes())
+    sha = hashlib.sha256(repr((x.shape, class_names)).encode())
+    sha.update(x.data)
+    sha.update(y.data)
     if test_n is not None:
         test_n = np.asarray(test_n)
         if test_n.shape != y.shape or test_n.dtype != bool:

@@ -16,7 +16,8 @@ def fetch(name: str, folder: str) -> None:
         from tonic import datasets
     except ImportError as error:
         raise ValueError(
-            f"downloading {name} needs tonic ({error}). Install it by `pip install 'jaxsnn_mia[events]'`."
+            f"downloading {name} needs tonic ({error}). Install it by "
+            "`pip install -e '.[events]' -c launch/constraints.txt`."
         ) from None
     for train in (True, False):
         getattr(datasets, CLASSES[name])(save_to=folder, train=train)
