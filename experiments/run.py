@@ -45,7 +45,7 @@ def parse(argv: list[str]) -> list[str]:
     except SystemExit:
         raise
     except KeyError as error:
-        fail(f"unknown setting {error}; jaxsnn_mia/config.py lists all.")
+        fail(f"unknown setting {error}; jaxsnn_mia/settings.py lists all.")
         raise
     except Exception as error:
         fail(error)

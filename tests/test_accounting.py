@@ -13,7 +13,7 @@ from scipy import optimize, stats
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from jaxsnn_mia import accounting, config, ensemble, epsilon, pipeline, results, work
+from jaxsnn_mia import accounting, config, ensemble, epsilon, pipeline, preparing, results, work
 from jaxsnn_mia.ensemble import Shadows
 from jaxsnn_mia.models import Hyper, ModelSpec
 from jaxsnn_mia.train import TrainSpec
@@ -393,7 +393,7 @@ def test_a_private_audit_reports_what_it_spent(tmp_path):
     pipeline.run(c, tmp_path)
     ((variant, summary),) = json.loads((tmp_path / "summary.json").read_text())["variants"].items()
     rows = {row["metric"]: row for row in summary["rows"] if row["attack"] == ""}
-    made = pipeline.load_work(config.variants(c)[variant], paths_of(tmp_path, variant))
+    made = preparing.load_work(config.variants(c)[variant], paths_of(tmp_path, variant))
     spent = rows["dp_epsilon"]
     assert 2.9 < spent["value"] <= 3
     assert (spent["adjacency"], spent["delta"]) == ("add or remove one row", 1e-5)

@@ -402,7 +402,7 @@ def test_fetch_calls_tonic_for_both_splits(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tonic", None)
     with pytest.raises(SystemExit, match="2"):
         fetch.main()
-    assert "pip install 'jaxsnn_mia[events]'" in capsys.readouterr().err
+    assert "pip install -e '.[events]' -c launch/constraints.txt" in capsys.readouterr().err
 
 
 def test_fetch_with_tonic_leaves_what_the_source_reads(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from jaxsnn_mia import pipeline, remote, store
+from jaxsnn_mia import pipeline, querying, remote, store
 from tests.runs import assert_same_scores, small
 
 
@@ -49,7 +49,7 @@ def test_what_a_failed_run_finished_is_in_the_store(bucket, monkeypatch):
     def fails(*_, **__):
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(pipeline, "signals_stages", fails)
+    monkeypatch.setattr(querying, "signals_stages", fails)
     with pytest.raises(OSError, match="broken"), remote.opened(bucket) as workdir:
         pipeline.run(small(), workdir)
     with remote.opened(bucket) as again:
