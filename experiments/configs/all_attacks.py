@@ -3,8 +3,8 @@
     python experiments/run.py --config=experiments/configs/all_attacks.py --workdir=runs/all_attacks
 
 The report says which attack is the strongest at each false positive rate, chosen on half of the pairs of shadows and
-measured on the other half. `--config.data.name=...` audits other data.
-`all_attacks.py:smoke` is a run on 500 rows.
+measured on the other half. `--config.data.name=...` audits other data. Expected on 2 x86 cores: three minutes (with 16
+shadows 47 seconds). Expected result: `combine` and LiRA are the strongest. `all_attacks.py:smoke` is a run on 500 rows.
 """
 
 from ml_collections import ConfigDict

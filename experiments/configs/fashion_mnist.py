@@ -6,7 +6,8 @@
     python experiments/run.py --config=experiments/configs/fashion_mnist.py --workdir=runs/fashion_mnist
 
 `--config.data.name=mnist_idx:FOLDER` reads the four published IDX files instead. `fashion_mnist.py:smoke` is a run on
-600 rows.
+600 rows. Expected: for an accelerator, where it is unmeasured; 2 x86 cores would take 1.7 hours for each of the first
+two and 17 for the last (`--dry_run`). The result is unmeasured: the images were not at hand.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,10 @@
     python experiments/run.py --config=experiments/configs/location30.py --workdir=runs/location30 \\
         --config.data.dir=FOLDER
 
-FOLDER holds `dataset_location.tgz`, which the error says where to get. `location30.py:smoke` is a run on 1,500 rows.
+FOLDER holds `dataset_location.tgz`, which the error says where to get. Expected on 2 x86 cores: 80 seconds. Expected
+result: every model fits its half, test accuracy .60 (ANN) and .50 (SNN); online LiRA has an AUC of .99 and finds 80 and
+74 % of the members at 1 % FPR, where the loss threshold has .91, .92 and 2 %. `location30.py:smoke` is a run on 1,500
+rows.
 """
 
 from ml_collections import ConfigDict

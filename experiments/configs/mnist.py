@@ -4,7 +4,8 @@
 
 FOLDER holds `t10k-images-idx3-ubyte.gz` and `t10k-labels-idx1-ubyte.gz`. `--config.data.name=mnist_idx:FOLDER` takes
 all four files, `tfds:mnist` what `python -m jaxsnn_mia.data.tfds mnist` prepared. `mnist.py:smoke` is a run on 1,000
-rows.
+rows. Expected on 2 x86 cores: 70 seconds. Expected result: test accuracy .945 (ANN) and .934 (SNN), AUC of online LiRA
+.65 and .68, of the loss threshold .53 and .54.
 """
 
 from ml_collections import ConfigDict

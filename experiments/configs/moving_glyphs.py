@@ -3,7 +3,9 @@ simulated event camera.
 
     python experiments/run.py --config=experiments/configs/moving_glyphs.py --workdir=runs/moving_glyphs
 
-Needs no file. `moving_glyphs.py:smoke` is a run on 600 recordings.
+Needs no file. Expected on 2 x86 cores: 96 seconds. Expected result: test accuracy .99 and .98 (ANN, dense and
+recurrent), .87 and .93 (SNN); AUC of online LiRA .84 and .71, .79 and .79. `moving_glyphs.py:smoke` is a run on 600
+recordings.
 """
 
 from ml_collections import ConfigDict
