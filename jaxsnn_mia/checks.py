@@ -171,6 +171,12 @@ def check_attacks(c: Config) -> None:
         c.train.snapshot_epochs,
     )
     require(
+        bool(c.model.hidden) or c.model.architecture in models.ON_IMAGES or "rates" not in wanted,
+        "model.hidden",
+        "one or more layers for the signal 'rates'",
+        c.model.hidden,
+    )
+    require(
         "combine" not in c.attacks.names or len(set(c.attacks.names)) > 2,
         "attacks.names",
         "two or more attacks beside 'combine'",

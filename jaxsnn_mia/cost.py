@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxsnn_mia import config, data, planning, probing
+from jaxsnn_mia import config, fitting, planning, preparing, probing
 from jaxsnn_mia.work import Work, prepare
 
 PROBE_SECONDS = 10.0  # all probes of a dry run together
@@ -35,7 +35,9 @@ class Cost(NamedTuple):
 
 def synthetic_work(c: config.Config) -> Work:
     """The work of a variant in its real shapes, without making its splits."""
-    dataset = data.load(c.data.name, c.data.dir)
+    dataset, _ = preparing.chosen_rows(c)
+    images = dataset.x.dtype == np.uint8 and not dataset.timed
+    fitting.check(c, dataset.shape, timed=dataset.timed, images=images, n_classes=len(dataset.class_names))
     free = np.sum(~dataset.test_n) if dataset.test_n is not None else len(dataset.y)
     n = int(free * (1 - c.data.population - c.data.validation))
     keep_sn = np.arange(n) % 2 == (np.arange(c.splits.n_shadows) % 2)[:, None]

@@ -44,15 +44,14 @@ def model_key(seed: jax.Array, shadow_id: jax.Array, purpose: int) -> jax.Array:
 
 
 def shuffled(key: jax.Array, rows: tuple, spec: TrainSpec) -> tuple[jax.Array, jax.Array]:
-    """One epoch's batches (idx [steps, B], mask [steps, B]): valid rows in random order, padding last."""
+    """One epoch's batches (idx [steps, B], mask [steps, B]): valid rows in random order, then padding, which begins
+    with them again: moments and ranges of a last batch are those of a whole one, not of one row many times."""
     idx_r, mask_r = rows
     order_r = jnp.argsort(jnp.where(mask_r > 0, jax.random.uniform(key, mask_r.shape), 2.0))
-    pad = spec.steps_per_epoch * spec.batch_size - spec.rows
+    at = jnp.arange(spec.steps_per_epoch * spec.batch_size)
+    valid = (mask_r > 0).sum()
     batches = (spec.steps_per_epoch, spec.batch_size)
-    return (
-        jnp.pad(idx_r[order_r], (0, pad), mode="edge").reshape(batches),
-        jnp.pad(mask_r[order_r], (0, pad)).reshape(batches),
-    )
+    return idx_r[order_r[at % valid]].reshape(batches), (at < valid).astype(mask_r.dtype).reshape(batches)
 
 
 def sampled(key: jax.Array, rows: tuple, spec: TrainSpec) -> tuple[jax.Array, jax.Array]:

@@ -104,7 +104,7 @@ def rates(apply, params, x, y, hyper, key):
     """What the hidden neurons do [N, H]: firing rates of a spiking network, activations of its twin (white box)."""
     aux = apply(params, x, hyper, key).aux
     if "rates" not in aux:
-        raise ValueError("the signal 'rates' needs a dense network, got one that does not tell. Leave it out.")
+        raise ValueError("the signal 'rates' needs a network with hidden units, got one without. Leave it out.")
     return aux["rates"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxsnn_mia import attacks, config, data, models, signals, splits, stages, store
+from jaxsnn_mia import config, data, fitting, splits, stages, store
 from jaxsnn_mia.work import Work, prepare
 
 PARTS = {
@@ -22,53 +22,12 @@ PARTS = {
 def prepared(c: config.Config, workdir: Path) -> dict[str, Path]:
     """The data and splits folders of a variant, which all share: same examples, same splits, comparisons in pairs."""
     data_folder = data_stage(c, workdir)
-    check_fit(c, stages.manifest(data_folder))
+    about = stages.manifest(data_folder)
+    images = bool(about["pixels"]) and not about["timed"]
+    fitting.check(
+        c, about["shape"], timed=about["timed"], images=images, n_classes=len(about["class_names"]), span=about["range"]
+    )
     return {"data": data_folder, "splits": splits_stage(c, workdir, data_folder)}
-
-
-def check_fit(c: config.Config, about_data: dict[str, Any]) -> None:
-    """ValueError for settings that the data does not allow."""
-    timed, shape = about_data["timed"], about_data["shape"]
-    images = bool(about_data["pixels"]) and not timed
-    frames = images or (timed and len(shape) == 4)
-    wanted = set(attacks.signals_of(c.attacks.names)) | set(c.signals.names)
-    longer = sorted(wanted & set(signals.LONGER))
-    most = len(about_data["class_names"]) - 2  # what is left of one hidden class is known
-    for setting, value, ok, expected, holds in (
-        ("data.augment", c.data.augment, images or c.data.augment == "none", "'none'", "no uint8 images"),
-        ("signals.queries", c.signals.queries, images or c.signals.queries == 1, "1", "no uint8 images"),
-        (
-            "model.architecture",
-            c.model.architecture,
-            frames or c.model.architecture not in models.ON_IMAGES,
-            "'dense' or 'recurrent'",
-            "no uint8 images",
-        ),
-        ("model.encoding", c.model.encoding, not timed or c.model.encoding == "direct", "'direct'", "events"),
-        (
-            "model.time_steps",
-            c.model.time_steps,
-            not timed or c.model.time_steps == shape[0],
-            str(shape[0]),
-            "so many steps",
-        ),
-        (
-            "defence.top_k",
-            c.defence.top_k,
-            c.defence.top_k <= max(most, 0),
-            f"in [0, {most}]" if most > 0 else "0",
-            f"{most + 2} classes",
-        ),
-        ("signals.names", longer, not timed or not longer, f"without {longer}", "events, which have no more steps"),
-    ):
-        if not ok:
-            raise ValueError(f"`{setting}` must be {expected} for {c.data.name}, which holds {holds}, got {value!r}.")
-    low, high = about_data["range"]
-    if c.model.encoding != "direct" and not 0 <= low <= high <= 1:
-        raise ValueError(
-            f"`model.encoding`={c.model.encoding!r} needs inputs in [0, 1], got {low:g} to {high:g} for {c.data.name}. "
-            "Set --config.data.standardise=range."
-        )
 
 
 def data_path(c: config.Config, workdir: Path) -> tuple[Path, dict[str, Any]]:
@@ -83,24 +42,19 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
     path, inputs = data_path(c, workdir)
     if store.is_done(path):
         return path
-    name, folder = c.data.name, c.data.dir
+    name = c.data.name
     start = time.time()
-    dataset = some_rows(data.load(name, folder), c.data.rows, c.splits.seed)
-    unit_n = data.units(dataset.x)
-    duplicates = len(unit_n) - len(np.unique(unit_n))
+    dataset, duplicates = chosen_rows(c)
     if duplicates:
         fate = "are dropped" if c.data.duplicates == "drop" else "share a column of keep"
         print(f"{name}: {duplicates} exact duplicate rows {fate}")
-    kept = np.unique(unit_n, return_index=True)[1] if c.data.duplicates == "drop" else np.arange(len(unit_n))
-    kept = np.sort(kept)
-    x, y, unit_n = dataset.x[kept], dataset.y[kept], unit_n[kept]
-    test_n = None if dataset.test_n is None else dataset.test_n[kept]
+    x, y, unit_n = dataset.x, dataset.y, data.units(dataset.x)
     role_n = splits.roles(
         jax.random.key(c.splits.seed),
         unit_n,
         population=c.data.population,
         validation=c.data.validation,
-        test_n=test_n,
+        test_n=dataset.test_n,
     )
     x, pixels = standardised(c, x, role_n, dataset.timed)
     if not (role_n == splits.CANDIDATE).any() or (c.data.population and not (role_n == splits.POPULATION).any()):
@@ -110,7 +64,8 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
         )
     absent = set(range(len(dataset.class_names))) - set(y[role_n == splits.CANDIDATE].tolist())
     if absent:
-        raise ValueError(f"{name}: classes {sorted(absent)} have no candidate. Merge or drop them.")
+        remedy = "Set data.rows higher." if c.data.rows else "Merge or drop them."
+        raise ValueError(f"{name}: classes {sorted(absent)} have no candidate. {remedy}")
     # a split that cannot be made is an error now, before anything is trained
     make_keep(c, y[role_n == splits.CANDIDATE], unit_n[role_n == splits.CANDIDATE])
     for array_name, array in {"x": x, "y": y, "role": role_n, "unit": unit_n}.items():
@@ -133,13 +88,21 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
     return path
 
 
-def some_rows(dataset: data.Dataset, rows: int, seed: int) -> data.Dataset:
-    """The data set, or `rows` of its examples at random, in their order."""
-    if not 0 < rows < len(dataset.x):
-        return dataset
-    kept = np.sort(np.random.default_rng(seed).choice(len(dataset.x), rows, replace=False))
-    test_n = None if dataset.test_n is None else dataset.test_n[kept]
-    return dataclasses.replace(dataset, x=dataset.x[kept], y=dataset.y[kept], test_n=test_n)
+def chosen_rows(c: config.Config) -> tuple[data.Dataset, int]:
+    """(the data set, or `data.rows` of its examples at random, in their order, without exact duplicates where they are
+    to be dropped; how many duplicates there are)."""
+    dataset = data.load(c.data.name, c.data.dir)
+    if 0 < c.data.rows < len(dataset.x):
+        rng = np.random.default_rng(c.splits.seed)
+        dataset = rows_at(dataset, np.sort(rng.choice(len(dataset.x), c.data.rows, replace=False)))
+    first = np.sort(np.unique(data.units(dataset.x), return_index=True)[1])
+    duplicates = len(dataset.x) - len(first)
+    return rows_at(dataset, first) if duplicates and c.data.duplicates == "drop" else dataset, duplicates
+
+
+def rows_at(dataset: data.Dataset, at: np.ndarray) -> data.Dataset:
+    test_n = None if dataset.test_n is None else dataset.test_n[at]
+    return dataclasses.replace(dataset, x=dataset.x[at], y=dataset.y[at], test_n=test_n)
 
 
 def standardised(

@@ -74,7 +74,7 @@ def write(folder: Path, audit: Audit) -> None:
 def labels(c: Config, *, timed: bool = False) -> dict[str, Any]:
     """The columns that say what a variant's rows are about; `timed`: its data are events."""
     spiking = c.model.family != "ann"
-    over_time = spiking or timed or c.model.encoding != "direct"
+    over_time = spiking or timed or c.model.encoding != "direct" or c.model.architecture == "recurrent"
     return {
         "dataset": c.data.name,
         "family": c.model.family,

@@ -9,15 +9,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import lax
 
 from jaxsnn_mia import models
 from jaxsnn_mia.kernels.neuron import align
 from jaxsnn_mia.models import Hyper, ModelSpec
 
-AUGMENT = 1  # folded into a step's key
-NOISE = 2
-EXAMPLES = 4
+AUGMENT, NOISE, EXAMPLES = 4000, 4001, 4002  # folded into a step's key, apart from those of the models
 MIXUP = 3000  # apart from what models fold into the same key
+ROWS_AT_ONCE = 1024  # of the validation rows
 BORDER = 4  # pixels
 HOLE = 8  # pixels
 OPTIMIZERS = ("adam", "sgd")
@@ -267,7 +267,16 @@ def make_train(spec: TrainSpec) -> Train:
         return model.apply(params, normalise(norm, x), hyper, key, train=False)
 
     def accuracy(state, x, labels_n, hyper, key):
-        return (apply(state.params, state.norm, x, hyper, key).logits_bc.argmax(1) == labels_n).mean()
+        def right(x, labels_b):
+            return apply(state.params, state.norm, x, hyper, key).logits_bc.argmax(1) == labels_b
+
+        blocks = -(-len(x) // ROWS_AT_ONCE)
+        if blocks == 1:
+            return right(x, labels_n).mean()
+        at = jnp.arange(blocks * ROWS_AT_ONCE).reshape(blocks, -1)
+        rows = at % len(x)
+        counted = lax.map(lambda block: right(x[block[0]], labels_n[block[0]]) & (block[1] < len(x)), (rows, at))
+        return counted.sum() / len(x)
 
     def calibrate(state, batches, data, hyper, key):
         steps = optax.tree.get_all_with_path(state.opt_state, "count")[-1][1]
@@ -277,7 +286,8 @@ def make_train(spec: TrainSpec) -> Train:
 
         def seen(idx_b):
             x = normalise(state.norm, data[0][idx_b])
-            return model.apply(unseen, x, in_float(hyper), key, train=True).aux["statistics"]
+            whole = in_float(hyper)._replace(dropout=jnp.zeros_like(hyper.dropout))  # as it answers queries
+            return model.apply(unseen, x, whole, key, train=True).aux["statistics"]
 
         # a running average takes its first value whole, so these are the ranges of each batch
         each = jax.lax.map(seen, batches[0])

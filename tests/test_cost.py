@@ -49,3 +49,12 @@ def test_a_share_needs_both_variables(missing, tmp_path, monkeypatch):
         distributed.wait_for(lambda: False, "nothing", tmp_path)
     with pytest.raises(ValueError, match=r"in \[0, 1\], got 2"):
         distributed.share({"JAX_PROCESS_ID": "2", "JAX_NUM_PROCESSES": "2"})
+
+
+def test_a_dry_run_takes_the_rows_that_are_asked_for_and_refuses_what_does_not_fit():
+    few, all_of = (cost.synthetic_work(config.from_dict({"data": {"name": "iris", "rows": rows}})) for rows in (100, 0))
+    assert [len(work.data[0]) for work in (few, all_of)] == [85, 127]
+    with pytest.raises(ValueError, match=r"`model\.architecture` must be 'dense' or 'recurrent' for iris"):
+        cost.estimate(config.from_dict({"data": {"name": "iris"}, "model": {"architecture": "vgg11"}}))
+    with pytest.raises(ValueError, match=r"`model\.time_steps` must be 4 for moving_glyphs:4"):
+        cost.estimate(config.from_dict({"data": {"name": "moving_glyphs:4"}}))

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -181,3 +182,16 @@ def test_a_model_rests_once_its_gap_is_reached():
     for s, epochs in enumerate(trained(goal).epochs):
         reached = np.flatnonzero(gap[s] >= goal)
         assert epochs == (reached[0] + 1 if len(reached) else EPOCHS)
+
+
+def test_padding_begins_with_the_rows_again():
+    """So that a last batch of one row is not that row many times, for those who take moments or ranges of a batch."""
+    one = spec()
+    rows = (jnp.asarray(ROWS[0][0]), jnp.asarray(MASK[0]))  # 30 valid of 31, in batches of 8
+    idx, mask = jax.jit(lambda key: ensemble.shuffled(key, rows, one))(jax.random.key(0))
+    flat = np.asarray(idx).ravel()
+    assert idx.shape == mask.shape == (4, 8)
+    assert np.asarray(mask).ravel().tolist() == [1.0] * 30 + [0.0] * 2
+    assert sorted(flat[:30]) == sorted(ROWS[0][0][:30])
+    np.testing.assert_array_equal(flat[30:], flat[:2])
+    assert not np.array_equal(flat[:30], ROWS[0][0][:30])

@@ -49,7 +49,7 @@ def test_convolutional_networks_have_gradients_and_see_one_example(architecture)
 
 def test_resnet18_has_the_parameters_of_the_paper():
     """11.17 million for 32x32 images and 10 classes, as with batch normalisation; our convolutions also have biases."""
-    model = models.build(ModelSpec("ann", (32, 32, 3), 10, architecture="resnet18"))
+    model = models.build(ModelSpec("ann", (32, 32, 3), 10, hidden=(), architecture="resnet18"))
     shapes = jax.eval_shape(model.init, jax.random.key(0))["params"]
     leaves = {jax.tree_util.keystr(path): leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(shapes)}
     of_convolutions = [name for name in leaves if "bias" in name and re.search("conv|stem|shortcut", name)]

@@ -15,7 +15,7 @@ LAYER = {
     "accounting": 2, "ensemble": 2, "signals": 2, "data": 2, "store": 2, "stopping": 2, "inquiries": 2, "defences": 2,
     "checkpoint": 2, "distributed": 2, "spmd": 2, "remote": 2,
     "settings": 3, "checks": 3, "config": 3, "planning": 3, "work": 3, "probing": 3, "shadows": 3,
-    "stages": 3, "preparing": 3, "querying": 3, "attacking": 3, "pipeline": 3,
+    "stages": 3, "fitting": 3, "preparing": 3, "querying": 3, "attacking": 3, "pipeline": 3,
     "cost": 3, "results": 3, "audit": 3, "report": 3,
 }  # fmt: skip
 ONLY = {

@@ -33,12 +33,40 @@ def test_some_rows_are_a_random_part_in_order(tmp_path):
     source = data.load("digits")
     for rows, expected in ((0, 1797), (5000, 1797), (300, 300)):
         assert len(arrays(prepared(tmp_path, data={"rows": rows}))[0]) == expected
-    few = preparing.some_rows(source, 300, 0)
+    few = chosen(rows=300)
     at = [np.flatnonzero((source.x == row).all(1))[0] for row in few.x]
     assert (np.diff(at) > 0).all()
     assert at[-1] > 1500
     assert (few.y == source.y[at]).all()
-    assert not np.array_equal(few.x, preparing.some_rows(source, 300, 1).x)
+    assert not np.array_equal(few.x, chosen(rows=300, seed=1).x)
+    assert len(chosen(name="iris", duplicates="drop").x) == 149
+
+
+def chosen(seed=0, **settings):
+    return preparing.chosen_rows(config.from_dict({"data": settings, "splits": {"seed": seed}}))[0]
+
+
+def test_augmentation_keeps_the_data_and_validation_rows_are_no_candidates(tmp_path):
+    x, y = RNG.integers(0, 255, (90, 8, 8, 1)).astype(np.uint8), np.arange(90) % 3
+    np.savez(tmp_path / "images.npz", x=x, y=y)
+    shared = {"name": f"npz:{tmp_path / 'images.npz'}", "validation": 0.2}
+    plain = prepared(tmp_path, data=shared)
+    assert plain == prepared(tmp_path, data={**shared, "augment": "flip"})
+    c = config.from_dict({**QUICK, "data": shared, "train": {"stop_at_gap": 0.1}})
+    work = preparing.load_work(c, preparing.prepared(c, tmp_path))
+    x, y, role = arrays(plain)
+    for found, wanted in zip(
+        work.data, (splits.CANDIDATE, splits.CANDIDATE, splits.VALIDATION, splits.VALIDATION), strict=True
+    ):
+        assert len(found) == (role == wanted).sum()
+    np.testing.assert_array_equal(work.data[2], x[role == splits.VALIDATION])
+    np.testing.assert_array_equal(work.data[3], y[role == splits.VALIDATION])
+    assert not work.spec.model.timed
+
+
+def test_a_few_rows_that_miss_a_class(tmp_path):
+    with pytest.raises(ValueError, match=r"have no candidate\. Set data\.rows higher"):
+        prepared(tmp_path, data={"rows": 16})
 
 
 @pytest.mark.parametrize("standardise", ["dataset", "range", "none"])
@@ -53,6 +81,15 @@ def test_events_stay_counts(tmp_path, standardise):
     assert x.shape[1:] == (4, 16, 16, 2)
     about = stages.manifest(folder)
     assert about["timed"]
+    c = config.from_dict(
+        {
+            **QUICK,
+            "data": {"name": "moving_glyphs:4", "rows": 400, "standardise": standardise},
+            "model": {"time_steps": 4},
+        }
+    )
+    spec = preparing.load_work(c, preparing.prepared(c, tmp_path)).spec.model
+    assert (spec.timed, spec.in_shape) == (True, (4, 16, 16, 2))
     assert about["pixels"] == [[0.0], [1.0]]
 
 
@@ -74,7 +111,11 @@ def test_events_stay_counts(tmp_path, standardise):
         ),
         (
             {"data": {"name": "moving_glyphs:4"}, "model": {"time_steps": 4}, "attacks": {"names": ("longer", "loss")}},
-            r"without \['phi_longer'\] for moving_glyphs:4, which holds events, which have no more steps",
+            r"without \['phi_longer'\] for moving_glyphs:4, which holds events: no more steps",
+        ),
+        (
+            {"data": {"name": "moving_glyphs:4"}, "model": {"time_steps": 4}, "signals": {"names": ("label_noise",)}},
+            r"without \['label_noise'\] for moving_glyphs:4, which holds events: .* no noise of pixels",
         ),
         (
             {"data": {"standardise": "none"}, "model": {"encoding": "latency"}},
@@ -102,6 +143,10 @@ def test_settings_that_the_data_does_not_allow(tmp_path, sections, message):
             r"above 0 for .*range",
         ),
         ({"model": {"family": "hybrid"}}, r"`model\.family` must be one of \['ann', 'snn'\] for dense"),
+        (
+            {"model": {"hidden": ()}, "attacks": {"names": ("rates",)}},
+            r"`model\.hidden` must be one or more .* 'rates'",
+        ),
         ({"data": {"rows": -1}}, r"`data\.rows` must be at least 0, got -1"),
     ],
 )

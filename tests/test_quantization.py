@@ -172,6 +172,13 @@ def test_stochastic_surrogates_draw_by_layer():
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.parametrize("change", [{"encoding": "rate"}, {"timed": True, "in_shape": (4, 6)}])
+def test_networks_on_input_over_time_are_not_frozen(change):
+    spec = dataclasses.replace(ModelSpec("snn", (6,), 3, hidden=(4,), time_steps=4), **change)
+    with pytest.raises(ValueError, match="only networks on direct input are frozen"):
+        frozen.freeze(spec, models.build(spec).init(jax.random.key(0)), hyper("snn", 4))
+
+
 def test_keep8_leaves_the_first_and_the_last_layer_at_eight_bits():
     for family in ("ann", "snn"):
         spec, model = make(family, edges="keep8")

@@ -11,6 +11,8 @@ from scipy import stats
 
 from jaxsnn_mia import train
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
+from jaxsnn_mia.models.coding import ENCODE
+from jaxsnn_mia.models.heads import DROPOUT
 from jaxsnn_mia.models.quantized import dropped
 from jaxsnn_mia.train import TrainSpec, make_train
 
@@ -20,7 +22,7 @@ Y = np.arange(N) % C
 DATA = (X, Y)
 BATCH = (np.arange(B), np.ones(B, np.float32))
 SNN = ModelSpec("snn", (D,), C, hidden=(16,), time_steps=4)
-IMAGES = ModelSpec("ann", (8, 8, 3), C, architecture="resnet8")
+IMAGES = ModelSpec("ann", (8, 8, 3), C, hidden=(), architecture="resnet8")
 
 
 def spec(model=SNN, **changes):
@@ -208,3 +210,38 @@ def test_cutout_fills_a_square():
     assert len(np.unique(filled.argmax(2).max(1))) > 10
     left = out[~filled]
     assert set(np.unique(left)) <= {0, 200}  # 0: the border of a crop
+
+
+def test_accuracy_counts_every_row_once_in_blocks(monkeypatch):
+    one = make_train(spec())
+    state = one.init(jax.random.key(0), hypers(), None, DATA)
+    whole = float(one.accuracy(state, X, Y, hypers(), jax.random.key(0)))
+    monkeypatch.setattr(train, "ROWS_AT_ONCE", 7)  # 24 rows: the last block is short
+    in_blocks = float(jax.jit(one.accuracy)(state, X, jnp.asarray(Y), hypers(), jax.random.key(0)))
+    assert in_blocks == pytest.approx(whole)
+    assert 0 < whole < 1
+
+
+def test_what_is_folded_into_a_key_is_told_apart():
+    """Layers count from 0, so that everything else lies beyond any network's depth, and apart from each other."""
+    purposes = [DROPOUT, ENCODE, train.MIXUP, train.AUGMENT]
+    assert min(purposes) >= 1000
+    assert min(np.diff(sorted(purposes))) >= 1000
+    assert len({train.AUGMENT, train.NOISE, train.EXAMPLES}) == 3
+
+
+def test_calibration_sees_the_network_without_dropout():
+    quant = QuantSpec(parts=("activation",))
+    model = dataclasses.replace(SNN, family="ann", hidden=(16, 16), dropout=True, quant=quant)
+    one = make_train(spec(model))
+    rows = (np.arange(N), np.ones(N, np.float32))
+    state, _ = one.step(one.init(jax.random.key(0), hypers(), rows, DATA), BATCH, DATA, hypers(), jax.random.key(1))
+    batches = (np.arange(N).reshape(3, B), np.ones((3, B), np.float32))
+    with_, without = (
+        one.calibrate(state, batches, (jnp.asarray(X), jnp.asarray(Y)), hypers(dropout=rate), jax.random.key(2)).params[
+            "statistics"
+        ]
+        for rate in (0.5, 0.0)
+    )
+    jax.tree.map(np.testing.assert_array_equal, with_, without)
+    assert float(with_["activations"][1]["range"]) > 0

@@ -11,10 +11,11 @@ from flax import nnx
 from jax import lax
 
 from jaxsnn_mia import models
-from jaxsnn_mia.kernels import encoding, neuron, surrogate
-from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
+from jaxsnn_mia.kernels import encoding, neuron, quantize, surrogate
+from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec, resnet, vgg
 from jaxsnn_mia.models.coding import ENCODE, stream
 from jaxsnn_mia.models.conv import Fire, Norm
+from jaxsnn_mia.models.heads import SpikingHead
 from jaxsnn_mia.models.resnet import Block
 
 RNG = np.random.default_rng(0)
@@ -176,6 +177,114 @@ def test_a_residual_block_is_its_formula():
 
     found = jax.jit(lambda x: block(x, HYPER, {}, False))(x)
     np.testing.assert_allclose(found, formula(x), rtol=1e-4, atol=1e-5)
+
+
+def grouped(x, scale_bias):
+    """GroupNorm of images [B, H, W, C] in 8 groups."""
+    b, h, w, c = x.shape
+    parts = x.reshape(b, h * w, 8, c // 8)
+    parts = (parts - parts.mean((1, 3), keepdims=True)) / jnp.sqrt(parts.var((1, 3), keepdims=True) + 1e-5)
+    scale, bias = (scale_bias[name].reshape(1, 1, 1, -1) for name in ("scale", "bias"))
+    return parts.reshape(x.shape) * scale + bias
+
+
+def small_vgg(p, x, fire):
+    for i, pool in enumerate((True, False, True)):
+        x = fire(i, grouped(library_conv(x, p["convs"][i]), p["norms"][i]))
+        x = pool_loop(x) if pool else x
+    return x.reshape(len(x), -1)
+
+
+def small_resnet(p, x, fire):
+    x = fire(0, grouped(library_conv(x, p["stem"]), p["norm"]))
+    for k, stride in ((0, 1), (1, 2)):
+        block = p["blocks"][k]
+        inner = fire(1 + 2 * k, grouped(library_conv(x, block["convs"][0], stride), block["norms"][0]))
+        out = grouped(library_conv(inner, block["convs"][1]), block["norms"][1])
+        x = fire(2 + 2 * k, out + (library_conv(x, block["shortcut"][0], stride) if k else x))
+    return x.mean((1, 2))
+
+
+@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize(("architecture", "formula"), [("vgg11", small_vgg), ("resnet8", small_resnet)])
+def test_deep_networks_are_loops_over_single_steps(architecture, formula, family, monkeypatch):
+    monkeypatch.setitem(vgg.STAGES, "vgg11", ((8,), (8, 16)))
+    monkeypatch.setitem(resnet.RESNETS, "resnet8", ((8, 16), 1))
+    spec = spec_of(architecture, family, hidden=(5,), time_steps=3, in_shape=(8, 8, 2))
+    _, params = made(spec)
+    params = jax.tree.map(lambda leaf: leaf + 0.1 * jnp.asarray(RNG.normal(size=leaf.shape), leaf.dtype), params)
+    x, p = inputs(spec), params["params"]
+    settings = {"beta": 0.9, "threshold": 0.5, "spike": surrogate.arctan(alpha=2.0)}
+
+    @jax.jit
+    def expected(p, x):
+        states = {}
+
+        def fire(name, current):
+            if family == "ann":
+                return jax.nn.relu(current)
+            states[name], spikes = neuron.lif_step(states.get(name, jnp.zeros_like(current)), current, **settings)
+            return spikes
+
+        for _ in range(3):
+            h = formula(p, x, fire)
+            for i in (0, 1):
+                layer = p["head"]["layers"][i]
+                current = h @ layer["kernel"] + layer["bias"].reshape(1, -1)
+                h = current if family == "ann" and i else fire(f"dense{i}", current)
+        return h if family == "ann" else states["dense1"]
+
+    np.testing.assert_allclose(logits(spec, params, x).logits_bc, expected(p, x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("architecture", "hidden"), [("dense", ()), ("convnet", ()), ("recurrent", (5, 4))])
+def test_dropout_acts_on_the_same_places_of_both_twins(architecture, hidden):
+    """On what units give, never on the input: a network without units has nothing to drop."""
+    for family in ("ann", "snn"):
+        spec = spec_of(architecture, family, hidden=hidden, dropout=True, time_steps=4)
+        model, params = made(spec)
+        x = inputs(spec)
+
+        @jax.jit
+        def trained(rate, key, model=model, params=params, x=x):
+            return model.apply(params, x, HYPER._replace(dropout=rate), key, train=True).logits_bc
+
+        whole, half, other = (trained(rate, jax.random.key(k)) for rate, k in ((0.0, 1), (0.5, 1), (0.5, 2)))
+        acts = architecture != "dense"
+        assert (float(jnp.abs(whole - half).max()) > 0) == acts
+        assert (float(jnp.abs(other - half).max()) > 0) == acts
+
+
+def test_feedback_has_the_bits_of_weights_and_layers_drop_apart():
+    spec = spec_of("recurrent", "snn", timed=True, in_shape=(5, 6), time_steps=5, hidden=(6,), quant=QuantSpec())
+    model, params = made(spec)
+    x = jnp.asarray(RNG.poisson(1.0, (3, 5, 6)), jnp.float32)
+    p = params["params"]
+
+    def quantized(kernel):
+        return quantize.weight(kernel, 2, axis=-1)
+
+    settings = {"beta": 0.9, "threshold": 0.5, "spike": surrogate.arctan(alpha=2.0)}
+    drive = x.swapaxes(0, 1) @ quantized(p["layers"][0]["kernel"]) + p["layers"][0]["bias"].reshape(1, 1, -1)
+    spikes, _ = neuron.lif(drive, recurrent=quantized(p["feedback"][0]), **settings)
+    final = p["head"]["layers"][0]
+    out = spikes @ quantized(final["kernel"]) + final["bias"].reshape(1, 1, -1)
+    expected = neuron.lif(out, **settings)[1][-1]
+    found = model.apply(params, x, HYPER._replace(qmax_weight=1.0), KEY, train=False).logits_bc
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert float(jnp.abs(quantized(p["feedback"][0]) - p["feedback"][0]).max()) > 0.05
+
+
+def test_the_relus_of_a_hybrid_have_the_whole_grid_of_their_width():
+    spec = spec_of("convnet", "hybrid", quant=QuantSpec(parts=("activation",)))
+    relu, current = Fire(spec, 0), SpikingHead(spec, 4, (3,), rngs=nnx.Rngs(0)).currents[0]
+    x = jnp.linspace(0, 1, 1001)[None]
+    hyper = HYPER._replace(qmax_activation=jnp.float32(1.0))  # 2 bits with a sign
+    relu.quant.range[...], current.range[...] = jnp.float32(1.0), jnp.float32(1.0)
+    np.testing.assert_allclose(np.unique(relu(x, hyper, {}, False)), [0, 1 / 3, 2 / 3, 1], rtol=1e-6)
+    np.testing.assert_allclose(np.unique(current(x, hyper, False)), [0, 1])
+    assert float(quantize.without_sign(jnp.float32(127.0))) == quantize.qmax_unsigned(8)
+    assert float(quantize.without_sign(jnp.float32(0.0))) == 0
 
 
 @pytest.mark.parametrize("architecture", ["dense", pytest.param("convnet", marks=pytest.mark.long)])

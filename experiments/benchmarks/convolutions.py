@@ -37,8 +37,8 @@ RESULTS = Path(__file__).parent / "results"
 CASES = {
     "convnet, 28x28": (ModelSpec("ann", (28, 28, 1), 10, hidden=(1000,), architecture="convnet"), 64),
     "convnet, 32x32": (ModelSpec("ann", (32, 32, 3), 10, hidden=(1000,), architecture="convnet"), 64),
-    "resnet8, 32x32": (ModelSpec("ann", (32, 32, 3), 10, architecture="resnet8"), 64),
-    "resnet18, 32x32": (ModelSpec("ann", (32, 32, 3), 10, architecture="resnet18"), 16),
+    "resnet8, 32x32": (ModelSpec("ann", (32, 32, 3), 10, hidden=(), architecture="resnet8"), 64),
+    "resnet18, 32x32": (ModelSpec("ann", (32, 32, 3), 10, hidden=(), architecture="resnet18"), 16),
 }
 WAYS = {
     "vmap, library (grouped convolution)": ("vmap", "library"),

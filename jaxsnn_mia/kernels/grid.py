@@ -24,6 +24,11 @@ def qmax_symmetric(bits: int | None) -> float:
     return 0.0 if bits is None else float(2 ** (bits - 1) - 1)
 
 
+def without_sign(qmax: Any) -> Any:
+    """The largest code without a sign of the width whose largest code with one is `qmax`; 0, float, stays 0."""
+    return jnp.where(qmax > 0, 2 * qmax + 1, 0.0)
+
+
 def qmax_unsigned(bits: int | None) -> float:
     """The largest code of an unsigned grid, 2^bits - 1; 0.0 stands for float."""
     bits = check_bits(bits)

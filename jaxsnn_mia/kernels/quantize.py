@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxsnn_mia.kernels.grid import check_bits, check_scale, fake_quant, qmax_symmetric, qmax_unsigned
+from jaxsnn_mia.kernels.grid import check_bits, check_scale, fake_quant, qmax_symmetric, qmax_unsigned, without_sign
 from jaxsnn_mia.kernels.levels import state_exponential, state_uniform
 
 __all__ = [
     "activation", "check_bits", "check_scale", "fake_quant", "largest", "qmax_symmetric", "qmax_unsigned", "running",
-    "state_exponential", "state_uniform", "weight", "weight_scale",
+    "state_exponential", "state_uniform", "weight", "weight_scale", "without_sign",
 ]  # fmt: skip
 
 

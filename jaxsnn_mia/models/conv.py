@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxsnn_mia.kernels import convolution, neuron
+from jaxsnn_mia.kernels import convolution, neuron, quantize
 from jaxsnn_mia.kernels.neuron import align
 from jaxsnn_mia.models.heads import of_layer
 from jaxsnn_mia.models.quantized import Activation, as_computed, weights
@@ -34,7 +34,7 @@ class Conv(nnx.Module):
 class Norm(nnx.Module):
     """Normalisation: "group", over space and groups of channels of one example at one step, so that no example sees
     another; or "tdbn", over time, batch and space, times the threshold in a spiking network, with running moments at
-    query time (Zheng et al. 2021, arXiv 2011.05280, eq. 5 to 8), which ties training examples together."""
+    query time (Zheng et al. 2021, arXiv 2011.05280, section 3), which ties training examples together."""
 
     def __init__(self, channels: int, spec: ModelSpec):
         if spec.norm not in NORMS:
@@ -65,11 +65,14 @@ class Fire(nnx.Module):
     the layers of neurons of a network."""
 
     def __init__(self, spec: ModelSpec, index: int):
-        self.spiking, self.index, self.steps = spec.family == "snn", index, spec.time_steps
+        self.spiking, self.hybrid = spec.family == "snn", spec.family == "hybrid"
+        self.index, self.steps = index, spec.time_steps
         self.quant = Activation(spec.quant, signed=self.spiking)
 
     def __call__(self, x: jax.Array, hyper: Hyper, cell: dict, train: bool) -> jax.Array:
         if not self.spiking:
+            if self.hybrid:  # one width for both kinds: what it is with a sign, without one
+                hyper = hyper._replace(qmax_activation=quantize.without_sign(hyper.qmax_activation))
             return self.quant(jax.nn.relu(x), hyper, train)
         drive = self.quant(x, hyper, train)
         steps = None if drive.ndim == 5 else self.steps

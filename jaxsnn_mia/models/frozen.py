@@ -59,11 +59,15 @@ class Frozen:
 def freeze(spec: ModelSpec, params: dict, hyper: Hyper) -> Frozen:
     """One trained dense network (its variables {"params", "statistics"}) on integers.
 
-    Raises ValueError for another architecture, for a learned step size, which has no frozen form here, and for
-    quantized activations of a model that was never calibrated.
+    Raises ValueError for another architecture, for input over time, for a learned step size, which has no frozen form
+    here, and for quantized activations of a model that was never calibrated.
     """
     if spec.architecture != "dense":
         raise ValueError(f"only dense networks are frozen on integers, got architecture {spec.architecture!r}.")
+    if spec.over_time:
+        raise ValueError(
+            f"only networks on direct input are frozen on integers, got encoding {spec.encoding!r}, timed={spec.timed}."
+        )
     quant, given = spec.quant, [layer for _, layer in sorted(params["params"]["layers"].items())]
     last = len(given) - 1
     hyper = Hyper(*[float(np.asarray(value)) for value in hyper])

@@ -26,16 +26,20 @@ def layers(spec: ModelSpec, n_in: int, hidden: tuple[int, ...], whole: bool, rng
 
 class ReluHead(nnx.Module):
     """n_in - hidden - C with ReLU between the layers; what leaves a ReLU is quantized without a sign. Input over time
-    runs through it step by step, and the logits are averaged."""
+    runs through it step by step, and the logits are averaged. `first` is how many layers of units come before it."""
 
-    def __init__(self, spec: ModelSpec, n_in: int, hidden: tuple[int, ...], *, whole: bool = False, rngs: nnx.Rngs):
+    def __init__(
+        self, spec: ModelSpec, n_in: int, hidden: tuple[int, ...], *, whole: bool = False, first: int = 0,
+        rngs: nnx.Rngs,
+    ):  # fmt: skip
+        self.first = first
         self.layers = layers(spec, n_in, hidden, whole, rngs)
         self.activations = nnx.List([Activation(spec.quant, signed=False) for _ in hidden])
         self.dropout = spec.dropout
 
     def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool, before: tuple = ()) -> Output:
         seen = list(before)
-        if self.dropout and train and len(self.layers) == 1:
+        if self.dropout and train and len(self.layers) == 1 and self.first:
             x = dropped(x, hyper.dropout, jax.random.fold_in(key, DROPOUT))
         for i, (layer, activation) in enumerate(zip(self.layers[:-1], self.activations, strict=True)):
             x = activation(jax.nn.relu(layer(x, hyper)), hyper, train)
@@ -83,7 +87,7 @@ class SpikingHead(nnx.Module):
 def head(spec: ModelSpec, n_in: int, hidden: tuple[int, ...], *, neurons_before: int, rngs: nnx.Rngs) -> nnx.Module:
     """The dense layers after others; they spike in a hybrid network too."""
     if spec.family == "ann":
-        return ReluHead(spec, n_in, hidden, rngs=rngs)
+        return ReluHead(spec, n_in, hidden, first=neurons_before, rngs=rngs)
     return SpikingHead(spec, n_in, hidden, first=neurons_before, rngs=rngs)
 
 

@@ -20,7 +20,8 @@ SPREAD = 0.5  # largest gain of a new feedback: what a ReLU network holds does n
 class Recurrent(nnx.Module):
     """D - hidden, each layer fed back to itself - C: LIF neurons that see their last spikes (as the recurrent nets of
     Cramer et al. 2020, arXiv 1910.07407), or ReLU units that see their last values. Feedback has the bits of weights;
-    what is quantized as an activation is the input of spiking layers and the output of the others."""
+    what is quantized as an activation is the input of spiking layers and the output of the others. Its products are of
+    float32 whatever `train.precision` says."""
 
     def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
         self.spec, sizes = spec, (spec.n_features, *spec.hidden)

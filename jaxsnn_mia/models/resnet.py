@@ -15,7 +15,7 @@ RESNETS = {"resnet8": ((16, 32, 64), 1), "resnet18": ((64, 128, 256, 512), 2)}  
 class Block(nnx.Module):
     """Two 3x3 convolutions around a shortcut, which is a 1x1 convolution where the shape changes; its neurons are those
     number `index` and the next. He et al. 2016 (arXiv 1512.03385), figure 2; what spikes takes the place of the ReLU,
-    after the sum, as in Zheng et al. 2021 (arXiv 2011.05280), figure 4."""
+    after the sum, as in Zheng et al. 2021 (arXiv 2011.05280), who normalise the shortcut too and scale both branches."""
 
     def __init__(self, n_in: int, n_out: int, spec: ModelSpec, *, stride: int, index: int, rngs: nnx.Rngs):
         quant = spec.quant
@@ -36,7 +36,7 @@ class Block(nnx.Module):
 
 
 class ResNet(nnx.Module):
-    """A 3x3 stem, stages that halve the image, the mean over space, a dense layer."""
+    """A 3x3 stem, stages that halve the image, the mean over space, dense layers (one where hidden is empty)."""
 
     def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
         channels, blocks = RESNETS[spec.architecture]
@@ -51,7 +51,7 @@ class ResNet(nnx.Module):
                 made.append(Block(n_in, n_out, spec, stride=stride, index=index, rngs=rngs))
                 n_in = n_out
         self.blocks = nnx.List(made)
-        self.head = head(spec, n_in, (), neurons_before=1 + 2 * len(made), rngs=rngs)
+        self.head = head(spec, n_in, spec.hidden, neurons_before=1 + 2 * len(made), rngs=rngs)
 
     def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
         x, cell = stream(self.spec, x, key), neurons(self.spec, hyper, key)
