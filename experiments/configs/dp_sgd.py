@@ -5,7 +5,7 @@
 The noise is solved for each epsilon at delta 1e-5, add or remove one example. Every example is included by a fair coin,
 so that the lower bound of epsilon that one training gives stands beside the accounted one. Expected on 2 x86 cores: 86
 seconds. Expected result, clipped and at epsilon 32, 8 and 2: test accuracy .97, .95, .92, .84 (ANN) and .96, .94, .91,
-.80 (SNN), AUC of the strongest attack .65, .61, .59, .56 and .67, .62, .59, .55. `dp_sgd.py:smoke` is a run on 600
+.80 (SNN), AUC of the strongest attack .65, .62, .59, .56 and .67, .62, .59, .55. `dp_sgd.py:smoke` is a run on 600
 rows.
 """
 

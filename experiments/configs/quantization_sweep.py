@@ -3,7 +3,7 @@
     python experiments/run.py --config=experiments/configs/quantization_sweep.py --workdir=runs/quantization_sweep
 
 All widths of a family are trained as one ensemble with shared splits and keys: 35 variants of 64 shadows on digits,
-seven programs. `--config.data.name=...` audits other data. Expected on 2 x86 cores: seven minutes.
+seven programs. `--config.data.name=...` audits other data. Expected on 2 x86 cores: two to five minutes.
 `quantization_sweep.py:smoke` is a run on 500 rows at two widths.
 """
 

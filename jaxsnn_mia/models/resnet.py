@@ -15,7 +15,8 @@ RESNETS = {"resnet8": ((16, 32, 64), 1), "resnet18": ((64, 128, 256, 512), 2)}  
 class Block(nnx.Module):
     """Two 3x3 convolutions around a shortcut, which is a 1x1 convolution where the shape changes; its neurons are those
     number `index` and the next. He et al. 2016 (arXiv 1512.03385), figure 2; what spikes takes the place of the ReLU,
-    after the sum, as in Zheng et al. 2021 (arXiv 2011.05280), who normalise the shortcut too and scale both branches."""
+    after the sum, as in Zheng et al. 2021 (arXiv 2011.05280), who also normalise the shortcut and scale both
+    branches."""
 
     def __init__(self, n_in: int, n_out: int, spec: ModelSpec, *, stride: int, index: int, rngs: nnx.Rngs):
         quant = spec.quant
