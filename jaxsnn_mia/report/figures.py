@@ -114,16 +114,21 @@ def over_variants(rows: list[dict[str, Any]]) -> str:
             accuracy = accuracies.get(row["variant"], UNKNOWN)
             axes.errorbar(
                 accuracy["value"], row["value"], xerr=bars(accuracy), yerr=bars(row), capsize=2, alpha=0.85,
-                fmt=MARKERS[j % len(MARKERS)], color=COLOURS[i % len(COLOURS)],
+                fmt=MARKERS[j % len(MARKERS)], **looks(i),
             )  # fmt: skip
     axes.axhline(0.5, color="grey", linewidth=0.8, linestyle="--")
     axes.set(xlabel="test accuracy (right is better)", ylabel="AUC of the attack (lower leaks less)")
     for i, variant in enumerate(variants):
-        axes.plot([], [], "s", color=COLOURS[i % len(COLOURS)], label=variant)
+        axes.plot([], [], "s", label=variant, **looks(i))
     for j, name in enumerate(names):
         axes.plot([], [], MARKERS[j % len(MARKERS)], color="grey", label=name)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2, frameon=False)
     return as_svg(figure)
+
+
+def looks(i: int) -> dict[str, str]:
+    """The colour of the i-th variant; hollow once the colours begin again."""
+    return {"color": COLOURS[i % len(COLOURS)]} | ({"markerfacecolor": "white"} if i >= len(COLOURS) else {})
 
 
 def bars(row: dict[str, Any]) -> np.ndarray:
