@@ -164,6 +164,13 @@ def check_attacks(c: Config) -> None:
     for name in c.attacks.names:
         one_of(attacks.ATTACKS, "attacks.names", name)
     wanted = signals.names((*c.signals.names, *attacks.signals_of(c.attacks.names)))
+    kept = (0, *c.train.snapshot_epochs) if "trajectory" not in wanted else (0,)
+    require(
+        c.signals.epoch in kept,
+        "signals.epoch",
+        f"one of {kept} (0: the last; others are train.snapshot_epochs, without the trajectory)",
+        c.signals.epoch,
+    )
     require(
         bool(c.train.snapshot_epochs) or "trajectory" not in wanted,
         "train.snapshot_epochs",

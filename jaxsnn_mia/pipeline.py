@@ -135,7 +135,12 @@ def metrics_stage(name: str, c: config.Config, folder: Path, paths: dict[str, Pa
 
     def work(path: Path) -> None:
         _, _, unit_n = preparing.candidates(paths["data"])
-        tests = (store.read_array(paths["data"] / "role.npy") == splits.TEST).any()
+        roles = set(np.unique(store.read_array(paths["data"] / "role.npy")))
+
+        def correct(part: str) -> np.ndarray | None:
+            there = preparing.PARTS[part] in roles
+            return signals.read(paths["signals/correct"], part)[:, :, 0] if there else None
+
         valid_s = shadows.valid(paths["train"])
         keep_sn = np.asarray(store.read_array(paths["splits"] / "keep.npy"))
         results.write(
@@ -148,8 +153,9 @@ def metrics_stage(name: str, c: config.Config, folder: Path, paths: dict[str, Pa
                 usable_s=valid_s & valid_s[splits.partners(len(valid_s))],
                 pair_s=np.arange(len(valid_s)) // 2,
                 unit_n=unit_n,
-                correct_sn=signals.read(paths["signals/correct"], "candidates")[:, :, 0],
-                correct_test=signals.read(paths["signals/correct"], "test")[:, :, 0] if tests else None,
+                correct_sn=correct("candidates"),
+                correct_test=correct("test"),
+                correct_validation=correct("validation"),
                 scores={attack: np.asarray(store.read_array(file)) for attack, file in scores.items()},
                 diverged=int(np.sum(~valid_s)),
                 coins=c.splits.rows == "iid",

@@ -18,6 +18,8 @@ def signals_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> di
     """A stage for each signal: signals-<hash>/NAME/PART-GROUP.npy [G, N, A, ...]; one pass computes all missing."""
     wanted = signals.names((*c.signals.names, "correct", *attacks.signals_of(c.attacks.names)))
     inputs = {name: {"name": name, "queries": c.signals.queries, "train": paths["train"].name} for name in wanted}
+    if c.signals.epoch:
+        inputs = {name: {**of, "epoch": c.signals.epoch} for name, of in inputs.items()}
     for name in set(wanted) - set(signals.PAST_DEFENCE) if c.defence.on else ():
         inputs[name]["defence"] = config.as_dict(c.defence)
     found = {
@@ -52,7 +54,7 @@ def query_all(c: config.Config, paths: dict[str, Path], folders: dict[str, Path]
         for group in tqdm(range(plan["groups"]), desc=f"query {paths['train'].parent.name}", leave=False):
             parts = [
                 query_group(paths["train"], work, ensemble, plan, group, len(used), query, (x, y), epoch)
-                for epoch in (*epochs, None)
+                for epoch in (*epochs, c.signals.epoch or None)
             ]
             for name in names:
                 array = np.concatenate([part[name] for part in parts], axis=2) if epochs else parts[0][name]

@@ -12,11 +12,12 @@ from tqdm import tqdm
 
 from jaxsnn_mia import accounting, comparisons, epsilon, intervals, metrics, store
 from jaxsnn_mia.config import Config, Metrics, bits
+from jaxsnn_mia.kernels import surrogate
 
 COLUMNS = (
     "variant", "dataset", "family", "bits_weight", "bits_activation", "bits_state", "surrogate", "encoding", "T",
     "attack", "metric", "value", "low", "high", "level", "realised_fpr", "n_shadows", "n_examples", "seed",
-    "chosen",
+    "chosen", "readout", "lr", "slope", "epoch",
 )  # fmt: skip
 ROC_POINTS = 400
 ACCURACIES = {"train acc": "train_accuracy", "test acc": "test_accuracy", "gap": "gap"}
@@ -37,6 +38,7 @@ class Audit(NamedTuple):
     scores: dict[str, np.ndarray]
     diverged: int = 0
     coins: bool = False  # every example was included by a fair coin of its own (`splits.rows=iid`)
+    correct_validation: np.ndarray | None = None  # [S, validation rows], where there are any
     privacy: accounting.Privacy | None = None  # of each model alone
 
 
@@ -85,6 +87,10 @@ def labels(c: Config, *, timed: bool = False) -> dict[str, Any]:
         "encoding": "events" if timed else c.model.encoding,
         "T": c.model.time_steps if over_time else 1,
         "seed": c.splits.seed,
+        "readout": c.model.readout if spiking else "",
+        "lr": c.train.lr,
+        "slope": (c.model.slope or surrogate.default_slope(c.model.surrogate)) if spiking else "",
+        "epoch": c.signals.epoch or c.train.epochs,
     }
 
 
@@ -98,9 +104,11 @@ def accuracy_rows(audit: Audit) -> list[dict[str, Any]]:
     sides = {"train_accuracy": (correct_sn, keep_sn, audit.unit_n)}
     if audit.correct_test is None:
         sides["test_accuracy"] = (correct_sn, ~keep_sn, audit.unit_n)
-    else:
-        tested = np.asarray(audit.correct_test)[usable_s]
-        sides["test_accuracy"] = (tested, np.ones(tested.shape, bool), np.arange(tested.shape[1]))
+    held = {"test_accuracy": audit.correct_test, "validation_accuracy": audit.correct_validation}
+    for metric, correct in held.items():
+        if correct is not None:
+            correct = np.asarray(correct)[usable_s]
+            sides[metric] = (correct, np.ones(correct.shape, bool), np.arange(correct.shape[1]))
     values, drawn = {}, {}
     for metric, (correct, counted, unit_n) in sides.items():
         values[metric] = float(((correct * counted).sum(1) / counted.sum(1)).mean())

@@ -108,6 +108,7 @@ class Ensemble:
 @dataclasses.dataclass(frozen=True)
 class Signals:
     names: tuple[str, ...] = ("phi", "logp", "loss", "correct")
+    epoch: int = 0  # of the models that are queried, one of train.snapshot_epochs; 0: the last
     queries: int = 1  # of each image: 2 with its mirror image, 18 with both at nine shifts
 
 
@@ -137,6 +138,7 @@ class Sweep:
     """Each field varies the setting of `SWEPT`; an empty tuple leaves it alone."""
 
     dataset: tuple[str, ...] = ()
+    seed: tuple[int, ...] = ()  # of the splits and of the training
     family: tuple[str, ...] = ()
     architecture: tuple[str, ...] = ()
     bits: tuple[int, ...] = ()
@@ -158,10 +160,12 @@ class Sweep:
     temperature: tuple[float, ...] = ()
     top_k: tuple[int, ...] = ()
     round_digits: tuple[int, ...] = ()
+    epoch: tuple[int, ...] = ()
 
 
 SWEPT = {
     "dataset": ("data", "name"),
+    "seed": ("splits", "seed"),
     "family": ("model", "family"),
     "architecture": ("model", "architecture"),
     "bits": ("quantization", "bits"),
@@ -183,7 +187,11 @@ SWEPT = {
     "temperature": ("defence", "temperature"),
     "top_k": ("defence", "top_k"),
     "round_digits": ("defence", "round_digits"),
+    "epoch": ("signals", "epoch"),
 }
+
+
+PARTS = tuple(dict.fromkeys(part for part, _ in SWEPT.values()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +230,9 @@ def variants(config: Config) -> dict[str, Config]:
     named = {}
     for values in itertools.product(*(values for _, values in axes)):
         settings = dict(zip((axis for axis, _ in axes), values, strict=True))
-        sections = {name: getattr(config, name) for name in ("data", "model", "quantization", "train", "defence")}
+        sections = {part: getattr(config, part) for part in PARTS}
+        if "seed" in settings:
+            sections["train"] = dataclasses.replace(sections["train"], seed=settings["seed"])
         for axis, value in settings.items():
             part, field = SWEPT[axis]
             sections[part] = dataclasses.replace(sections[part], **{field: value})

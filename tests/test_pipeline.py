@@ -1,5 +1,6 @@
 """The whole path on real data: run, rerun, damage."""
 
+import csv
 import json
 
 import numpy as np
@@ -175,3 +176,28 @@ def test_a_model_that_gives_everything_away_has_a_large_epsilon(tmp_path):
     assert bounds["nothing"] == 0
     halved = audit._replace(unit_n=np.arange(1000) // 2)  # twins share a coin: one of each counts
     assert results.epsilon_rows(halved)[0]["value"] < bounds["all"]
+
+
+def test_snapshots_of_several_seeds_share_their_trainings(tmp_path):
+    c = small(sweep={"dataset": ("iris",), "seed": (3, 4), "epoch": (2, 0)}, data={"validation": 0.15})
+    pipeline.run(c, tmp_path)
+    assert len(list(tmp_path.glob("*/train-*/history.npz"))) == 2  # one for each seed
+    with (tmp_path / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["seed"], row["epoch"]) for row in rows} == {("3", "2"), ("3", "6"), ("4", "2"), ("4", "6")}
+    accuracy = {(row["seed"], row["epoch"]): row["value"] for row in rows if row["metric"] == "train_accuracy"}
+    assert len(set(accuracy.values())) == 4
+    assert sum(row["metric"] == "validation_accuracy" for row in rows) == 4
+    for seed in (3, 4):
+        history = np.load(next(tmp_path.glob(f"iris-ann-seed{seed}-epoch2/train-*/history.npz")))
+        states = [float(accuracy[str(seed), epoch]) for epoch in ("2", "6")]
+        assert history["accuracy"].shape == (8, 6)
+        assert all(0 < value <= 1 for value in states)
+    keeps = [np.load(path) for path in tmp_path.glob("splits-*/keep.npy")]
+    assert len(keeps) == 2
+    assert not np.array_equal(*keeps)
+
+
+def test_an_epoch_that_was_not_kept():
+    with pytest.raises(ValueError, match=r"`signals\.epoch` must be one of \(0, 2\)"):
+        small(signals={"epoch": 3})
