@@ -165,14 +165,46 @@ class Ensemble(NamedTuple):
 
 def make_ensemble(spec: TrainSpec, *, seed: int, width: int, devices: list) -> Ensemble:
     """Compiled functions for groups of one size; the results do not depend on the number of devices. Asked again for
-    the same, it gives the same functions, already compiled."""
-    return compiled_ensemble(spec, seed, width, tuple(devices))
+    the same, or for another seed, it gives functions that are already compiled."""
+    programs, root = compiled(spec, width, tuple(devices)), np.uint32(seed)
+
+    def query(fn):
+        run = programs.query(fn)
+        return lambda state, shadows, x, y: run.call((state, shadows), (root, x, y))
+
+    def run(group, shadows, data, first, last):
+        return programs.run.call((group, shadows), (root, data, np.int32(first), np.int32(last)))
+
+    def memory(group, shadows, data):
+        program = programs.run.compiled((group, shadows), (root, data, np.int32(0), np.int32(0)))
+        stats = program.memory_analysis()
+        if stats is None:  # not every platform tells
+            return 0
+        return stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
+
+    whole = NamedSharding(jax.sharding.Mesh(np.array(devices), ("shadow",)), PartitionSpec())
+    return Ensemble(
+        lambda data: jax.device_put(data, whole),
+        lambda shadows, data: programs.init.call(shadows, (root, data)),
+        lambda shadows, data: jax.eval_shape(jax.vmap(programs.init_one, in_axes=(0, None)), shadows, (root, data)),
+        run,
+        memory,
+        query,
+    )
+
+
+class Programs(NamedTuple):
+    """What an ensemble runs, of any seed; `init_one` is the function of one model that `init` lifts."""
+
+    init_one: Callable
+    init: Lifted
+    run: Lifted
+    query: Callable[[Callable], Lifted]
 
 
 @functools.lru_cache(maxsize=16)
-def compiled_ensemble(spec: TrainSpec, seed: int, width: int, devices: tuple) -> Ensemble:
+def compiled(spec: TrainSpec, width: int, devices: tuple) -> Programs:
     train = make_train(spec)
-    root = np.uint32(seed)
 
     def init_one(shadow, shared):
         seed, data = shared
@@ -183,9 +215,6 @@ def compiled_ensemble(spec: TrainSpec, seed: int, width: int, devices: tuple) ->
         group, shadow = pair
         seed, data, first, last = shared
         return run_epochs(train, spec, group, shadow, data, seed, first, last)
-
-    init_all = over_shadows(init_one, width, list(devices), once=True)
-    run_all = over_shadows(run_one, width, list(devices))
 
     @functools.cache
     def query(fn):
@@ -199,24 +228,7 @@ def compiled_ensemble(spec: TrainSpec, seed: int, width: int, devices: tuple) ->
 
             return fn(apply, state.params, x, y, shadow.hyper, key)
 
-        query_all = over_shadows(query_one, width, list(devices), once=True)
-        return lambda state, shadows, x, y: query_all.call((state, shadows), (root, x, y))
+        return over_shadows(query_one, width, list(devices), once=True)
 
-    def run(group, shadows, data, first, last):
-        return run_all.call((group, shadows), (root, data, np.int32(first), np.int32(last)))
-
-    def memory(group, shadows, data):
-        stats = run_all.compiled((group, shadows), (root, data, np.int32(0), np.int32(0))).memory_analysis()
-        if stats is None:  # not every platform tells
-            return 0
-        return stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
-
-    whole = NamedSharding(jax.sharding.Mesh(np.array(devices), ("shadow",)), PartitionSpec())
-    return Ensemble(
-        lambda data: jax.device_put(data, whole),
-        lambda shadows, data: init_all.call(shadows, (root, data)),
-        lambda shadows, data: jax.eval_shape(jax.vmap(init_one, in_axes=(0, None)), shadows, (root, data)),
-        run,
-        memory,
-        query,
-    )
+    init, run = (over_shadows(one, width, list(devices), once=one is init_one) for one in (init_one, run_one))
+    return Programs(init_one, init, run, query)

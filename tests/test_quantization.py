@@ -345,7 +345,7 @@ def swept(workdir, sweep, until="attacks", **changes):
 @pytest.mark.parametrize("compared", [(("ann", 4), ("snn", 2)), pytest.param(EVERY, marks=pytest.mark.long)])
 def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path, monkeypatch, compared):
     """Bitwise, though the separate run packs its shadows otherwise: a width of the sweep is a run of its own."""
-    ensemble.compiled_ensemble.cache_clear()
+    ensemble.compiled.cache_clear()
     traced = []
     run_epochs = ensemble.run_epochs
     monkeypatch.setattr(ensemble, "run_epochs", lambda *args: traced.append(1) or run_epochs(*args))
@@ -361,7 +361,7 @@ def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path,
 
 @pytest.mark.long
 def test_64_shadows_on_digits_compile_once_per_family_and_equal_a_separate_run(tmp_path, monkeypatch):
-    ensemble.compiled_ensemble.cache_clear()
+    ensemble.compiled.cache_clear()
     traced = []
     run_epochs = ensemble.run_epochs
     monkeypatch.setattr(ensemble, "run_epochs", lambda *args: traced.append(1) or run_epochs(*args))
