@@ -27,8 +27,9 @@ from jaxsnn_mia.work import privacy
 ALONE = Share()
 
 
-def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share = ALONE) -> None:
-    """Runs every stage of every variant up to `until`; the processes of `share` divide the training.
+def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share = ALONE) -> dict[str, Path]:
+    """Runs every stage of every variant up to `until`; the processes of `share` divide the training. Gives the metrics
+    folder of each variant to the process that leads, where `until` reaches them.
 
     Raises ValueError for data that does not fit the config, StoreError for a workdir that cannot be used.
     """
@@ -41,7 +42,7 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
             train_stages(variants, workdir, shared, share)
             while jax.process_count() > 1 and store.is_locked(workdir):  # one job ends together
                 time.sleep(POLL_SECONDS)
-        return
+        return {}
     with store.lock(workdir):
         store.check_claim(workdir, config.as_dict(c), config.FOLLOWING)
         shared = {name: preparing.prepared(v, workdir) for name, v in variants.items()}  # all data is checked first
@@ -56,6 +57,7 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
                 metrics[name] = paths["metrics"]
         if until == "report":
             page.write(config.as_dict(c), workdir, metrics, title=c.report.title, level=c.metrics.level)
+        return metrics
 
 
 def wait_for_data(c: config.Config, workdir: Path) -> dict[str, Path]:

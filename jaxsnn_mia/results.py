@@ -17,7 +17,7 @@ from jaxsnn_mia.kernels import surrogate
 COLUMNS = (
     "variant", "dataset", "family", "bits_weight", "bits_activation", "bits_state", "surrogate", "encoding", "T",
     "attack", "metric", "value", "low", "high", "level", "realised_fpr", "n_shadows", "n_examples", "seed",
-    "chosen", "readout", "lr", "slope", "epoch",
+    "chosen", "quantized", "readout", "lr", "slope", "epoch",
 )  # fmt: skip
 ROC_POINTS = 400
 ACCURACIES = {"train acc": "train_accuracy", "test acc": "test_accuracy", "gap": "gap"}
