@@ -163,6 +163,8 @@ def check_attacks(c: Config) -> None:
     require(len(c.attacks.names) > 0, "attacks.names", f"one or more of {sorted(attacks.ATTACKS)}", c.attacks.names)
     for name in c.attacks.names:
         one_of(attacks.ATTACKS, "attacks.names", name)
+    fewest, s = attacks.fewest_shadows(c.attacks.names), c.splits.n_shadows
+    require(s >= fewest, "splits.n_shadows", f"at least {fewest} for attacks.names={c.attacks.names}", s)
     wanted = signals.names((*c.signals.names, *attacks.signals_of(c.attacks.names)))
     kept = (0, *c.train.snapshot_epochs) if "trajectory" not in wanted else (0,)
     require(

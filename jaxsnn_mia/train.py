@@ -12,7 +12,7 @@ import optax
 from jax import lax
 
 from jaxsnn_mia import models
-from jaxsnn_mia.kernels.neuron import align
+from jaxsnn_mia.kernels.reset import align
 from jaxsnn_mia.models import Hyper, ModelSpec
 
 AUGMENT, NOISE, EXAMPLES = 4000, 4001, 4002  # folded into a step's key, apart from those of the models

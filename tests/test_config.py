@@ -32,6 +32,14 @@ def test_round_trip_and_float_precision():
         ({"modle": {}}, 'did you mean "model"'),
         ({"quantization": {"bits": 1}}, r"`quantization\.bits` must be an int in \[2, 16\] or None, got 1"),
         ({"model": {"time_steps": 0}}, r"`model\.time_steps` must be in \[1, 1000\], got 0"),
+        (
+            {"attacks": {"names": ("rmia_tuned",)}, "splits": {"n_shadows": 6}},
+            r"`splits\.n_shadows` must be at least 8 for",
+        ),
+        (
+            {"attacks": {"names": ("rmia_tuned", "loss", "combine")}, "splits": {"n_shadows": 8}},
+            r"`splits\.n_shadows` must be at least 10 for",
+        ),
         ({"model": {"family": "cnn"}}, r"one of \['ann', 'hybrid', 'snn'\], got 'cnn'"),
         ({"model": {"readout": "membrane_lst"}}, 'Did you mean "membrane_last"'),
         ({"model": {"beta": 1.5}}, r"`model\.beta` must be in \[0, 1\], got 1\.5"),

@@ -233,5 +233,5 @@ def test_rates_of_a_spiking_network_and_activations_of_its_twin():
 
 
 def test_a_network_that_does_not_tell_its_rates_is_named():
-    with pytest.raises(ValueError, match="needs a dense network"):
+    with pytest.raises(ValueError, match="needs a network with hidden units"):
         answer(inquiries.rates, np.ones((D, 2)), X, Y)

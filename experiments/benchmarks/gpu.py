@@ -23,13 +23,12 @@ import statistics
 import sys
 import time
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from machine import processor
+from machine import installed, processor
 
 from jaxsnn_mia import ensemble, probing
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
@@ -241,13 +240,6 @@ def unmeasured():
     lines += [f"| {name} | {count} | unmeasured | unmeasured | unmeasured |" for name in CASES for count in SIZES]
     goal = f"| 256 ResNet-18 on CIFAR-10 (`experiments/configs/cifar10_resnet.py`) | 256 {'| unmeasured ' * 3}|"
     return "\n".join([*lines, goal, ""])
-
-
-def installed(name):
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def as_table(about):

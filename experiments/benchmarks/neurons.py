@@ -26,13 +26,12 @@ import statistics
 import subprocess
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
 import numpy as np
-from machine import processor
+from machine import installed, processor
 
 KEEP_PAGES = {
     "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "8000000000", "MALLOC_TOP_PAD_": "64000000",
@@ -260,13 +259,6 @@ def timing(runs):
     times = [1e3 * t for run in runs for t in run["times"]]
     rounds = [1e3 * statistics.median(run["times"]) for run in runs]
     return {"median_ms": statistics.median(times), "min_ms": min(times), "median_ms_of_each_round": rounds}
-
-
-def installed(name):
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def as_table(about, rows):

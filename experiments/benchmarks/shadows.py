@@ -22,13 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
 import numpy as np
-from machine import processor
+from machine import installed, processor
 
 RESULTS = Path(__file__).parent / "results"
 NETS = {"30-32-10": (30, 32, 10), "446-256-10": (446, 256, 10), "784-256-10": (784, 256, 25)}  # features, hidden, T
@@ -262,13 +261,6 @@ def main():
     (RESULTS / "shadows.json").write_text(json.dumps(about, indent=1) + "\n")
     (RESULTS / "shadows.md").write_text(as_table(about))
     print(as_table(about))
-
-
-def installed(name):
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def as_table(about):

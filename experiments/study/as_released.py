@@ -21,9 +21,10 @@ twice.
 
 import argparse
 import csv
+import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,7 +56,7 @@ COLUMNS = (
 )  # fmt: skip
 HIDDEN = {"location30": 256}  # 128 for the others
 DRAW, BALANCE = range(2)  # purposes of a seed's generators
-IDS = 1000  # of models for each seed
+IDS = 1  # of models for each seed
 AT_ONCE = 64  # models in training
 
 
@@ -115,6 +116,12 @@ def chosen(rows: Sequence[np.ndarray], n: int) -> np.ndarray:
     return np.stack([np.isin(np.arange(n), some) for some in rows])
 
 
+def asked(features_nf: np.ndarray, labels_n: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> Outputs:
+    """The outputs of a model on its training rows and on other rows."""
+    rows = np.concatenate([inside, outside])
+    return Outputs(features_nf[rows], labels_n[rows], np.arange(len(rows)) < len(inside))
+
+
 def balanced(member_r: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Indices of as many members as non-members, drawn from the larger side."""
     sides = [np.flatnonzero(member_r), np.flatnonzero(~member_r)]
@@ -172,7 +179,7 @@ def answers(
     query, block = ensemble.query(compute(names)), width * len(devices)
     parts = []
     for first in range(0, len(ids_s), AT_ONCE):
-        ids = np.int32(ids_s[first : first + AT_ONCE])
+        ids = np.asarray(ids_s[first : first + AT_ONCE], np.int32)
         at, real = slice(first, first + len(ids)), len(ids)
         hyper = models.Hyper(*[np.full(real, value, np.float32) for value in w.hyper])
         batch = Shadows(ids, hyper, (w.rows[0][at], w.rows[1][at])), moments(d.x, scale_sn[at])
@@ -184,45 +191,46 @@ def answers(
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def by_svc(d: data.Dataset, family: str, replaced: frozenset, seeds: Sequence[int], s: Settings, ask: Callable):
-    """A row of numbers for each seed: one target and one shadow."""
+def by_svc(d: data.Dataset, family: str, replaced: frozenset, seeds: Sequence[int], ask: Callable) -> Iterator[tuple]:
+    """The numbers of each seed, as `COLUMNS` from "seed" on: one target and one shadow."""
     divide = disjoint if "overlap" in replaced else as_released
     roles = [divide(len(d.x), np.random.default_rng([seed, DRAW])) for seed in seeds]
+    signal = "phi" if "readout" in replaced else "logits"
     got = ask(
         chosen([rows for r in roles for rows in (r.target, r.shadow)], len(d.x)),
         chosen([rows for r in roles for rows in (r.target, r.shadow_scale)], len(d.x)),
         np.array([seed * IDS + i for seed in seeds for i in range(2)]),
-        names=("phi" if "readout" in replaced else "logits", "correct"),
+        names=(signal, "correct"),
     )
-    features_snf = got["phi"] if "readout" in replaced else got["logits"][:, :, 0]
+    features_snf = got[signal].reshape(len(got[signal]), len(d.x), -1)
     for k, (seed, r) in enumerate(zip(seeds, roles, strict=True)):
-        if not np.isfinite(features_snf[2 * k : 2 * k + 2]).all():
-            raise ValueError(f"seed {seed}: the {family} diverged. Lower --rates.")
-        sides = [
-            Outputs(features_snf[i, rows], d.y[rows], np.arange(len(rows)) < len(inside))
-            for i, inside, outside in ((2 * k + 1, r.shadow, r.shadow_out), (2 * k, r.target, r.target_out))
-            for rows in [np.concatenate([inside, outside])]
-        ]
-        balance = family == "ann" or "balance" in replaced
-        auc, members, others = svc_auc(*sides, balance, np.random.default_rng([seed, BALANCE]))
-        accuracy = [float(got["correct"][2 * k, rows].mean()) for rows in (r.target, r.target_out)]
-        yield seed, auc, *accuracy, members, others
+        target, shadow = features_snf[2 * k], features_snf[2 * k + 1]
+        if not (np.isfinite(target).all() and np.isfinite(shadow).all()):
+            raise ValueError(f"seed {seed}: the {family} diverged. Lower its rate in --rates.")
+        auc, *ranked = svc_auc(
+            asked(shadow, d.y, r.shadow, r.shadow_out),
+            asked(target, d.y, r.target, r.target_out),
+            family == "ann" or "balance" in replaced,
+            np.random.default_rng([seed, BALANCE]),
+        )
+        right_n = got["correct"][2 * k, :, 0]
+        yield seed, auc, float(right_n[r.target].mean()), float(right_n[r.target_out].mean()), *ranked
 
 
-def by_lira(d: data.Dataset, family: str, replaced: frozenset, seeds: Sequence[int], s: Settings, ask: Callable):
-    """A row of numbers for each seed: means over its shadows, each a target of the others without its complement."""
-    keep_ksn = [splits.make(jax.random.key(seed), d.y, s.shadows) for seed in seeds]
-    ids = np.array([seed * IDS + i for seed in seeds for i in range(s.shadows)])
+def by_lira(d: data.Dataset, seeds: Sequence[int], shadows: int, ask: Callable) -> Iterator[tuple]:
+    """The same with means over shadows, each a target of the others without its complement."""
+    keep_ksn = [splits.make(jax.random.key(seed), d.y, shadows) for seed in seeds]
+    ids = np.array([seed * IDS + i for seed in seeds for i in range(shadows)])
     got = ask(np.concatenate(keep_ksn), np.concatenate(keep_ksn), ids, names=("phi", "correct"))
+    partner_s = splits.partners(shadows)
     for k, (seed, keep_sn) in enumerate(zip(seeds, keep_ksn, strict=True)):
-        phi_sna, correct_sna = (got[name][k * s.shadows : (k + 1) * s.shadows] for name in ("phi", "correct"))
+        phi_sna, correct_sna = (got[name][k * shadows : (k + 1) * shadows] for name in ("phi", "correct"))
         valid_s = np.isfinite(phi_sna).all((1, 2))
-        valid_s &= valid_s[splits.partners(s.shadows)]  # a diverged one takes its complement out with it
-        scores_sn = lira.score(phi_sna, keep_sn, partner_s=splits.partners(s.shadows), valid_s=valid_s)
+        valid_s &= valid_s[partner_s]  # a diverged one takes its complement out with it
+        auc = metrics.auc(lira.score(phi_sna, keep_sn, partner_s=partner_s, valid_s=valid_s), keep_sn, valid_s)
         right_sn, member_sn = correct_sna[valid_s, :, 0], keep_sn[valid_s]
-        accuracy = [float(right_sn[side].mean()) for side in (member_sn, ~member_sn)]
-        auc = metrics.auc(scores_sn, keep_sn, valid_s)
-        yield seed, auc, *accuracy, int(keep_sn[0].sum()), int((~keep_sn[0]).sum())
+        inside, outside = int(keep_sn[0].sum()), int((~keep_sn[0]).sum())
+        yield seed, auc, float(right_sn[member_sn].mean()), float(right_sn[~member_sn].mean()), inside, outside
 
 
 def block(d: data.Dataset, family: str, replaced: frozenset, seeds: Sequence[int], s: Settings) -> list[dict[str, Any]]:
@@ -230,13 +238,15 @@ def block(d: data.Dataset, family: str, replaced: frozenset, seeds: Sequence[int
     lr = (s.rates if "rates" in replaced else s.released)[family]
     readout = "leaky_integrator" if "readout" in replaced and family == "snn" else "membrane_last"
 
-    def ask(*of_models, names):
-        return answers(d, *of_models, s, family=family, lr=lr, readout=readout, names=names)
+    def ask(keep_sn, scale_sn, ids_s, *, names):
+        return answers(d, keep_sn, scale_sn, ids_s, s, family=family, lr=lr, readout=readout, names=names)
 
-    numbers = (by_lira if "attack" in replaced else by_svc)(d, family, replaced, seeds, s, ask)
+    lira_instead = "attack" in replaced
+    numbers = by_lira(d, seeds, s.shadows, ask) if lira_instead else by_svc(d, family, replaced, seeds, ask)
     return [dict(zip(COLUMNS[3:], row, strict=True)) for row in numbers]
 
 
+@functools.cache
 def table(name: str, folder: str = "") -> data.Dataset:
     """A data set of rows of features, without exact duplicates."""
     d = data.load(name, folder)
@@ -277,6 +287,14 @@ def run(workdir: Path, dataset: str, seeds: Sequence[int], s: Settings, folder: 
     return path
 
 
+def by_family(rates: str) -> dict[str, float]:
+    """family -> learning rate, from "ANN,SNN"."""
+    try:
+        return dict(zip(FAMILIES, map(float, rates.split(",")), strict=True))
+    except ValueError:
+        raise ValueError(f"`--rates` must be two numbers, ANN,SNN, got {rates!r}.") from None
+
+
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--datasets", default=",".join(conditions.DATASETS))
@@ -288,7 +306,7 @@ def main(argv: list[str]) -> None:
     given = parser.parse_args(argv)
     jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
     try:
-        rates = dict(zip(FAMILIES, map(float, given.rates.split(",")), strict=True))
+        rates = by_family(given.rates)
         for dataset in given.datasets.split(","):
             s = Settings(rates, hidden=given.hidden or HIDDEN.get(dataset, 128))
             path = run(given.workdir, dataset, range(given.seeds), s, given.data_dir)

@@ -29,6 +29,7 @@ class Attack(NamedTuple):
 
     fn: Callable
     needs: tuple[str, ...]
+    fewest: int = 6  # shadows
 
 
 def by_outputs(logits_snac, keep_sn, labels_n, **options) -> np.ndarray:
@@ -88,7 +89,7 @@ ATTACKS: dict[str, Attack] = {
     "lira_multivariate": Attack(multivariate.score, ("phi", "keep")),
     "rmia": Attack(rmia.score, ("logp", "keep", "logp_population")),
     "rmia_online": Attack(partial(rmia.score, mode="online"), ("logp", "keep", "logp_population")),
-    "rmia_tuned": Attack(partial(rmia.score, a="tuned"), ("logp", "keep", "logp_population")),
+    "rmia_tuned": Attack(partial(rmia.score, a="tuned"), ("logp", "keep", "logp_population"), fewest=8),
     "attack_r": Attack(difficulty.attack_r, ("phi", "keep")),
     "watson": Attack(difficulty.watson, ("phi", "keep")),
     "sablayrolles": Attack(difficulty.sablayrolles, ("phi", "keep")),
@@ -117,7 +118,13 @@ def signals_of(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(needs - set(NOT_SIGNALS)))
 
 
+def fewest_shadows(names: tuple[str, ...]) -> int:
+    """How many shadows all of the named attacks need; one that combines others runs them without a fold of pairs."""
+    combines = any("scores" in ATTACKS[name].needs for name in names)
+    return max(ATTACKS[name].fewest for name in names) + (2 if combines else 0)
+
+
 __all__ = [
-    "ATTACKS", "LEARNED", "NOT_SIGNALS", "Attack", "combine", "difficulty", "lira", "multivariate", "population",
+    "ATTACKS", "LEARNED", "NOT_SIGNALS", "Attack", "combine", "difficulty", "fewest_shadows", "lira", "multivariate", "population",
     "quantile", "rmia", "shadow", "signals", "signals_of",
 ]  # fmt: skip

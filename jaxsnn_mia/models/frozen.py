@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsnn_mia.kernels import integer, neuron, quantize
+from jaxsnn_mia.kernels.reset import align
 from jaxsnn_mia.models.heads import neurons, of_layer, read_out
 from jaxsnn_mia.models.quantized import weights, width
 from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output
@@ -109,8 +110,8 @@ def times(layer: Layer, x: jax.Array, scale_x: Any = 1.0) -> jax.Array:
         product = x.astype(jnp.float32) * scale_x @ layer.kernel
     else:
         product = integer.dot(x, layer.codes).astype(jnp.float32)
-        product = product * neuron.align(scale_x * layer.scale.reshape(-1), product)
-    return product + neuron.align(layer.bias, product)
+        product = product * align(scale_x * layer.scale.reshape(-1), product)
+    return product + align(layer.bias, product)
 
 
 def ann(frozen: Frozen, x: jax.Array) -> Output:

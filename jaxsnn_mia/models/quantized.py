@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxsnn_mia.kernels import neuron, quantize
+from jaxsnn_mia.kernels import quantize
 from jaxsnn_mia.kernels.linear import product
+from jaxsnn_mia.kernels.reset import align
 from jaxsnn_mia.models.spec import Hyper, QuantSpec, Statistic
 
 
@@ -36,7 +37,7 @@ def dropped(x: jax.Array, rate: jax.Array, key: jax.Array) -> jax.Array:
     """x [..., B, D] without a share `rate` of its units, the rest scaled up; the same units at every time step, as in
     Lee et al. 2020 (arXiv 1903.06379), section III-C."""
     kept = jax.random.bernoulli(key, 1 - rate, x.shape[-2:]).astype(x.dtype)
-    return x * neuron.align(kept / (1 - rate), x)
+    return x * align(kept / (1 - rate), x)
 
 
 class Dense(nnx.Linear):
@@ -49,7 +50,7 @@ class Dense(nnx.Linear):
     def __call__(self, x: jax.Array, hyper: Hyper) -> jax.Array:
         kernel = weights(self.kernel[...], hyper, self.quant, self.edge)
         current = product(*as_computed(self.quant, x, kernel)).astype(kernel.dtype)
-        return current + neuron.align(self.bias[...], current)
+        return current + align(self.bias[...], current)
 
 
 class Activation(nnx.Module):
