@@ -125,6 +125,6 @@ def fewest_shadows(names: tuple[str, ...]) -> int:
 
 
 __all__ = [
-    "ATTACKS", "LEARNED", "NOT_SIGNALS", "Attack", "combine", "difficulty", "fewest_shadows", "lira", "multivariate", "population",
-    "quantile", "rmia", "shadow", "signals", "signals_of",
+    "ATTACKS", "LEARNED", "NOT_SIGNALS", "Attack", "combine", "difficulty", "fewest_shadows", "lira", "multivariate",
+    "population", "quantile", "rmia", "shadow", "signals", "signals_of",
 ]  # fmt: skip
