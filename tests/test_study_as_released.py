@@ -144,6 +144,7 @@ def test_each_replacement_changes_its_part_alone(fake, name):
         assert not (keep[:12] == keep[12:]).all(1).any()
     else:
         assert keep.shape == (4, n)
+        assert not (keep[:2] == keep[2:]).all(1).any()
         for k in (0, 2):
             assert (keep[k] & keep[k + 1]).sum() == (0 if "overlap" in replaced else keep[k + 1].sum())
             np.testing.assert_array_equal(ann["scale"][k + 1], keep[k + 1] if "overlap" in replaced else keep[k])

@@ -143,7 +143,7 @@ def svc_auc(shadow: Outputs, target: Outputs, balance: bool, rng: np.random.Gene
         if any(len(np.unique(m)) < 2 for m in member):
             continue
         scores_r = SVC(kernel="rbf").fit(x[0], member[0]).decision_function(x[1])
-        aucs.append(metrics.auc(-scores_r, member[1]))
+        aucs.append(metrics.auc(scores_r, member[1]))
         ranked += member[1].sum(), (~member[1]).sum()
     if not aucs:
         raise ValueError("no class has members and non-members of both the shadow and the target. Use more rows.")
