@@ -383,6 +383,7 @@ def test_duplicates_and_a_large_delta_are_refused_where_the_rows_are_known():
         works(train={"dp_clip": 1.0, "dp_noise": 1.0, "dp_delta": 0.02})
 
 
+@pytest.mark.long
 def test_a_private_audit_reports_what_it_spent(tmp_path):
     c = small(
         train={"dp_clip": 1.0, "dp_epsilon": 3.0, "snapshot_epochs": ()},

@@ -55,6 +55,8 @@ def smoke(name, workdir, *flags):
 )
 def test_smoke_of_embedded_and_generated_data(name, tmp_path):
     smoke(name, tmp_path)
+    spent = [row for row in (tmp_path / "results.csv").read_text().splitlines() if ",dp_epsilon," in row]
+    assert len(spent) == (4 if name == "dp_sgd" else 0)  # two epsilons of two families
 
 
 @pytest.mark.long

@@ -56,7 +56,9 @@ def norm(tree):
     return float(np.sqrt(sum((np.asarray(leaf, np.float64) ** 2).sum() for leaf in jax.tree.leaves(tree))))
 
 
-@pytest.mark.parametrize("model", [SNN, dataclasses.replace(SNN, family="ann"), IMAGES])
+@pytest.mark.parametrize(
+    "model", [SNN, dataclasses.replace(SNN, family="ann"), pytest.param(IMAGES, marks=pytest.mark.long)]
+)
 def test_bfloat16_computes_in_it_and_keeps_float32(model):
     narrow = dataclasses.replace(model, quant=QuantSpec(compute="bfloat16"))
     data = (np.random.default_rng(0).normal(size=(N, *model.in_shape)).astype(np.float32), Y)
