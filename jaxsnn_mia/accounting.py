@@ -70,7 +70,7 @@ def epsilon(noise: float, rate: float, steps: int, delta: float, *, beta: float 
     there is none: without noise, or where overflow with probability `beta` takes more than its share of delta.
 
     From privacy loss distributions in both directions, their discretisation rounded so that epsilon is never too small
-    (Doroshenko et al. 2022, arXiv 2207.04380). Noise here is real; float32 noise comes close to it (`train.gaussian`).
+    (Doroshenko et al. 2022, arXiv 2207.04380). Noise here is real; float32 noise comes close (`private.gaussian`).
     """
     if noise == 0:
         return math.inf

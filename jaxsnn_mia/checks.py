@@ -3,7 +3,7 @@
 import difflib
 from typing import Any
 
-from jaxsnn_mia import accounting, attacks, data, models, signals, splits, train
+from jaxsnn_mia import accounting, attacks, augmenting, data, models, signals, splits, train
 from jaxsnn_mia.defences import MOST_DIGITS
 from jaxsnn_mia.kernels import neuron, quantize, surrogate
 from jaxsnn_mia.settings import SWEPT, Config, variants
@@ -79,7 +79,7 @@ def check_model(c: Config) -> None:
     one_of(models.MODELS, "model.architecture", c.model.architecture)
     there = sorted(models.MODELS[c.model.architecture])
     require(c.model.family in there, "model.family", f"one of {there} for {c.model.architecture}", c.model.family)
-    one_of(train.AUGMENTATIONS, "data.augment", c.data.augment)
+    one_of(augmenting.AUGMENTATIONS, "data.augment", c.data.augment)
     one_of(models.READOUTS, "model.readout", c.model.readout)
     one_of(models.ENCODINGS, "model.encoding", c.model.encoding)
     one_of(models.NORMS, "model.norm", c.model.norm)

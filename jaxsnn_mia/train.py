@@ -11,19 +11,16 @@ import numpy as np
 import optax
 from jax import lax
 
-from jaxsnn_mia import models
+from jaxsnn_mia import augmenting, models, private
 from jaxsnn_mia.kernels.reset import align
 from jaxsnn_mia.models import Hyper, ModelSpec
 
 AUGMENT, NOISE, EXAMPLES = 4000, 4001, 4002  # folded into a step's key, apart from those of the models
 MIXUP = 3000  # apart from what models fold into the same key
 ROWS_AT_ONCE = 1024  # of the validation rows
-BORDER = 4  # pixels
-HOLE = 8  # pixels
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine")
 STANDARDISE = ("dataset", "range", "per_shadow", "none")
-AUGMENTATIONS = ("none", "flip", "crop_flip", "crop_flip_cutout")
 # what jax calls the precision of float32 products; its own default on an accelerator may be less than float32
 PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "highest"}
 STOPS = ("never", "train_accuracy", "gap")
@@ -122,68 +119,6 @@ def cross_entropy(logits_bc: jax.Array, labels_b: jax.Array, smoothing: Any = 0.
     return -(1 - smoothing) * own_b - smoothing * logp_bc.mean(1)
 
 
-def augmented(how: str, key: jax.Array, x: jax.Array, fill: Any = 0) -> jax.Array:
-    """Images [B, H, W, C], each mirrored or not; for "crop_flip" also cut at random from itself with a border of 4; for
-    "crop_flip_cutout" also with a square of 8 pixels set to `fill` (DeVries and Taylor 2017, arXiv 1708.04552)."""
-    if how == "none":
-        return x
-    flips, crops, holes = jax.random.split(key, 3)
-    mirror = jax.random.bernoulli(flips, 0.5, (x.shape[0], 1, 1, 1))
-    x = jnp.where(mirror, x[:, :, ::-1], x)
-    if how == "flip":
-        return x
-    padded = jnp.pad(x, ((0, 0), (BORDER, BORDER), (BORDER, BORDER), (0, 0)))
-    at = jax.random.randint(crops, (x.shape[0], 2), 0, 2 * BORDER + 1)
-    x = jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1], 0), x.shape[1:]))(padded, at)
-    if how == "crop_flip":
-        return x
-    centre = jax.random.randint(holes, (x.shape[0], 2), 0, jnp.array([x.shape[1:3]]))
-    away = [jnp.arange(x.shape[axis])[None] - centre[:, axis - 1 : axis] for axis in (1, 2)]
-    rows, columns = ((pixels >= -HOLE // 2) & (pixels < HOLE // 2) for pixels in away)
-    hole = rows[:, :, None, None] & columns[:, None, :, None]
-    return jnp.where(hole, jnp.asarray(fill, x.dtype).reshape(1, 1, 1, -1), x)
-
-
-def mixed(key: jax.Array, x: jax.Array, labels_b: jax.Array, mask_b: jax.Array, alpha: Any) -> tuple:
-    """(share * x + (1 - share) * x of partners, labels of the partners [B], share), one share ~ Beta(alpha, alpha) for
-    the whole batch, 1 where alpha is 0. The partners are the same rows in random order; a row may be its own. Rows that
-    the mask leaves out are nobody's partner and stay what they are.
-    Source: Zhang et al. 2018 (arXiv 1710.09412), figure 1."""
-    order, draw = jax.random.split(key)
-    there_b = mask_b > 0
-    # the r-th of the rows that are there takes the r-th of the same rows in random order
-    order_b = jnp.argsort(jnp.where(there_b, jax.random.uniform(order, mask_b.shape), 2.0))
-    partner_b = jnp.where(there_b, order_b[jnp.cumsum(there_b) - 1], jnp.arange(len(mask_b)))
-    on = alpha > 0
-    share = jnp.where(on, jax.random.beta(draw, *[jnp.where(on, alpha, 1.0)] * 2), 1.0)
-    return share * x + (1 - share) * x[partner_b], labels_b[partner_b], share
-
-
-def private_mean(grads_b: Any, mask_b: jax.Array, hyper: Hyper, key: jax.Array, size: int) -> Any:
-    """The sum over a batch of gradients [B, ...], each scaled down to a norm of at most hyper.dp_clip, with Gaussian
-    noise of deviation hyper.dp_noise x hyper.dp_clip on it, divided by `size`, the rows that a batch has on average:
-    how many it has is private. A gradient that is not finite counts as 0, since nothing would bound it.
-    Abadi et al. 2016 (arXiv 1607.00133), algorithm 1."""
-    norm_b = jax.vmap(optax.tree.norm)(grads_b)
-    counts_b = (mask_b > 0) & jnp.isfinite(norm_b)
-    share_b = jnp.minimum(1.0, hyper.dp_clip / jnp.maximum(norm_b, 1e-12))
-    leaves, structure = jax.tree.flatten(grads_b)
-
-    def noisy_mean(i, leaf):
-        clipped = jax.vmap(lambda counts, share, row: jnp.where(counts, share * row, 0))(counts_b, share_b, leaf)
-        noise = hyper.dp_noise * hyper.dp_clip * gaussian(jax.random.fold_in(key, i), leaf.shape[1:], leaf.dtype)
-        return (clipped.sum(0) + noise) / size
-
-    return structure.unflatten([noisy_mean(i, leaf) for i, leaf in enumerate(leaves)])
-
-
-def gaussian(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """Standard normal noise as the half of a sum of four. One draw from 2^23 uniform numbers ends at 5.2 deviations,
-    beyond which a difference of two sums would show; four end at 10.3 and hide the grid. Holohan and Braghin 2021
-    (arXiv 2107.10138)."""
-    return jax.random.normal(key, (4, *shape), dtype).sum(0) / 2
-
-
 def own_rows_norm(x: jax.Array, rows: tuple[jax.Array, jax.Array]) -> Norm:
     """Mean and standard deviation of the rows (idx_r, mask_r) of x; features that do not vary get 1."""
     idx_r, mask_r = rows
@@ -228,11 +163,11 @@ def make_train(spec: TrainSpec) -> Train:
     def step(state, batch, data, hyper, key):
         idx_b, mask_b = batch
         fill = spec.pixels[0] if spec.pixels else 0
-        x = augmented(spec.augment, jax.random.fold_in(key, AUGMENT), data[0][idx_b], fill)
+        x = augmenting.augmented(spec.augment, jax.random.fold_in(key, AUGMENT), data[0][idx_b], fill)
         x, labels_b = normalise(state.norm, x), data[1][idx_b]
         params, likely_b = state.params["params"], labels_b
         if spec.mixup:
-            x, others_b, share = mixed(jax.random.fold_in(key, MIXUP), x, labels_b, mask_b, hyper.mixup)
+            x, others_b, share = augmenting.mixed(jax.random.fold_in(key, MIXUP), x, labels_b, mask_b, hyper.mixup)
             likely_b = jnp.where(share >= 0.5, labels_b, others_b)
 
         def mean_loss(params, x, labels_b, mask_b, key):
@@ -250,7 +185,7 @@ def make_train(spec: TrainSpec) -> Train:
             grads_b, (loss_b, logits_bc, _) = each(
                 params, x[:, None], labels_b[:, None], jnp.ones_like(mask_b)[:, None], keys_b
             )
-            grads = private_mean(grads_b, mask_b, hyper, jax.random.fold_in(key, NOISE), spec.batch_size)
+            grads = private.private_mean(grads_b, mask_b, hyper, jax.random.fold_in(key, NOISE), spec.batch_size)
             loss, logits_bc, statistics = (loss_b * mask_b).sum(), logits_bc[:, 0], state.params["statistics"]
         else:
             grads, (loss, logits_bc, statistics) = gradient(params, x, labels_b, mask_b, key)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from jaxsnn_mia import attacks, config, pipeline, shadows, signals, train
+from jaxsnn_mia import attacks, augmenting, config, pipeline, shadows, signals, train
 from jaxsnn_mia.attacks.signals import logit_confidence
 from jaxsnn_mia.defences import UNDEFENDED, Defence, released
 from jaxsnn_mia.models import Hyper, ModelSpec, Output, QuantSpec
@@ -28,7 +28,7 @@ quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimizati
 
 @functools.cache
 def mixed_batches():
-    mix = functools.partial(train.mixed, x=jnp.eye(B), labels_b=jnp.arange(B), mask_b=jnp.array(MASK))
+    mix = functools.partial(augmenting.mixed, x=jnp.eye(B), labels_b=jnp.arange(B), mask_b=jnp.array(MASK))
     return quick_jit(jax.vmap(lambda key, alpha: mix(key, alpha=alpha), (0, None)))
 
 

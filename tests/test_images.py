@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsnn_mia import config, cost, models, pipeline, signals, train
+from jaxsnn_mia import augmenting, config, cost, models, pipeline, signals, train
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
 from tests.runs import scores
 
@@ -59,12 +59,12 @@ def test_resnet18_has_the_parameters_of_the_paper():
 
 def test_augmentation_mirrors_and_moves_each_image_of_its_own():
     x = jnp.asarray(RNG.integers(1, 255, (64, 6, 6, 1)), jnp.uint8)
-    assert train.augmented("none", jax.random.key(0), x) is x
-    flipped = train.augmented("flip", jax.random.key(0), x)
+    assert augmenting.augmented("none", jax.random.key(0), x) is x
+    flipped = augmenting.augmented("flip", jax.random.key(0), x)
     kept = (flipped == x).all((1, 2, 3))
     np.testing.assert_array_equal(flipped[~kept], x[~kept][:, :, ::-1])
     assert 16 < kept.sum() < 48
-    cut = train.augmented("crop_flip", jax.random.key(0), x)
+    cut = augmenting.augmented("crop_flip", jax.random.key(0), x)
     assert cut.shape == x.shape
     assert cut.dtype == jnp.uint8
     padded = np.pad(np.asarray(x), ((0, 0), (4, 4), (4, 4), (0, 0)))

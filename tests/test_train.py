@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxsnn_mia import train
+from jaxsnn_mia import augmenting, private, train
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
 from jaxsnn_mia.models.coding import ENCODE
 from jaxsnn_mia.models.heads import DROPOUT
@@ -191,19 +191,19 @@ def test_each_example_of_a_private_batch_draws_its_own_dropout():
 
 
 def test_private_noise_is_normal_beyond_the_reach_of_one_float32_draw(monkeypatch):
-    drawn = np.asarray(train.gaussian(jax.random.key(0), (1000, 500), jnp.float32), np.float64)
+    drawn = np.asarray(private.gaussian(jax.random.key(0), (1000, 500), jnp.float32), np.float64)
     assert stats.kstest(drawn.ravel()[:100_000], "norm").pvalue > 1e-3
     assert drawn.var() == pytest.approx(1, abs=0.01)
     assert stats.kurtosis(drawn.ravel()) == pytest.approx(0, abs=0.04)
     largest = jax.random.normal(jax.random.key(0), (1 << 20,)).max()
     assert largest < 5.5
     monkeypatch.setattr(jax.random, "normal", lambda key, shape, dtype: jnp.full(shape, 5.2, dtype))
-    assert float(train.gaussian(jax.random.key(0), (), jnp.float32)) == pytest.approx(10.4)
+    assert float(private.gaussian(jax.random.key(0), (), jnp.float32)) == pytest.approx(10.4)
 
 
 def test_cutout_fills_a_square():
     images = jnp.full((64, 32, 32, 3), 200, jnp.uint8)
-    out = np.asarray(train.augmented("crop_flip_cutout", jax.random.key(0), images, (7.0, 8.0, 9.0)))
+    out = np.asarray(augmenting.augmented("crop_flip_cutout", jax.random.key(0), images, (7.0, 8.0, 9.0)))
     assert out.dtype == np.uint8
     filled = (out == np.array([7, 8, 9])).all(-1)
     area = filled.sum((1, 2))
