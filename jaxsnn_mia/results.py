@@ -17,7 +17,7 @@ from jaxsnn_mia.kernels import surrogate
 COLUMNS = (
     "variant", "dataset", "family", "bits_weight", "bits_activation", "bits_state", "surrogate", "encoding", "T",
     "attack", "metric", "value", "low", "high", "level", "realised_fpr", "n_shadows", "n_examples", "seed",
-    "chosen", "quantized", "readout", "lr", "slope", "epoch",
+    "chosen", "quantized", "mode", "readout", "reset", "lr", "slope", "epoch",
 )  # fmt: skip
 ROC_POINTS = 400
 ACCURACIES = {"train acc": "train_accuracy", "test acc": "test_accuracy", "gap": "gap"}
@@ -87,7 +87,9 @@ def labels(c: Config, *, timed: bool = False) -> dict[str, Any]:
         "encoding": "events" if timed else c.model.encoding,
         "T": c.model.time_steps if over_time else 1,
         "seed": c.splits.seed,
+        "mode": c.quantization.mode if any(bits(c).values()) else "",
         "readout": c.model.readout if spiking else "",
+        "reset": c.model.reset if spiking else "",
         "lr": c.train.lr,
         "slope": (c.model.slope or surrogate.default_slope(c.model.surrogate)) if spiking else "",
         "epoch": c.signals.epoch or c.train.epochs,

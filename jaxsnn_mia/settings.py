@@ -144,6 +144,7 @@ class Sweep:
     bits: tuple[int, ...] = ()
     quantize: tuple[str, ...] = ()
     readout: tuple[str, ...] = ()
+    reset: tuple[str, ...] = ()
     encoding: tuple[str, ...] = ()
     time_steps: tuple[int, ...] = ()
     lr: tuple[float, ...] = ()
@@ -171,6 +172,7 @@ SWEPT = {
     "bits": ("quantization", "bits"),
     "quantize": ("quantization", "what"),
     "readout": ("model", "readout"),
+    "reset": ("model", "reset"),
     "encoding": ("model", "encoding"),
     "time_steps": ("model", "time_steps"),
     "lr": ("train", "lr"),

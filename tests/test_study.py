@@ -99,9 +99,38 @@ def rows_of(**values):
 
 def test_the_chosen_rate_is_the_best_and_the_smallest_of_equals(tmp_path):
     run.write(tmp_path / "rates.csv", rows_of(**{"0.0003": 0.7, "0.001": 0.9, "0.003": 0.9, "0.01": 0.8}))
-    assert run.chosen_rates(tmp_path / "rates.csv") == {("iris", "snn", "membrane_last"): 0.001}
+    assert run.Rates(tmp_path / "rates.csv")("iris", "snn", "membrane_last") == 0.001
     with pytest.raises(SystemExit, match="no rate was chosen for iris-ann"):
-        list(run.runs("curves", ("iris",), tmp_path / "none"))
+        list(run.curves(("iris",), tmp_path / "none"))
+
+
+def test_every_table_is_made_of_valid_runs(tmp_path):
+    """With what the searches would have chosen."""
+    rates = [
+        {"dataset": d, "family": f, "readout": r, "lr": 1e-3, "metric": "validation_accuracy", "value": 0.9}
+        for d in conditions.DATASETS
+        for f, r in (("ann", ""), *(("snn", readout) for readout in conditions.READOUTS))
+    ]
+    run.write(tmp_path / "rates.csv", rates)
+    found = [
+        {"dataset": d, "family": "snn", "surrogate": name, "slope": slope, "lr": lr, "metric": "validation_accuracy",
+         "value": 0.9 - abs(slope - 2) - abs(lr - 3e-3)}
+        for d in conditions.SEARCHED_ON for name in conditions.SURROGATES
+        for slope in (1.0, 2.0, 4.0) for lr in conditions.RATES
+    ]  # fmt: skip
+    run.write(tmp_path / "surrogates_search.csv", found)
+    assert run.chosen_settings(tmp_path / "surrogates_search.csv") == dict.fromkeys(conditions.SURROGATES, (2.0, 3e-3))
+    count = {}
+    for name, table in run.TABLES.items():
+        made = dict(table(("iris", "digits"), tmp_path))
+        variants = [config.variants(config.from_dict(settings)) for settings in made.values()]
+        count[name] = (len(made), sum(map(len, variants)))
+    assert count["curves"] == (6, 6 * 72)
+    assert count["quantization"] == (8, 2 * 8 * (5 + 4) * (3 + 4))
+    assert count["curves_quantized"] == (2, 2 * 2 * 72)
+    assert count["surrogates_search"] == (16, 16 * 5 * 4)
+    assert count["surrogates"] == count["surrogates_as_released"] == (16, 16 * 8)
+    assert count["ablation"] == (4, 2 * 8 * 12 * (1 + 4))
 
 
 @pytest.mark.long
@@ -111,6 +140,6 @@ def test_a_table_is_written_and_kept(tmp_path):
         with (tmp_path / "rates.csv").open() as file:
             rows = list(csv.DictReader(file))
         assert sum(row["metric"] == "validation_accuracy" for row in rows) == 3 * 4
-    assert set(run.chosen_rates(tmp_path / "rates.csv")) == {
+    assert set(run.Rates(tmp_path / "rates.csv").best) == {
         ("iris", "ann", ""), ("iris", "snn", "leaky_integrator"), ("iris", "snn", "membrane_last"),
     }  # fmt: skip
