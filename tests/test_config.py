@@ -37,8 +37,8 @@ def test_round_trip_and_float_precision():
             r"`splits\.n_shadows` must be at least 8 for",
         ),
         (
-            {"attacks": {"names": ("rmia_tuned", "loss", "combine")}, "splits": {"n_shadows": 8}},
-            r"`splits\.n_shadows` must be at least 10 for",
+            {"attacks": {"names": ("rmia_tuned", "loss", "combine")}, "splits": {"n_shadows": 10}},
+            r"`splits\.n_shadows` must be at least 12 for",
         ),
         ({"model": {"family": "cnn"}}, r"one of \['ann', 'hybrid', 'snn'\], got 'cnn'"),
         ({"model": {"readout": "membrane_lst"}}, 'Did you mean "membrane_last"'),

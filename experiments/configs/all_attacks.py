@@ -22,7 +22,7 @@ def get_config(mode: str = "") -> ConfigDict:
         c,
         mode,
         data__rows=500,
-        splits__n_shadows=10,
+        splits__n_shadows=12,
         model__hidden=(16,),
         train__epochs=6,
         train__snapshot_epochs=(2, 4),

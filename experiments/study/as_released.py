@@ -304,7 +304,6 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--hidden", type=int, default=0, help="units; 0: 256 for location30, 128 for the others")
     parser.add_argument("--data_dir", default="")
     given = parser.parse_args(argv)
-    jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
     try:
         rates = by_family(given.rates)
         for dataset in given.datasets.split(","):
@@ -317,4 +316,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
     main(sys.argv[1:])

@@ -172,7 +172,6 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--data_dir", default="")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args(argv)
-    jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
     datasets, path = tuple(given.datasets.split(",")), given.results / f"{given.table}.csv"
     for name, settings in TABLES[given.table](datasets, given.results):
         c = config.from_dict(conditions.merged(settings, {"data": {"dir": given.data_dir}}))
@@ -185,4 +184,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
     main(sys.argv[1:])

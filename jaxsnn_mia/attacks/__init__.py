@@ -1,5 +1,6 @@
 """Membership-inference attacks: arrays in, scores out, all S targets at once, higher = more likely a member."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -120,8 +121,13 @@ def signals_of(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def fewest_shadows(names: tuple[str, ...]) -> int:
     """How many shadows all of the named attacks need; one that combines others runs them without a fold of pairs."""
-    combines = any("scores" in ATTACKS[name].needs for name in names)
-    return max(ATTACKS[name].fewest for name in names) + (2 if combines else 0)
+    fewest = max(ATTACKS[name].fewest for name in names)
+    if not any("scores" in ATTACKS[name].needs for name in names):
+        return fewest
+    pairs = fewest // 2
+    while pairs - math.ceil(pairs / combine.FOLDS) < fewest // 2:
+        pairs += 1
+    return 2 * pairs
 
 
 __all__ = [

@@ -8,6 +8,8 @@ from jax.scipy.special import ndtri
 from jaxsnn_mia.attacks import folds as cross
 from jaxsnn_mia.attacks import references, shadow
 
+FOLDS = 4
+
 
 def score(
     scores: dict[str, np.ndarray | Callable],
@@ -16,7 +18,7 @@ def score(
     partner_s=None,
     valid_s=None,
     model: str = "logistic",
-    folds: int = 4,
+    folds: int = FOLDS,
     max_rows: int = 50_000,
     seed: int = 0,
 ) -> np.ndarray:
