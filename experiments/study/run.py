@@ -152,6 +152,12 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def is_kept(row: dict[str, str], epochs: int) -> bool:
+    """Whether a table keeps a row: of a snapshot on the way, accuracies and the AUC of online LiRA are enough."""
+    way = row["epoch"] == str(epochs) or not row["attack"] or (row["attack"], row["metric"]) == ("lira", "auc")
+    return row["metric"] in KEPT and way
+
+
 def write(path: Path, rows: list[dict[str, Any]]) -> None:
     from jaxsnn_mia import store
 
@@ -176,7 +182,7 @@ def main(argv: list[str]) -> None:
     for name, settings in TABLES[given.table](datasets, given.results):
         c = config.from_dict(conditions.merged(settings, {"data": {"dir": given.data_dir}}))
         found = pipeline.run(c, given.workdir / given.table / name, until="metrics")
-        new = [row for folder in found.values() for row in read(folder / "results.csv") if row["metric"] in KEPT]
+        new = [row for folder in found.values() for row in read(folder / "results.csv") if is_kept(row, c.train.epochs)]
         done = {tuple(row[column] for column in RUN) for row in new}
         old = [row for row in read(path) if tuple(row[column] for column in RUN) not in done]
         write(path, sorted(old + new, key=lambda row: [row[column] for column in COLUMNS[:-3]]))

@@ -33,8 +33,11 @@ def curves(rows: Iterable[dict[str, str]], dataset: str, family: str, readout: s
     found = {}
     for seed, by_epoch in sorted(chosen.items()):
         epochs = sorted(by_epoch)
-        names = by_epoch[epochs[0]]
-        found[seed] = {"epoch": np.array(epochs)} | {n: np.array([by_epoch[e][n] for e in epochs]) for n in names}
+        names = by_epoch[epochs[-1]]  # the last has all, those on the way only what a curve needs
+        nan = float("nan")
+        found[seed] = {"epoch": np.array(epochs)} | {
+            n: np.array([by_epoch[e].get(n, nan) for e in epochs]) for n in names
+        }
         found[seed]["auc"] = found[seed]["lira auc"]
     return found
 
@@ -131,6 +134,10 @@ def main(results: Path = run.RESULTS) -> None:
         "# Results of the study",
         "The rules are those of `experiments/study/PROTOCOL.md`; means and intervals are over seeds.",
     ]
+    there = {row["dataset"] for row in controlled}
+    missing = [dataset for dataset in conditions.DATASETS if dataset not in there]
+    if missing:
+        parts.append(f"**Unfinished**: {', '.join(missing)} is missing, so no claim is judged over all data sets yet.")
     if controlled:
         curve_figure(controlled, results / "curves.svg")
         parts += [
