@@ -35,7 +35,7 @@ class Cost(NamedTuple):
 
 def synthetic_work(c: config.Config) -> Work:
     """The work of a variant in its real shapes, without making its splits."""
-    dataset, _ = preparing.chosen_rows(c)
+    dataset, *_ = preparing.chosen_rows(c)
     images = dataset.x.dtype == np.uint8 and not dataset.timed
     fitting.check(c, dataset.shape, timed=dataset.timed, images=images, n_classes=len(dataset.class_names))
     free = np.sum(~dataset.test_n) if dataset.test_n is not None else len(dataset.y)

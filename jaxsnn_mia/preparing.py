@@ -44,11 +44,11 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
         return path
     name = c.data.name
     start = time.time()
-    dataset, duplicates = chosen_rows(c)
+    dataset, unit_n, duplicates = chosen_rows(c)
     if duplicates:
         fate = "are dropped" if c.data.duplicates == "drop" else "share a column of keep"
         print(f"{name}: {duplicates} exact duplicate rows {fate}")
-    x, y, unit_n = dataset.x, dataset.y, data.units(dataset.x)
+    x, y = dataset.x, dataset.y
     role_n = splits.roles(
         jax.random.key(c.splits.seed),
         unit_n,
@@ -88,16 +88,19 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
     return path
 
 
-def chosen_rows(c: config.Config) -> tuple[data.Dataset, int]:
+def chosen_rows(c: config.Config) -> tuple[data.Dataset, np.ndarray, int]:
     """(the data set, or `data.rows` of its examples at random, in their order, without exact duplicates where they are
-    to be dropped; how many duplicates there are)."""
+    to be dropped; unit_n of what is left, see `data.units`; how many duplicates there are)."""
     dataset = data.load(c.data.name, c.data.dir)
     if 0 < c.data.rows < len(dataset.x):
         rng = np.random.default_rng(c.splits.seed)
         dataset = rows_at(dataset, np.sort(rng.choice(len(dataset.x), c.data.rows, replace=False)))
-    first = np.sort(np.unique(data.units(dataset.x), return_index=True)[1])
+    unit_n = data.units(dataset.x)
+    first = np.sort(np.unique(unit_n, return_index=True)[1])
     duplicates = len(dataset.x) - len(first)
-    return rows_at(dataset, first) if duplicates and c.data.duplicates == "drop" else dataset, duplicates
+    if duplicates and c.data.duplicates == "drop":
+        dataset, unit_n = rows_at(dataset, first), unit_n[first]
+    return dataset, unit_n, duplicates
 
 
 def rows_at(dataset: data.Dataset, at: np.ndarray) -> data.Dataset:
