@@ -99,7 +99,9 @@ def check_model(c: Config) -> None:
         c.data.standardise,
     )
     one_of(neuron.RESETS, "model.reset", c.model.reset)
-    one_of(surrogate.SURROGATES, "model.surrogate", c.model.surrogate)
+    if ":" not in c.model.surrogate:
+        one_of(surrogate.SURROGATES, "model.surrogate", c.model.surrogate)
+    surrogate.factory(c.model.surrogate)
     require(all(h >= 1 for h in c.model.hidden), "model.hidden", "layer sizes of at least 1", c.model.hidden)
     require(1 <= c.model.time_steps <= 1000, "model.time_steps", "in [1, 1000]", c.model.time_steps)
     require(0 <= c.model.beta <= 1, "model.beta", "in [0, 1]", c.model.beta)

@@ -1,5 +1,6 @@
 """The list of stages from a config to a report. Each: done? else run."""
 
+import inspect
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from jaxsnn_mia import (
     store,
 )
 from jaxsnn_mia.distributed import POLL_SECONDS, Share, wait_for
+from jaxsnn_mia.kernels import surrogate
 from jaxsnn_mia.report import page
 from jaxsnn_mia.work import privacy
 
@@ -91,6 +93,8 @@ def train_path(c: config.Config, folder: Path, paths: dict[str, Path]) -> tuple[
         "data": stages.manifest(paths["data"])["sha256"],
         "splits": paths["splits"].name,
     }
+    if ":" in c.model.surrogate:  # a changed surrogate of the caller's own is another training
+        inputs["surrogate"] = store.file_sha256(Path(inspect.getfile(surrogate.factory(c.model.surrogate))))
     return store.stage_path(folder, "train", stages.STAGE_VERSION["train"], inputs), inputs
 
 

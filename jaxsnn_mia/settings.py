@@ -47,7 +47,7 @@ class Model:
     threshold: float = 1.0
     reset: str = "subtract"
     readout: str = "membrane_last"
-    surrogate: str = "arctan"
+    surrogate: str = "arctan"  # of surrogate.SURROGATES, or "package.module:function" of your own
     slope: float = 0.0  # first parameter of the surrogate; 0: its default
 
 

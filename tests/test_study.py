@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "experiments/study"))
 import conditions
 import decide
 import run
+import sheet
 
 RNG = np.random.default_rng(0)
 
@@ -98,7 +99,9 @@ def rows_of(**values):
 
 
 def test_the_chosen_rate_is_the_best_and_the_smallest_of_equals(tmp_path):
-    run.write(tmp_path / "rates.csv", rows_of(**{"0.0003": 0.7, "0.001": 0.9, "0.003": 0.9, "0.01": 0.8}))
+    sheet.write(
+        tmp_path / "rates.csv", rows_of(**{"0.0003": 0.7, "0.001": 0.9, "0.003": 0.9, "0.01": 0.8}), run.COLUMNS
+    )
     assert run.Rates(tmp_path / "rates.csv")("iris", "snn", "membrane_last") == 0.001
     with pytest.raises(SystemExit, match="no rate was chosen for iris-ann"):
         list(run.curves(("iris",), tmp_path / "none"))
@@ -111,14 +114,14 @@ def test_every_table_is_made_of_valid_runs(tmp_path):
         for d in conditions.DATASETS
         for f, r in (("ann", ""), *(("snn", readout) for readout in conditions.READOUTS))
     ]
-    run.write(tmp_path / "rates.csv", rates)
+    sheet.write(tmp_path / "rates.csv", rates, run.COLUMNS)
     found = [
         {"dataset": d, "family": "snn", "surrogate": name, "slope": slope, "lr": lr, "metric": "validation_accuracy",
          "value": 0.9 - abs(slope - 2) - abs(lr - 3e-3)}
         for d in conditions.SEARCHED_ON for name in conditions.SURROGATES
         for slope in (1.0, 2.0, 4.0) for lr in conditions.RATES
     ]  # fmt: skip
-    run.write(tmp_path / "surrogates_search.csv", found)
+    sheet.write(tmp_path / "surrogates_search.csv", found, run.COLUMNS)
     assert run.chosen_settings(tmp_path / "surrogates_search.csv") == dict.fromkeys(conditions.SURROGATES, (2.0, 3e-3))
     count = {}
     for name, table in run.TABLES.items():

@@ -17,6 +17,8 @@ from tests.runs import ROOT
 
 sys.path.insert(0, str(ROOT / "experiments/study"))
 import as_released as study
+import run
+import sheet
 import waterfall
 
 EQUAL = {"ann": 1e-3, "snn": 1e-3}
@@ -124,10 +126,11 @@ def test_duplicates_are_dropped_and_images_refused(tmp_path):
 def test_each_replacement_changes_its_part_alone(fake, name):
     seen = fake(unrelated)
     replaced = study.REPLACED[name]
-    s = study.Settings({"ann": 3e-3, "snn": 1e-2}, shadows=12)
+    s = study.Settings({"ann": 3e-3, "membrane_last": 1e-2, "leaky_integrator": 2e-2}, shadows=12)
     rows = {family: study.block(TABLE, family, replaced, [0, 3], s) for family in study.FAMILIES}
     ann, snn = seen
-    assert [ann["lr"], snn["lr"]] == ([3e-3, 1e-2] if "rates" in replaced else [1e-4, 1e-3])
+    of_readout = 2e-2 if "readout" in replaced else 1e-2
+    assert [ann["lr"], snn["lr"]] == ([3e-3, of_readout] if "rates" in replaced else [1e-4, 1e-3])
     assert snn["readout"] == ("leaky_integrator" if "readout" in replaced else "membrane_last")
     confidence_alone = replaced & {"readout", "attack"}
     for one in seen:
@@ -325,23 +328,23 @@ def counted(monkeypatch):
 
 
 def test_what_is_finished_is_not_computed_again(counted, tmp_path):
-    path = study.run(tmp_path, "iris", range(2), SMALL)
+    path = study.add(tmp_path, "iris", range(2), SMALL)
     assert len(counted) == 2 * len(study.REPLACED)
     before = path.read_bytes(), path.stat().st_mtime_ns
-    study.run(tmp_path, "iris", range(2), SMALL)
+    study.add(tmp_path, "iris", range(2), SMALL)
     assert len(counted) == 2 * len(study.REPLACED)
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     counted.clear()
-    study.run(tmp_path, "iris", range(4), SMALL)
+    study.add(tmp_path, "iris", range(4), SMALL)
     assert [seeds for *_, seeds in counted] == [[2, 3]] * 2 * len(study.REPLACED)
-    study.run(tmp_path, "wine", range(2), SMALL)
+    study.add(tmp_path, "wine", range(2), SMALL)
     with path.open() as file:
         rows = list(csv.DictReader(file))
     assert tuple(rows[0]) == study.COLUMNS
     keys = {(r["dataset"], r["family"], r["replaced"], r["seed"]) for r in rows}
     assert len(keys) == len(rows) == 2 * len(study.REPLACED) * (4 + 2)
     with pytest.raises(study.store.StoreError, match="epochs is 20 there and 3 here"):
-        study.run(tmp_path, "iris", range(4), SMALL._replace(epochs=3))
+        study.add(tmp_path, "iris", range(4), SMALL._replace(epochs=3))
 
 
 def test_a_run_that_dies_leaves_what_it_finished(counted, tmp_path, monkeypatch):
@@ -354,22 +357,22 @@ def test_a_run_that_dies_leaves_what_it_finished(counted, tmp_path, monkeypatch)
 
     monkeypatch.setattr(study, "block", dies)
     with pytest.raises(RuntimeError, match="killed"):
-        study.run(tmp_path, "iris", range(2), SMALL)
-    rows = study.read(tmp_path / "as_released.csv")
+        study.add(tmp_path, "iris", range(2), SMALL)
+    rows = sheet.read(tmp_path / "as_released.csv")
     assert {row["family"] for row in rows} == {"ann"}
     monkeypatch.setattr(study, "block", whole)
     counted.clear()
-    study.run(tmp_path, "iris", range(2), SMALL)
+    study.add(tmp_path, "iris", range(2), SMALL)
     assert {family for family, *_ in counted} == {"snn"}
-    assert len(study.read(tmp_path / "as_released.csv")) == 2 * len(rows)
+    assert len(sheet.read(tmp_path / "as_released.csv")) == 2 * len(rows)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--datasets=irs"], "`data.name` must be one of"),
-        (["--rates=1e-3"], "must be two numbers, ANN,SNN, got '1e-3'"),
-        (["--rates=1e-3,fast"], "got '1e-3,fast'"),
+        (["--datasets=iris", "--rates=1e-3"], "must be two numbers, ANN,SNN, got '1e-3'"),
+        (["--datasets=iris", "--rates=1e-3,fast"], "got '1e-3,fast'"),
     ],
 )
 def test_bad_flags_are_one_line_and_exit_code_2(flags, message, tmp_path, capsys, monkeypatch):
@@ -380,6 +383,21 @@ def test_bad_flags_are_one_line_and_exit_code_2(flags, message, tmp_path, capsys
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_rates_are_those_that_the_search_chose(tmp_path):
+    found = [
+        {"dataset": "iris", "family": family, "readout": readout, "lr": lr, "metric": "validation_accuracy",
+         "value": 1 - abs(lr - best)}
+        for family, readout, best in (
+            ("ann", "", 1e-3), ("snn", "membrane_last", 3e-3), ("snn", "leaky_integrator", 1e-2)
+        )
+        for lr in (1e-3, 3e-3, 1e-2)
+    ]  # fmt: skip
+    sheet.write(tmp_path / "rates.csv", found, run.COLUMNS)
+    want = {"ann": 1e-3, "membrane_last": 3e-3, "leaky_integrator": 1e-2}
+    assert study.chosen_rates("", "iris", tmp_path) == want
+    assert study.chosen_rates("1e-3,2e-3", "iris", tmp_path) == {"ann": 1e-3, "snn": 2e-3}
 
 
 # the waterfall

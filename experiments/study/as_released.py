@@ -20,7 +20,6 @@ twice.
 """
 
 import argparse
-import csv
 import functools
 import os
 import sys
@@ -34,6 +33,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import conditions
 import jax
 import numpy as np
+import run
+import sheet
 from sklearn.svm import SVC
 
 from jaxsnn_mia import config, data, metrics, models, preparing, splits, store, work
@@ -45,7 +46,7 @@ from jaxsnn_mia.train import Norm
 FAMILIES = ("ann", "snn")
 PARTS = {
     "balance": "as many members as non-members of each class, in fitting and in ranking, for both families",
-    "rates": "the rates of --rates, by default 1e-3 for both families",
+    "rates": "those that the controlled search chose for the data set and the readout (rates.csv), or --rates",
     "readout": "an SNN that reads a leaky integrator; the logit confidence is the only feature, for both families",
     "overlap": "target and shadow have a half of the data each, of which 80 % train and 20 % are non-members",
     "attack": "64 shadows on complementary halves and online LiRA on the logit confidence; every shadow is a target",
@@ -61,8 +62,8 @@ AT_ONCE = 64  # models in training
 
 
 class Settings(NamedTuple):
-    """Of the training: learning rates by family where they are replaced, where they are not; hidden units; epochs;
-    rows of a batch; shadows of LiRA for each seed."""
+    """Of the training: learning rates where they are replaced (by family, or of an SNN by its readout) and where they
+    are not; hidden units; epochs; rows of a batch; shadows of LiRA for each seed."""
 
     rates: dict[str, float]
     released: dict[str, float] = conditions.AS_RELEASED
@@ -235,8 +236,9 @@ def by_lira(d: data.Dataset, seeds: Sequence[int], shadows: int, ask: Callable) 
 
 def block(d: data.Dataset, family: str, replaced: frozenset, seeds: Sequence[int], s: Settings) -> list[dict[str, Any]]:
     """The rows of one family for some seeds, the columns of `COLUMNS` from "seed" on."""
-    lr = (s.rates if "rates" in replaced else s.released)[family]
     readout = "leaky_integrator" if "readout" in replaced and family == "snn" else "membrane_last"
+    rates = s.rates if "rates" in replaced else s.released
+    lr = rates[readout if family == "snn" and readout in rates else family]
 
     def ask(keep_sn, scale_sn, ids_s, *, names):
         return answers(d, keep_sn, scale_sn, ids_s, s, family=family, lr=lr, readout=readout, names=names)
@@ -255,21 +257,7 @@ def table(name: str, folder: str = "") -> data.Dataset:
     return preparing.rows_at(d, np.sort(np.unique(data.units(d.x), return_index=True)[1]))
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    with store.atomic(path) as part, part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def run(workdir: Path, dataset: str, seeds: Sequence[int], s: Settings, folder: str = "") -> Path:
+def add(workdir: Path, dataset: str, seeds: Sequence[int], s: Settings, folder: str = "") -> Path:
     """Adds what is missing of one data set to workdir/as_released.csv, a block of seeds at a time."""
     path, claim = workdir / "as_released.csv", {"dataset": dataset, **s._asdict()}
     with store.lock(workdir):
@@ -277,22 +265,28 @@ def run(workdir: Path, dataset: str, seeds: Sequence[int], s: Settings, folder: 
         store.claim(workdir / dataset, claim)
         for family in FAMILIES:
             for name, replaced in REPLACED.items():
-                rows, key = read(path), {"dataset": dataset, "family": family, "replaced": name}
-                done = {int(row["seed"]) for row in rows if key.items() <= row.items()}
+                old, key = sheet.read(path), {"dataset": dataset, "family": family, "replaced": name}
+                done = {int(row["seed"]) for row in old if key.items() <= row.items()}
                 missing = [seed for seed in seeds if seed not in done]
                 if missing:
                     new = block(table(dataset, folder), family, replaced, missing, s)
-                    write(path, rows + [key | row for row in new])
+                    sheet.write(path, old + [key | row for row in new], COLUMNS)
                     print(f"{dataset} {family} {name}: mean AUC {np.mean([row['auc'] for row in new]):.3f}", flush=True)
     return path
 
 
-def by_family(rates: str) -> dict[str, float]:
-    """family -> learning rate, from "ANN,SNN"."""
+def chosen_rates(given: str, dataset: str, results: Path) -> dict[str, float]:
+    """Learning rates of a data set as `Settings.rates`: "ANN,SNN", or where empty those of results/rates.csv."""
+    if not given:
+        rate = run.Rates(results / "rates.csv")
+        return {
+            "ann": rate(dataset, "ann"),
+            **{readout: rate(dataset, "snn", readout) for readout in conditions.READOUTS},
+        }
     try:
-        return dict(zip(FAMILIES, map(float, rates.split(",")), strict=True))
+        return dict(zip(FAMILIES, map(float, given.split(",")), strict=True))
     except ValueError:
-        raise ValueError(f"`--rates` must be two numbers, ANN,SNN, got {rates!r}.") from None
+        raise ValueError(f"`--rates` must be two numbers, ANN,SNN, got {given!r}.") from None
 
 
 def main(argv: list[str]) -> None:
@@ -300,19 +294,24 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--datasets", default=",".join(conditions.DATASETS))
     parser.add_argument("--seeds", type=int, default=len(conditions.SEEDS))
     parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--rates", default="1e-3,1e-3", help="ANN,SNN where the learning rates are replaced")
+    parser.add_argument("--rates", default="", help="ANN,SNN where they are replaced; those of rates.csv by default")
     parser.add_argument("--hidden", type=int, default=0, help="units; 0: 256 for location30, 128 for the others")
     parser.add_argument("--data_dir", default="")
+    parser.add_argument("--results", type=Path, default=run.RESULTS, help="folder of rates.csv and as_released.csv")
     given = parser.parse_args(argv)
     try:
-        rates = by_family(given.rates)
-        for dataset in given.datasets.split(","):
+        datasets = given.datasets.split(",")
+        for dataset in datasets:
+            table(dataset, given.data_dir)  # all data is checked before any training
+        for dataset in datasets:
+            rates = chosen_rates(given.rates, dataset, given.results)
             s = Settings(rates, hidden=given.hidden or HIDDEN.get(dataset, 128))
-            path = run(given.workdir, dataset, range(given.seeds), s, given.data_dir)
+            path = add(given.workdir, dataset, range(given.seeds), s, given.data_dir)
+            sheet.replace(given.results / path.name, sheet.read(path), COLUMNS, COLUMNS[:4])
     except (ValueError, OSError, store.StoreError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    print(path)
+    print(given.results / path.name)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ rows of other data sets in the table stay.
 """
 
 import argparse
-import csv
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import conditions
 import jax
 import numpy as np
+import sheet
 from scipy.stats import rankdata
 
 RESULTS = Path(__file__).parents[1] / "results" / "study"
@@ -48,7 +48,7 @@ class Rates:
 
     def __init__(self, path: Path):
         self.best: dict[tuple[str, str, str], tuple[float, float]] = {}
-        for row in read(path):
+        for row in sheet.read(path):
             if row["metric"] == "validation_accuracy":
                 of = (row["dataset"], row["family"], row["readout"])
                 self.best[of] = max(self.best.get(of, (-1.0, 0.0)), (float(row["value"]), -float(row["lr"])))
@@ -102,7 +102,7 @@ def surrogates_search(datasets: tuple[str, ...], results: Path) -> Runs:
 def chosen_settings(path: Path) -> dict[str, tuple[float, float]]:
     """surrogate -> its (slope, learning rate) of the best mean rank by validation accuracy over the data sets."""
     accuracy: dict[str, dict[tuple[float, float], dict[str, float]]] = {}
-    for row in read(path):
+    for row in sheet.read(path):
         if row["metric"] == "validation_accuracy":
             at = (float(row["slope"]), float(row["lr"]))
             accuracy.setdefault(row["surrogate"], {}).setdefault(at, {})[row["dataset"]] = float(row["value"])
@@ -145,27 +145,10 @@ TABLES = {
 }  # fmt: skip
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
 def is_kept(row: dict[str, str], epochs: int) -> bool:
     """Whether a table keeps a row: of a snapshot on the way, accuracies and the AUC of online LiRA are enough."""
     way = row["epoch"] == str(epochs) or not row["attack"] or (row["attack"], row["metric"]) == ("lira", "auc")
     return row["metric"] in KEPT and way
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    from jaxsnn_mia import store
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with store.atomic(path) as part, part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def main(argv: list[str]) -> None:
@@ -182,10 +165,13 @@ def main(argv: list[str]) -> None:
     for name, settings in TABLES[given.table](datasets, given.results):
         c = config.from_dict(conditions.merged(settings, {"data": {"dir": given.data_dir}}))
         found = pipeline.run(c, given.workdir / given.table / name, until="metrics")
-        new = [row for folder in found.values() for row in read(folder / "results.csv") if is_kept(row, c.train.epochs)]
-        done = {tuple(row[column] for column in RUN) for row in new}
-        old = [row for row in read(path) if tuple(row[column] for column in RUN) not in done]
-        write(path, sorted(old + new, key=lambda row: [row[column] for column in COLUMNS[:-3]]))
+        new = [
+            row
+            for folder in found.values()
+            for row in sheet.read(folder / "results.csv")
+            if is_kept(row, c.train.epochs)
+        ]
+        sheet.replace(path, new, COLUMNS, RUN)
         print(f"{given.table}: {name}, {len(new)} rows")
 
 

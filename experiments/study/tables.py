@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import conditions
 import decide
 import run
+import sheet
 
 LEVEL = 1 - 0.05 / len(conditions.DATASETS)
 COLOURS = {"ann": "#0072b2", "leaky_integrator": "#d55e00", "membrane_last": "#e69f00"}
@@ -129,7 +130,7 @@ def curve_figure(rows: list[dict[str, str]], path: Path) -> None:
 
 
 def main(results: Path = run.RESULTS) -> None:
-    controlled, released = (run.read(results / f"{name}.csv") for name in ("curves", "curves_as_released"))
+    controlled, released = (sheet.read(results / f"{name}.csv") for name in ("curves", "curves_as_released"))
     parts = [
         "# Results of the study",
         "The rules are those of `experiments/study/PROTOCOL.md`; means and intervals are over seeds.",

@@ -7,7 +7,6 @@ interval over seeds. Parts need not add up: "interaction" is the change when all
 """
 
 import argparse
-import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 
 import decide
+import sheet
 
 RELEASED, CONTROLLED, INTERACTION = "none", "all", "interaction"
 LABELS = {
@@ -33,11 +33,6 @@ class Step(NamedTuple):
 
     name: str
     effect: decide.Effect
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
 
 
 def of(rows: Iterable[dict[str, str]], dataset: str, family: str, replaced: str, number: str) -> dict[int, float]:
@@ -152,7 +147,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--level", type=float, default=0.95)
     given = parser.parse_args(argv)
     try:
-        rows = read(given.csv)
+        rows = sheet.read(given.csv)
         found = {name: waterfall(rows, name, given.level) for name in dict.fromkeys(row["dataset"] for row in rows)}
         if not found:
             raise ValueError(f"{given.csv} has no rows. Run as_released.py first.")

@@ -10,6 +10,7 @@ docstring is the derivative at x.
 """
 
 import dataclasses
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -271,23 +272,42 @@ SURROGATES: dict[str, Callable[..., Surrogate]] = {
 }  # fmt: skip
 
 
+def factory(name: str) -> Callable[..., Surrogate]:
+    """The factory that `name` names: of `SURROGATES`, or "package.module:function" of the caller's own, which takes its
+    parameters by name with defaults, the slope first, and passes `scale` and `at_zero` on to `custom`.
+
+    Raises ValueError for a name that is neither.
+    """
+    if name in SURROGATES:
+        return SURROGATES[name]
+    module, colon, function = name.partition(":")
+    remedy = "Name an own one package.module:function, with its folder in PYTHONPATH."
+    if not colon:
+        raise ValueError(f"`surrogate` must be one of {sorted(SURROGATES)}, got {name!r}. {remedy}")
+    try:
+        found = getattr(importlib.import_module(module), function)
+        made = found()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ValueError(f"`surrogate` {name!r} could not be made: {error}. {remedy}") from error
+    if not isinstance(made, Surrogate):
+        raise ValueError(f"`surrogate` {name!r} must give a Surrogate, got {type(made).__name__}. Return custom(...).")
+    return found
+
+
 def slope_name(name: str) -> str:
     """The first parameter of a surrogate, its slope or width; "scale" where it has no other."""
-    if name not in SURROGATES:
-        raise ValueError(f"`surrogate` must be one of {sorted(SURROGATES)}, got {name!r}.")
-    first = next(iter(inspect.signature(SURROGATES[name]).parameters.values()))
+    first = next(iter(inspect.signature(factory(name)).parameters.values()))
     return "scale" if first.kind is first.VAR_KEYWORD else first.name
 
 
 def default_slope(name: str) -> float:
     """The default of a surrogate's first parameter."""
-    return float(SURROGATES[name]().params[slope_name(name)])
+    return float(factory(name)().params[slope_name(name)])
 
 
 def with_slope(name: str, slope: Any, *, at_zero: float = 0.0) -> Surrogate:
     """The named surrogate with its first parameter set to `slope`, which may be traced.
 
-    Raises ValueError for a name that is not in `SURROGATES`.
+    Raises ValueError as `factory`.
     """
-    first = slope_name(name)
-    return SURROGATES[name](**{first: slope}, at_zero=at_zero)
+    return factory(name)(**{slope_name(name): slope}, at_zero=at_zero)
