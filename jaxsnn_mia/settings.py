@@ -213,7 +213,7 @@ class Config:
 
 
 # changes in these sections add or redo stages in the same workdir; in any other they need a new one
-FOLLOWING = ("ensemble", "defence", "signals", "attacks", "metrics", "report", "data.dir")
+FOLLOWING = ("sweep", "ensemble", "defence", "signals", "attacks", "metrics", "report", "data.dir")
 
 
 def bits(c: Config) -> dict[str, int | None]:

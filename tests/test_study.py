@@ -125,12 +125,13 @@ def test_every_table_is_made_of_valid_runs(tmp_path):
     assert run.chosen_settings(tmp_path / "surrogates_search.csv") == dict.fromkeys(conditions.SURROGATES, (2.0, 3e-3))
     count = {}
     for name, table in run.TABLES.items():
-        made = dict(table(("iris", "digits"), tmp_path))
-        variants = [config.variants(config.from_dict(settings)) for settings in made.values()]
-        count[name] = (len(made), sum(map(len, variants)))
-    assert count["curves"] == (6, 6 * 72)
+        made = list(table(("iris", "digits"), tmp_path))
+        variants = [config.variants(config.from_dict(settings)) for _, settings in made]
+        count[name] = (len(dict(made)), sum(map(len, variants)))
+    assert count["curves"] == (6, 6 * (72 + 8))
     assert count["quantization"] == (8, 2 * 8 * (5 + 4) * (3 + 4))
-    assert count["curves_quantized"] == (2, 2 * 2 * 72)
+    assert count["quantization_as_released"] == (4, 4 * 8 * 3)
+    assert count["curves_quantized"] == (2, 2 * 2 * (72 + 8))
     assert count["surrogates_search"] == (16, 16 * 5 * 4)
     assert count["surrogates"] == count["surrogates_as_released"] == (16, 16 * 8)
     assert count["ablation"] == (4, 2 * 8 * 12 * (1 + 4))

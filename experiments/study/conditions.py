@@ -12,6 +12,7 @@ AS_RELEASED = {"ann": 1e-4, "snn": 1e-3}  # learning rates of arXiv 2411.06613
 SNAPSHOTS = (1, 2, 3, 5, 8, 12, 18, 27)
 READOUTS = ("leaky_integrator", "membrane_last")
 WIDTHS = (32, 16, 8, 4, 2)
+DECIDING = (8, 4)  # bits of claims a and b
 # as snnTorch computes spike rate escape, and corrected; the rest of the paper's five, and three more
 SURROGATES = (
     "arctan", "fast_sigmoid", "spike_rate_escape_snntorch", "spike_rate_escape", "stochastic_spike", "sigmoid",
@@ -20,6 +21,7 @@ SURROGATES = (
 SLOPES = (0.25, 0.5, 1.0, 2.0, 4.0)  # times a surrogate's default
 SEARCHED_ON = ("digits", "breast_cancer")
 STEPS = (1, 4, 10, 25)
+IMAGES = ("cifar10_jpeg",)  # of the full scale, with convolutions
 ATTACKS = ("loss", "lira", "lira_offline", "rmia")
 OF_TIME = ("steps", "longer", "dropout")  # attacks on spiking networks
 
@@ -36,7 +38,11 @@ def settings(dataset: str, family: str, **changes: dict[str, Any]) -> dict[str, 
         {
             "data": {"name": dataset, "population": 0.15, "validation": 0.15},
             "splits": {"n_shadows": 64},
-            "model": {"family": family, "hidden": (256,) if dataset == "location30" else (128,)},
+            "model": {
+                "family": family,
+                "architecture": "convnet" if dataset in IMAGES else "dense",
+                "hidden": (256,) if dataset == "location30" else (128,),
+            },
             "attacks": {"names": (*ATTACKS, *(OF_TIME if family == "snn" else ()))},
             "metrics": {"replicates_auc": 20, "replicates_tpr": 20, "fprs": (0.01,)},
         },
@@ -57,27 +63,46 @@ def searched(dataset: str, family: str, readout: str) -> dict[str, dict[str, Any
 
 
 def curves(dataset: str, family: str, readout: str, lr: float) -> dict[str, dict[str, Any]]:
-    """64 shadows x 8 seeds at every snapshot; the last one is the baseline."""
+    """64 shadows x 8 seeds at every snapshot, the end first; on the way one attack is enough."""
     return settings(
         dataset,
         family,
         model={"readout": readout},
         train={"lr": lr, "snapshot_epochs": SNAPSHOTS},
-        sweep={"seed": SEEDS, "epoch": (*SNAPSHOTS, 0)},
+        attacks={"names": ("lira",)},
+        sweep={"seed": SEEDS, "epoch": (0, *SNAPSHOTS)},
     )
 
 
+def end_of(curves: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The same models at their last epoch alone, under all attacks: the baseline."""
+    family = curves["model"]["family"]
+    return merged(curves, {"attacks": settings("", family)["attacks"], "sweep": {"epoch": (0,)}})
+
+
 def quantized(dataset: str, family: str, lr: float, mode: str) -> dict[str, dict[str, Any]]:
-    """Every width of weights, activations, both and, in an SNN, membranes; float once, among those of training."""
+    """Every width of weights, activations, both and, in an SNN, membranes; float once, among those of training. Of
+    Location-30 only what decides."""
     what = ("weight", "activation", "both", *(("state",) if family == "snn" else ()))
+    narrow = quantized_both(dataset, family, READOUTS[0], lr)
+    if dataset == "location30":
+        return merged(narrow, {"quantization": {"mode": mode}})
+    widths = WIDTHS if mode == "qat" else WIDTHS[1:]
+    return merged(
+        narrow, {"quantization": {"mode": mode, "what": "weight"}, "sweep": {"bits": widths, "quantize": what}}
+    )
+
+
+def quantized_both(dataset: str, family: str, readout: str, lr: float) -> dict[str, dict[str, Any]]:
+    """Weights and activations of 8 and 4 bits, and float: what claims a and b are about."""
     return settings(
         dataset,
         family,
-        model={"readout": READOUTS[0]},
+        model={"readout": readout},
         train={"lr": lr},
-        quantization={"mode": mode},
+        quantization={"what": "both"},
         attacks={"names": ATTACKS},
-        sweep={"seed": SEEDS, "bits": WIDTHS if mode == "qat" else WIDTHS[1:], "quantize": what},
+        sweep={"seed": SEEDS, "bits": (32, *DECIDING)},
     )
 
 
@@ -85,7 +110,7 @@ def curves_quantized(dataset: str, lr: float) -> dict[str, dict[str, Any]]:
     """An ANN whose weights and activations have 8 or 4 bits, at every snapshot."""
     return merged(
         curves(dataset, "ann", READOUTS[0], lr),
-        {"quantization": {"what": "both"}, "sweep": {"bits": (8, 4)}},
+        {"quantization": {"what": "both"}, "sweep": {"bits": DECIDING}},
     )
 
 
@@ -98,14 +123,26 @@ def surrogate_searched(dataset: str, name: str) -> dict[str, dict[str, Any]]:
     )
 
 
-def surrogate_judged(dataset: str, name: str, slope: float, lr: float) -> dict[str, dict[str, Any]]:
+def surrogate_judged(dataset: str, name: str, slope: float, lr: float, **model: Any) -> dict[str, dict[str, Any]]:
     """A surrogate at one setting; a slope of 0 is its default."""
     return settings(
         dataset,
         "snn",
-        model={"readout": READOUTS[0], "surrogate": name, "slope": slope},
+        model={"readout": READOUTS[0], "surrogate": name, "slope": slope, **model},
         train={"lr": lr},
         sweep={"seed": SEEDS},
+    )
+
+
+def attacked(dataset: str, family: str, lr: float, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """One seed under many attacks."""
+    return settings(
+        dataset,
+        family,
+        model={"readout": READOUTS[0]},
+        train={"lr": lr, "snapshot_epochs": (5, 10, 20, 30)},
+        attacks={"names": names},
+        sweep={"seed": SEEDS[:1]},
     )
 
 
@@ -127,3 +164,29 @@ def kinds(datasets: tuple[str, ...]) -> list[tuple[str, str, str]]:
     """(data set, family, readout) of the controlled comparison; an ANN has no readout of its own."""
     snn = [(dataset, "snn", readout) for dataset in datasets for readout in READOUTS]
     return [*((dataset, "ann", READOUTS[0]) for dataset in datasets), *snn]
+
+
+def full(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Four times the shadows, for accelerators."""
+    return merged(settings, {"splits": {"n_shadows": 4 * settings["splits"]["n_shadows"]}})
+
+
+def smoke(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Two numbers and one name of everything that varies, few attacks, small networks in a few epochs: a program takes
+    longer to compile than to run."""
+    sweep = {name: values[: 1 if isinstance(values[0], str) else 2] for name, values in settings["sweep"].items()}
+    few: dict[str, dict[str, Any]] = {
+        "splits": {"n_shadows": 12},
+        "model": {"hidden": (8,)},
+        "train": {"epochs": 3},
+        "attacks": {"names": settings["attacks"]["names"][:4]},
+        "sweep": sweep,
+    }
+    if "time_steps" not in sweep:
+        few["model"]["time_steps"] = 2
+    if "snapshot_epochs" in settings.get("train", {}):
+        few["train"]["snapshot_epochs"] = (1,)
+    return merged(settings, few)
+
+
+SCALES = {"default": lambda settings: settings, "full": full, "smoke": smoke}

@@ -2,18 +2,22 @@
 
     python experiments/study/run.py rates --workdir=runs/study [--datasets=iris,digits] [--data_dir=FOLDER]
     python experiments/study/run.py curves --workdir=runs/study
+    python experiments/study/run.py surrogates --workdir=runs/study --surrogates=package.module:function
+    python experiments/study/run.py all --workdir=runs/smoke --scale=smoke --results=runs/smoke
 
 PROTOCOL.md says what they are; `TABLES` below lists them. `rates` comes first, and `surrogates_search` before
-`surrogates`: the others read what they chose. Run again, nothing is trained twice;
-rows of other data sets in the table stay.
+`surrogates`: the others read what they chose. A surrogate of your own goes through the same two tables. Run again,
+nothing is trained twice; rows of other data sets in the table stay. cost.csv says how many models each run trained and
+how long it took.
 """
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 sys.path.insert(0, str(Path(__file__).parent))
@@ -35,6 +39,15 @@ RUN = COLUMNS[:13]  # what the rows of a run may differ in from those of another
 
 
 Runs = Iterator[tuple[str, dict[str, Any]]]  # folder, settings
+
+
+class Scope(NamedTuple):
+    """What a table is about: its data sets, those of the searches, surrogates; where the searches' results lie."""
+
+    datasets: tuple[str, ...] = conditions.DATASETS
+    searched_on: tuple[str, ...] = conditions.SEARCHED_ON
+    surrogates: tuple[str, ...] = conditions.SURROGATES
+    results: Path = RESULTS
 
 
 def key(dataset: str, family: str, readout: str) -> tuple[str, str, str]:
@@ -60,42 +73,54 @@ class Rates:
         return -self.best[of][1]
 
 
-def rates(datasets: tuple[str, ...], results: Path) -> Runs:
-    for dataset, family, readout in conditions.kinds(datasets):
+def rates(scope: Scope) -> Runs:
+    for dataset, family, readout in conditions.kinds(scope.datasets):
         yield f"{dataset}-{family}-{readout}", conditions.searched(dataset, family, readout)
 
 
-def curves(datasets: tuple[str, ...], results: Path) -> Runs:
-    rate = Rates(results / "rates.csv")
-    for dataset, family, readout in conditions.kinds(datasets):
+def both(name: str, curves: dict[str, dict[str, Any]]) -> Runs:
+    """A curve, and its end in the same folder: what is trained already is not trained again."""
+    yield name, curves
+    yield name, conditions.end_of(curves)
+
+
+def curves(scope: Scope) -> Runs:
+    rate = Rates(scope.results / "rates.csv")
+    for dataset, family, readout in conditions.kinds(scope.datasets):
         chosen = rate(dataset, family, readout)
-        yield f"{dataset}-{family}-{readout}", conditions.curves(dataset, family, readout, chosen)
+        yield from both(f"{dataset}-{family}-{readout}", conditions.curves(dataset, family, readout, chosen))
 
 
-def curves_as_released(datasets: tuple[str, ...], results: Path) -> Runs:
-    for dataset, family, readout in conditions.kinds(datasets):
+def curves_as_released(scope: Scope) -> Runs:
+    for dataset, family, readout in conditions.kinds(scope.datasets):
         if family == "ann" or readout == "membrane_last":
             released = conditions.curves(dataset, family, readout, conditions.AS_RELEASED[family])
-            yield f"{dataset}-{family}-{readout}", released
+            yield from both(f"{dataset}-{family}-{readout}", released)
 
 
-def quantization(datasets: tuple[str, ...], results: Path) -> Runs:
-    rate = Rates(results / "rates.csv")
-    for dataset in datasets:
+def quantization(scope: Scope) -> Runs:
+    rate = Rates(scope.results / "rates.csv")
+    for dataset in scope.datasets:
         for family in ("ann", "snn"):
-            for mode in ("qat", "ptq"):
+            for mode in ("qat", "ptq") if dataset != "location30" else ("qat",):
                 yield f"{dataset}-{family}-{mode}", conditions.quantized(dataset, family, rate(dataset, family), mode)
 
 
-def curves_quantized(datasets: tuple[str, ...], results: Path) -> Runs:
-    rate = Rates(results / "rates.csv")
-    for dataset in datasets:
-        yield f"{dataset}-ann-both", conditions.curves_quantized(dataset, rate(dataset, "ann"))
+def quantization_as_released(scope: Scope) -> Runs:
+    for dataset in scope.datasets:
+        for family, lr in conditions.AS_RELEASED.items():
+            yield f"{dataset}-{family}", conditions.quantized_both(dataset, family, "membrane_last", lr)
 
 
-def surrogates_search(datasets: tuple[str, ...], results: Path) -> Runs:
-    for dataset in conditions.SEARCHED_ON:
-        for name in conditions.SURROGATES:
+def curves_quantized(scope: Scope) -> Runs:
+    rate = Rates(scope.results / "rates.csv")
+    for dataset in scope.datasets:
+        yield from both(f"{dataset}-ann-both", conditions.curves_quantized(dataset, rate(dataset, "ann")))
+
+
+def surrogates_search(scope: Scope) -> Runs:
+    for dataset in scope.searched_on:
+        for name in scope.surrogates:
             yield f"{dataset}-{name}", conditions.surrogate_searched(dataset, name)
 
 
@@ -115,23 +140,44 @@ def chosen_settings(path: Path) -> dict[str, tuple[float, float]]:
     return best
 
 
-def surrogates(datasets: tuple[str, ...], results: Path) -> Runs:
-    chosen = chosen_settings(results / "surrogates_search.csv")
-    for dataset in datasets:
-        for name in conditions.SURROGATES:
+def surrogates(scope: Scope) -> Runs:
+    chosen = chosen_settings(scope.results / "surrogates_search.csv")
+    for dataset in scope.datasets:
+        for name in scope.surrogates:
             yield f"{dataset}-{name}", conditions.surrogate_judged(dataset, name, *chosen[name])
 
 
-def surrogates_as_released(datasets: tuple[str, ...], results: Path) -> Runs:
-    for dataset in datasets:
-        for name in conditions.SURROGATES:
+def surrogates_as_released(scope: Scope) -> Runs:
+    for dataset in scope.datasets:
+        for name in scope.surrogates:
             released = conditions.surrogate_judged(dataset, name, 0.0, conditions.AS_RELEASED["snn"])
             yield f"{dataset}-{name}", released
 
 
-def ablation(datasets: tuple[str, ...], results: Path) -> Runs:
-    rate = Rates(results / "rates.csv")
-    for dataset in conditions.SEARCHED_ON:
+def surrogates_recurrent(scope: Scope) -> Runs:
+    """At the settings of the dense network."""
+    chosen = chosen_settings(scope.results / "surrogates_search.csv")
+    for dataset in scope.datasets:
+        for name in scope.surrogates:
+            slope, lr = chosen[name]
+            yield f"{dataset}-{name}", conditions.surrogate_judged(dataset, name, slope, lr, architecture="recurrent")
+
+
+def baselines(scope: Scope) -> Runs:
+    from jaxsnn_mia import attacks
+
+    rate = Rates(scope.results / "rates.csv")
+    for dataset in scope.datasets:
+        for family in ("ann", "snn"):
+            yield (
+                f"{dataset}-{family}",
+                conditions.attacked(dataset, family, rate(dataset, family), tuple(attacks.ATTACKS)),
+            )
+
+
+def ablation(scope: Scope) -> Runs:
+    rate = Rates(scope.results / "rates.csv")
+    for dataset in scope.searched_on:
         for family in ("ann", "snn"):
             yield f"{dataset}-{family}", conditions.ablated(dataset, family, rate(dataset, family))
 
@@ -139,8 +185,8 @@ def ablation(datasets: tuple[str, ...], results: Path) -> Runs:
 TABLES = {
     table.__name__: table
     for table in (
-        rates, curves, curves_as_released, quantization, curves_quantized, surrogates_search, surrogates,
-        surrogates_as_released, ablation,
+        rates, curves, curves_as_released, quantization, quantization_as_released, curves_quantized,
+        surrogates_search, surrogates, surrogates_as_released, surrogates_recurrent, ablation, baselines,
     )
 }  # fmt: skip
 
@@ -151,28 +197,65 @@ def is_kept(row: dict[str, str], epochs: int) -> bool:
     return row["metric"] in KEPT and way
 
 
-def main(argv: list[str]) -> None:
+def spent(folder: Path) -> dict[str, Any]:
+    """What the finished stages of a run cost, from their manifests: models, their epochs, seconds of training and of
+    everything. One pass computes several signals, an ensemble trains several variants: each is counted once."""
+    trained: dict[tuple[str, ...], float] = {}
+    passes: dict[Path, float] = {}
+    found, seconds = [], 0.0
+    for path in folder.rglob("manifest.json"):
+        manifest, stage = json.loads(path.read_text()), path.relative_to(folder).parts[-2].split("-")[0]
+        if stage == "train":
+            found.append(path.parent)
+            trained[tuple(manifest["members"])] = manifest["seconds"]
+        elif stage == "signals":
+            passes[path.parents[1]] = max(passes.get(path.parents[1], 0.0), manifest["seconds"])
+        else:
+            seconds += manifest["seconds"]
+    settings = json.loads((folder / "config.json").read_text())["config"]
+    models = len(found) * settings["splits"]["n_shadows"]
+    train_seconds = sum(trained.values())
+    return {
+        "models": models, "model_epochs": models * settings["train"]["epochs"],
+        "train_seconds": round(train_seconds, 1), "seconds": round(train_seconds + sum(passes.values()) + seconds, 1),
+        **{name: json.loads((found[0] / "manifest.json").read_text())[name] for name in ("device", "jax")},
+    }  # fmt: skip
+
+
+def run(table: str, scope: Scope, workdir: Path, scale: str = "default", data_dir: str = "") -> None:
+    """Adds the rows of a table to scope.results/TABLE.csv, a run at a time."""
     from jaxsnn_mia import config, pipeline
 
+    for name, settings in TABLES[table](scope):
+        scaled = conditions.merged(conditions.SCALES[scale](settings), {"data": {"dir": data_dir}})
+        c, folder = config.from_dict(scaled), workdir / table / name
+        found = pipeline.run(c, folder, until="metrics")
+        new = [row for f in found.values() for row in sheet.read(f / "results.csv") if is_kept(row, c.train.epochs)]
+        sheet.replace(scope.results / f"{table}.csv", new, COLUMNS, RUN)
+        cost = {"table": table, "run": name, **spent(folder)}
+        sheet.replace(scope.results / "cost.csv", [cost], tuple(cost), ("table", "run"))
+        print(f"{table}: {name}, {len(new)} rows")
+
+
+def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=tuple(TABLES))
+    parser.add_argument("table", choices=(*TABLES, "all"))
     parser.add_argument("--workdir", type=Path, required=True)
-    parser.add_argument("--datasets", default=",".join(conditions.DATASETS))
+    parser.add_argument("--datasets", default="", help="of the table; by default those of the scale")
+    parser.add_argument("--surrogates", default=",".join(conditions.SURROGATES))
+    parser.add_argument("--scale", choices=tuple(conditions.SCALES), default="default")
     parser.add_argument("--data_dir", default="")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args(argv)
-    datasets, path = tuple(given.datasets.split(",")), given.results / f"{given.table}.csv"
-    for name, settings in TABLES[given.table](datasets, given.results):
-        c = config.from_dict(conditions.merged(settings, {"data": {"dir": given.data_dir}}))
-        found = pipeline.run(c, given.workdir / given.table / name, until="metrics")
-        new = [
-            row
-            for folder in found.values()
-            for row in sheet.read(folder / "results.csv")
-            if is_kept(row, c.train.epochs)
-        ]
-        sheet.replace(path, new, COLUMNS, RUN)
-        print(f"{given.table}: {name}, {len(new)} rows")
+    scope = Scope(surrogates=tuple(given.surrogates.split(",")), results=given.results)
+    if given.scale == "full":
+        scope = scope._replace(datasets=(*conditions.DATASETS, *conditions.IMAGES))
+    if given.scale == "smoke":
+        scope = scope._replace(datasets=("iris",), searched_on=("iris",), surrogates=scope.surrogates[:2])
+    if given.datasets:
+        scope = scope._replace(datasets=tuple(given.datasets.split(",")))
+    for table in TABLES if given.table == "all" else (given.table,):
+        run(table, scope, given.workdir, given.scale, given.data_dir)
 
 
 if __name__ == "__main__":
