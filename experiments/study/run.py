@@ -35,7 +35,7 @@ COLUMNS = (
     "surrogate", "slope", "encoding", "T", "lr", "epoch", "seed", "attack", "metric", "value", "n_shadows",
     "n_examples",
 )  # fmt: skip
-RUN = COLUMNS[:13]  # what the rows of a run may differ in from those of another
+RUN = (*COLUMNS[:13], "epoch")  # what the rows of a run may differ in from those of another
 
 
 Runs = Iterator[tuple[str, dict[str, Any]]]  # folder, settings
