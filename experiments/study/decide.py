@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 MARGIN = 0.02  # of AUC and of accuracy
 HOLDS, FAILS, OPEN = "holds", "does not hold", "cannot be told"
@@ -26,6 +26,17 @@ def effect(values_k: Sequence[float], level: float = 0.95) -> Effect:
         raise ValueError(f"`values_k` must be finite, [K] with K at least 2, got {values_k.tolist()}.")
     half = stats.t.ppf((1 + level) / 2, len(values_k) - 1) * values_k.std(ddof=1) / len(values_k) ** 0.5
     return Effect(float(values_k.mean()), float(values_k.mean() - half), float(values_k.mean() + half), len(values_k))
+
+
+def detectable(deviation: float, seeds: int, level: float = 0.95, power: float = 0.8) -> float:
+    """The effect whose t interval over `seeds` differences of that standard deviation lies above 0 in `power` of all
+    studies."""
+    critical, root = stats.t.ppf((1 + level) / 2, seeds - 1), seeds**0.5
+
+    def missing(by: float) -> float:
+        return power - stats.nct.sf(critical, seeds - 1, by * root)
+
+    return deviation * float(optimize.brentq(missing, 1e-6, 10.0))
 
 
 def verdict(e: Effect, margin: float = MARGIN) -> str:

@@ -1,0 +1,226 @@
+"""The effect of each claim of PROTOCOL.md on each data set, and its verdict, from the rows of the tables.
+
+A claim is {data set: `Found`}; tables that are not there give none of them.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import conditions
+import decide
+import run
+
+LEVEL = 1 - 0.05 / len(conditions.DATASETS)  # of an interval: all data sets together have 95 %
+VOLUME = 2 * decide.MARGIN  # smallest change of a dominated volume that matters
+ESCAPE = {"controlled": "spike_rate_escape", "as released": "spike_rate_escape_snntorch"}
+LEAKY, LAST = conditions.READOUTS
+
+Rows = Iterable[Mapping[str, str]]
+BySeed = dict[int, float]
+
+
+class Found(NamedTuple):
+    """An effect on one data set, what it says of the claim, and what it is compared with where that was searched."""
+
+    effect: decide.Effect
+    verdict: str
+    against: str = ""
+
+
+def judged(values: Iterable[float], margin: float = decide.MARGIN, against: str = "") -> Found:
+    e = decide.effect(list(values), LEVEL)
+    return Found(e, decide.verdict(e, margin), against)
+
+
+def overall(found: Mapping[str, Found]) -> str:
+    """The verdict over the deciding data sets; "" where one is missing."""
+    there = [found[name].verdict for name in conditions.DATASETS if name in found]
+    return decide.overall(there) if len(there) == len(conditions.DATASETS) else ""
+
+
+def number(text: str) -> float:
+    return float("nan") if text == "n/a" else float(text)
+
+
+def by_seed(rows: Rows, metric: str, attack: str = "", **where: str) -> BySeed:
+    """seed -> the value of a metric at the last epoch, of the rows whose columns are as in `where`.
+
+    Raises ValueError where a seed has two different values.
+    """
+    wanted = {"metric": metric, "attack": attack, **where}
+    found: dict[int, tuple[int, float]] = {}
+    for row in rows:
+        if all(row[name] == value for name, value in wanted.items()):
+            seed, epoch, value = int(row["seed"]), int(row["epoch"]), number(row["value"])
+            if seed in found and found[seed][0] == epoch and found[seed][1] != value:
+                raise ValueError(f"seed {seed} has {found[seed][1]} and {value} for {wanted}: name more columns.")
+            found[seed] = max(found.get(seed, (-1, value)), (epoch, value))
+    return {seed: value for seed, (_, value) in sorted(found.items())}
+
+
+def less(a: BySeed, b: BySeed) -> list[float]:
+    """a - b of the seeds that both have."""
+    return [a[seed] - b[seed] for seed in a if seed in b]
+
+
+def curves(rows: Rows, dataset: str, family: str, readout: str, **where: str) -> dict[int, dict[str, np.ndarray]]:
+    """seed -> the snapshots in order: "epoch", the AUC of online LiRA as "auc", and each accuracy."""
+    wanted = dict(zip(("dataset", "family", "readout"), run.key(dataset, family, readout), strict=True)) | where
+    chosen: dict[int, dict[int, dict[str, float]]] = {}
+    for row in rows:
+        if all(row[name] == value for name, value in wanted.items()):
+            name = row["metric"] if not row["attack"] else f"{row['attack']} {row['metric']}"
+            chosen.setdefault(int(row["seed"]), {}).setdefault(int(row["epoch"]), {})[name] = number(row["value"])
+    found = {}
+    for seed, by_epoch in sorted(chosen.items()):
+        epochs = sorted(by_epoch)
+        names = by_epoch[epochs[-1]]  # the last has all, those on the way only what a curve needs
+        nan = float("nan")
+        found[seed] = {"epoch": np.array(epochs)} | {
+            n: np.array([by_epoch[e].get(n, nan) for e in epochs]) for n in names
+        }
+        found[seed]["auc"] = found[seed]["lira auc"]
+    return found
+
+
+def at(a: dict[int, dict], b: dict[int, dict], how: str) -> list[float]:
+    """AUC of a less that of b for each seed of both: at the last epoch ("last"), or where both first reach a value of
+    `how`."""
+    seeds = [seed for seed in a if seed in b]
+    if how == "last":
+        return [float(a[seed]["auc"][-1] - b[seed]["auc"][-1]) for seed in seeds]
+    return [decide.matched(a[seed], b[seed], how) for seed in seeds]
+
+
+def on_each(effect_of: Callable[[str], Found | None]) -> dict[str, Found]:
+    found = {dataset: effect_of(dataset) for dataset in conditions.DATASETS}
+    return {dataset: one for dataset, one in found.items() if one}
+
+
+def more_private(rows: Rows, readout: str = LEAKY, how: str = "test_accuracy") -> dict[str, Found]:
+    """b0: AUC(ANN) - AUC(SNN), both in float."""
+    rows = list(rows)
+
+    def of(dataset: str) -> Found | None:
+        ann, snn = (curves(rows, dataset, family, readout) for family in ("ann", "snn"))
+        return judged(at(ann, snn, how)) if ann and snn else None
+
+    return on_each(of)
+
+
+def than_quantized(
+    ann_rows: Rows, snn_rows: Rows, readout: str = LEAKY, how: str = "test_accuracy"
+) -> dict[str, Found]:
+    """b: AUC(ANN at b bits) - AUC(float SNN), that width of {8, 4} whose mean is the smallest."""
+    ann_rows, snn_rows = list(ann_rows), list(snn_rows)
+
+    def of(dataset: str) -> Found | None:
+        snn = curves(snn_rows, dataset, "snn", readout, bits_weight="32")
+        ann = {b: curves(ann_rows, dataset, "ann", "", bits_weight=str(b)) for b in conditions.DECIDING}
+        if not (snn and all(ann.values())):
+            return None
+        found = [judged(at(curve, snn, how), against=f"{b} bits") for b, curve in ann.items()]
+        return min(found, key=lambda one: one.effect.mean)
+
+    return on_each(of)
+
+
+def width(rows: Rows, dataset: str, family: str, metric: str, attack: str, bits: int) -> BySeed:
+    """Of weights and activations together, by training with quantization."""
+    mode = {} if bits == 32 else {"mode": "qat"}
+    return by_seed(
+        rows, metric, attack, dataset=dataset, family=family, quantized="both", bits_weight=str(bits), **mode
+    )
+
+
+def quantization_helps(rows: Rows, family: str, bits: int) -> dict[str, Found]:
+    """a: AUC(float) - AUC(b bits) of online LiRA."""
+    rows = list(rows)
+
+    def of(dataset: str) -> Found | None:
+        wide, narrow = (width(rows, dataset, family, "auc", "lira", b) for b in (32, bits))
+        return judged(less(wide, narrow)) if wide and narrow else None
+
+    return on_each(of)
+
+
+def little_loss(rows: Rows, family: str, bits: int) -> dict[str, Found]:
+    """The second half of a: test accuracy(float) - test accuracy(b bits), which must stay below the margin."""
+    rows, opposite = list(rows), {decide.HOLDS: decide.FAILS, decide.FAILS: decide.HOLDS, decide.OPEN: decide.OPEN}
+
+    def of(dataset: str) -> Found | None:
+        wide, narrow = (width(rows, dataset, family, "test_accuracy", "", b) for b in (32, bits))
+        if not (wide and narrow):
+            return None
+        found = judged(less(wide, narrow))
+        return found._replace(verdict=opposite[found.verdict])
+
+    return on_each(of)
+
+
+def volume(rows: Rows, dataset: str, name: str) -> BySeed:
+    """seed -> the dominated volume of a surrogate."""
+    of = {"dataset": dataset, "surrogate": name}
+    accuracy, auc = by_seed(rows, "test_accuracy", **of), by_seed(rows, "auc", "lira", **of)
+    chance = 1 / conditions.CLASSES[dataset]
+    return {seed: decide.dominated_volume(accuracy[seed], auc[seed], chance) for seed in accuracy}
+
+
+def beats(values: Mapping[str, BySeed], name: str, margin: float, left_out: Iterable[str] = ()) -> Found | None:
+    """How far a surrogate is above that other with the highest mean."""
+    others = {n: v for n, v in values.items() if v and n != name and n not in left_out}
+    if not (values.get(name) and others):
+        return None
+    other = max(others, key=lambda n: np.mean(list(others[n].values())))
+    return judged(less(values[name], others[other]), margin, other)
+
+
+def best_balance(rows: Rows, how: str = "controlled") -> dict[str, Found]:
+    """c: the dominated volume of spike rate escape less that of the best other."""
+    rows = list(rows)
+
+    def of(dataset: str) -> Found | None:
+        values = {name: volume(rows, dataset, name) for name in conditions.SURROGATES}
+        return beats(values, ESCAPE[how], VOLUME, ESCAPE.values())
+
+    return on_each(of)
+
+
+def most_vulnerable(rows: Rows) -> dict[str, Found]:
+    """d: AUC(arctangent) less that of the most vulnerable other."""
+    rows = list(rows)
+
+    def of(dataset: str) -> Found | None:
+        where = {name: {"dataset": dataset, "surrogate": name} for name in conditions.SURROGATES}
+        values = {name: by_seed(rows, "auc", "lira", **w) for name, w in where.items()}
+        return beats(values, "arctan", decide.MARGIN)
+
+    return on_each(of)
+
+
+def claims(tables: Mapping[str, Rows]) -> dict[tuple[str, str], dict[str, Found]]:
+    """(claim, "as released" or "controlled") -> {data set: found}; claim a of each family and width."""
+    t = {name: list(tables.get(name, ())) for name in run.TABLES}
+    found = {}
+    for family in ("snn", "ann"):
+        for bits in conditions.DECIDING:
+            for how, rows in (("as released", t["quantization_as_released"]), ("controlled", t["quantization"])):
+                of = f"{family.upper()}, {bits} bits"
+                found[f"a: {of} leak less", how] = quantization_helps(rows, family, bits)
+                found[f"a: {of} lose little accuracy", how] = little_loss(rows, family, bits)
+    released = t["quantization_as_released"]
+    b, b0 = "b: float SNN leaks less than quantized ANN", "b0: SNN leaks less than ANN"
+    found[b, "as released"] = than_quantized(released, released, LAST, "last")
+    found[b, "controlled"] = than_quantized(t["curves_quantized"], t["curves"])
+    found[b0, "as released"] = more_private(t["curves_as_released"], LAST, "last")
+    found[b0, "controlled"] = more_private(t["curves"])
+    for how, rows in (("as released", t["surrogates_as_released"]), ("controlled", t["surrogates"])):
+        found["c: spike rate escape has the best balance", how] = best_balance(rows, how)
+        found["d: arctangent is the most vulnerable", how] = most_vulnerable(rows)
+    return found
