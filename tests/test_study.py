@@ -1,20 +1,21 @@
 """The study's rules of decision and its conditions."""
 
-import csv
 import sys
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from jaxsnn_mia import config
+from jaxsnn_mia import config, pipeline, shadows
 from tests.runs import ROOT
 
 sys.path.insert(0, str(ROOT / "experiments/study"))
+import as_released
 import conditions
 import decide
 import run
 import sheet
+import tables
 
 RNG = np.random.default_rng(0)
 
@@ -104,7 +105,7 @@ def test_the_chosen_rate_is_the_best_and_the_smallest_of_equals(tmp_path):
     )
     assert run.Rates(tmp_path / "rates.csv")("iris", "snn", "membrane_last") == 0.001
     with pytest.raises(SystemExit, match="no rate was chosen for iris-ann"):
-        list(run.curves(("iris",), tmp_path / "none"))
+        list(run.curves(run.Scope(("iris",), results=tmp_path / "none")))
 
 
 def test_every_table_is_made_of_valid_runs(tmp_path):
@@ -125,7 +126,7 @@ def test_every_table_is_made_of_valid_runs(tmp_path):
     assert run.chosen_settings(tmp_path / "surrogates_search.csv") == dict.fromkeys(conditions.SURROGATES, (2.0, 3e-3))
     count = {}
     for name, table in run.TABLES.items():
-        made = list(table(("iris", "digits"), tmp_path))
+        made = list(table(run.Scope(("iris", "digits"), results=tmp_path)))
         variants = [config.variants(config.from_dict(settings)) for _, settings in made]
         count[name] = (len(dict(made)), sum(map(len, variants)))
     assert count["curves"] == (6, 6 * (72 + 8))
@@ -133,17 +134,102 @@ def test_every_table_is_made_of_valid_runs(tmp_path):
     assert count["quantization_as_released"] == (4, 4 * 8 * 3)
     assert count["curves_quantized"] == (2, 2 * 2 * (72 + 8))
     assert count["surrogates_search"] == (16, 16 * 5 * 4)
-    assert count["surrogates"] == count["surrogates_as_released"] == (16, 16 * 8)
+    for name in ("surrogates", "surrogates_as_released", "surrogates_recurrent"):
+        assert count[name] == (16, 16 * 8)
+    assert count["baselines"] == (4, 4)
     assert count["ablation"] == (4, 2 * 8 * 12 * (1 + 4))
 
 
+def smoke(tmp_path, table, *flags):
+    run.main([table, "--scale=smoke", f"--workdir={tmp_path / 'work'}", f"--results={tmp_path}", *flags])
+    return sheet.read(tmp_path / f"{table}.csv")
+
+
+OWN = """
+from jaxsnn_mia.kernels import surrogate
+
+def gentle(alpha=0.5, **options):
+    return surrogate.arctan(alpha, **options)
+"""
+
+
+def test_the_whole_study_runs_as_a_smoke(tmp_path, monkeypatch):
+    """Every table on iris at settings that say nothing, tables and figures, and a surrogate of one's own."""
+    smoke(tmp_path, "all")
+    assert {row["table"] for row in sheet.read(tmp_path / "cost.csv")} == set(run.TABLES)
+    quantized = sheet.read(tmp_path / "quantization.csv")
+    assert {(r["family"], r["mode"], r["bits_weight"]) for r in quantized} == {
+        (family, mode, bits)
+        for family in ("ann", "snn")
+        for mode, bits in (("", "32"), ("qat", "16"), ("ptq", "16"), ("ptq", "8"))
+    }
+    curves = sheet.read(tmp_path / "curves.csv")
+    ends = {r["attack"] for r in curves if r["epoch"] == "3"}
+    assert {r["attack"] for r in curves if r["epoch"] == "1"} == {"", "lira"} < ends
+    tables.write(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    for part in ("Verdicts", "Quantization", "Surrogates, recurrent", "Ablation", "Every attack"):
+        assert f"## {part}" in text
+    assert "**not judged**" in text  # on one data set of five
+
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "own_of_study.py").write_text(OWN)
+    monkeypatch.syspath_prepend(folder)
+    for table in ("surrogates_search", "surrogates"):
+        rows = smoke(tmp_path, table, "--surrogates=own_of_study:gentle")
+    assert {row["surrogate"] for row in rows} == {*conditions.SURROGATES[:2], "own_of_study:gentle"}
+    tables.write(tmp_path)
+    assert "| own_of_study:gentle |" in (tmp_path / "README.md").read_text()
+
+
+def test_a_sweep_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    """A death between the variants of a sweep: the same rows as without, and no model is trained twice."""
+    whole = smoke(tmp_path / "whole", "rates")
+    one, seen = pipeline.run_variant, []
+
+    def dies(name, *rest):
+        seen.append(name)
+        if len(seen) == 4:  # in the middle of the second run
+            raise RuntimeError("killed")
+        return one(name, *rest)
+
+    monkeypatch.setattr(pipeline, "run_variant", dies)
+    with pytest.raises(RuntimeError, match="killed"):
+        smoke(tmp_path, "rates")
+    assert 0 < len(sheet.read(tmp_path / "rates.csv")) < len(whole)
+    monkeypatch.setattr(pipeline, "run_variant", one)
+    trained, train = [], shadows.train_all
+
+    def counted(members, share):
+        trained.extend(member.folder.parent.name for member in members)
+        train(members, share)
+
+    monkeypatch.setattr(shadows, "train_all", counted)
+    assert smoke(tmp_path, "rates") == whole
+    assert len(trained) == 2  # both rates of the third run
+    trained.clear()
+    assert smoke(tmp_path, "rates") == whole
+    assert not trained
+
+
 @pytest.mark.long
-def test_a_table_is_written_and_kept(tmp_path):
+def test_a_larger_smoke_on_two_data_sets(tmp_path):
+    """Two data sets, the released protocol beside the tables, and the same rows again."""
+    found = []
     for _ in range(2):
-        run.main(["rates", f"--workdir={tmp_path / 'work'}", "--datasets=iris", f"--results={tmp_path}"])
-        with (tmp_path / "rates.csv").open() as file:
-            rows = list(csv.DictReader(file))
-        assert sum(row["metric"] == "validation_accuracy" for row in rows) == 3 * 4
-    assert set(run.Rates(tmp_path / "rates.csv").best) == {
-        ("iris", "ann", ""), ("iris", "snn", "leaky_integrator"), ("iris", "snn", "membrane_last"),
-    }  # fmt: skip
+        smoke(tmp_path, "all", "--datasets=iris,wine")
+        as_released.main([f"--workdir={tmp_path / 'released'}", f"--results={tmp_path}", "--datasets=iris,wine",
+                          "--seeds=2", "--hidden=8"])  # fmt: skip
+        found.append({path.name: path.read_bytes() for path in tmp_path.glob("*.csv")})
+    assert found[0] == found[1]
+    assert set(found[0]) == {f"{name}.csv" for name in (*run.TABLES, "as_released", "cost")}
+    tables.write(tmp_path)
+    assert "## As released, and each confounder" in (tmp_path / "README.md").read_text()
+    assert {row["dataset"] for row in sheet.read(tmp_path / "curves.csv")} == {"iris", "wine"}
+
+
+def test_the_full_scale_has_four_times_the_shadows_and_convolutions():
+    settings = conditions.full(conditions.curves("cifar10_jpeg", "ann", "leaky_integrator", 1e-3))
+    c = config.from_dict(settings)
+    assert (c.splits.n_shadows, c.model.architecture) == (256, "convnet")

@@ -321,7 +321,8 @@ def counted(monkeypatch):
 
     def block(d, family, replaced, seeds, s):
         calls.append((family, replaced, list(seeds)))
-        return [dict(zip(study.COLUMNS[3:], (seed, 0.5 + 0.01 * seed, 1.0, 0.9, 9, 9), strict=True)) for seed in seeds]
+        numbers = [(seed, 0.5 + 0.01 * seed, 1.0, 0.9, 9, 9, 2) for seed in seeds]
+        return [dict(zip(study.COLUMNS[3:10], row, strict=True)) for row in numbers]
 
     monkeypatch.setattr(study, "block", block)
     return calls

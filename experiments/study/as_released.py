@@ -23,6 +23,7 @@ import argparse
 import functools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ import run
 import sheet
 from sklearn.svm import SVC
 
-from jaxsnn_mia import config, data, metrics, models, preparing, splits, store, work
+from jaxsnn_mia import config, data, metrics, models, preparing, splits, stages, store, work
 from jaxsnn_mia.attacks import lira
 from jaxsnn_mia.ensemble import Shadows, make_ensemble
 from jaxsnn_mia.signals import compute
@@ -54,6 +55,7 @@ PARTS = {
 REPLACED = {"none": frozenset(), **{part: frozenset({part}) for part in PARTS}, "all": frozenset(PARTS)}
 COLUMNS = (
     "dataset", "family", "replaced", "seed", "auc", "train_accuracy", "test_accuracy", "members", "non_members",
+    "models", "seconds",
 )  # fmt: skip
 HIDDEN = {"location30": 256}  # 128 for the others
 DRAW, BALANCE = range(2)  # purposes of a seed's generators
@@ -245,7 +247,8 @@ def block(d: data.Dataset, family: str, replaced: frozenset, seeds: Sequence[int
 
     lira_instead = "attack" in replaced
     numbers = by_lira(d, seeds, s.shadows, ask) if lira_instead else by_svc(d, family, replaced, seeds, ask)
-    return [dict(zip(COLUMNS[3:], row, strict=True)) for row in numbers]
+    models = s.shadows if lira_instead else 2
+    return [dict(zip(COLUMNS[3:10], (*row, models), strict=True)) for row in numbers]
 
 
 @functools.cache
@@ -269,10 +272,23 @@ def add(workdir: Path, dataset: str, seeds: Sequence[int], s: Settings, folder: 
                 done = {int(row["seed"]) for row in old if key.items() <= row.items()}
                 missing = [seed for seed in seeds if seed not in done]
                 if missing:
+                    start = time.time()
                     new = block(table(dataset, folder), family, replaced, missing, s)
-                    sheet.write(path, old + [key | row for row in new], COLUMNS)
+                    each = {"seconds": round((time.time() - start) / len(missing), 2)}
+                    sheet.write(path, old + [key | row | each for row in new], COLUMNS)
                     print(f"{dataset} {family} {name}: mean AUC {np.mean([row['auc'] for row in new]):.3f}", flush=True)
     return path
+
+
+def spent(dataset: str, found: list[dict[str, str]], epochs: int) -> dict[str, Any]:
+    """What the rows of a data set cost, as `run.spent`."""
+    own = [row for row in found if row["dataset"] == dataset]
+    models, seconds = sum(int(row["models"]) for row in own), sum(float(row["seconds"]) for row in own)
+    return {
+        "table": "as_released", "run": dataset, "models": models, "model_epochs": models * epochs,
+        "train_seconds": round(seconds, 1), "seconds": round(seconds, 1),
+        "device": stages.about()["device"], "jax": jax.__version__,
+    }  # fmt: skip
 
 
 def chosen_rates(given: str, dataset: str, results: Path) -> dict[str, float]:
@@ -308,6 +324,7 @@ def main(argv: list[str]) -> None:
             s = Settings(rates, hidden=given.hidden or HIDDEN.get(dataset, 128))
             path = add(given.workdir, dataset, range(given.seeds), s, given.data_dir)
             sheet.replace(given.results / path.name, sheet.read(path), COLUMNS, COLUMNS[:4])
+            run.add_cost(given.results, spent(dataset, sheet.read(path), s.epochs))
     except (ValueError, OSError, store.StoreError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

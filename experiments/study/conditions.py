@@ -84,7 +84,7 @@ def end_of(curves: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def quantized(dataset: str, family: str, lr: float, mode: str) -> dict[str, dict[str, Any]]:
     """Every width of weights, activations, both and, in an SNN, membranes; float once, among those of training. Of
     Location-30 only what decides."""
-    what = ("weight", "activation", "both", *(("state",) if family == "snn" else ()))
+    what = ("both", "weight", "activation", *(("state",) if family == "snn" else ()))
     narrow = quantized_both(dataset, family, READOUTS[0], lr)
     if dataset == "location30":
         return merged(narrow, {"quantization": {"mode": mode}})
@@ -173,9 +173,10 @@ def full(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def smoke(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Two numbers and one name of everything that varies, few attacks, small networks in a few epochs: a program takes
-    longer to compile than to run."""
-    sweep = {name: values[: 1 if isinstance(values[0], str) else 2] for name, values in settings["sweep"].items()}
+    """Two values of everything that is traced and one of what is compiled, few attacks, small networks in a few epochs:
+    a program takes longer to compile than to run."""
+    compiled = ("quantize", "encoding", "time_steps", "reset", "readout")
+    sweep = {name: values[: 1 if name in compiled else 2] for name, values in settings["sweep"].items()}
     few: dict[str, dict[str, Any]] = {
         "splits": {"n_shadows": 12},
         "model": {"hidden": (8,)},

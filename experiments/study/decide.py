@@ -36,7 +36,7 @@ def detectable(deviation: float, seeds: int, level: float = 0.95, power: float =
     def missing(by: float) -> float:
         return power - stats.nct.sf(critical, seeds - 1, by * root)
 
-    return deviation * float(optimize.brentq(missing, 1e-6, 10.0))
+    return deviation * float(optimize.brentq(missing, 0.0, 10 * critical / root))
 
 
 def verdict(e: Effect, margin: float = MARGIN) -> str:

@@ -3,8 +3,9 @@
 A claim is {data set: `Found`}; tables that are not there give none of them.
 """
 
+import operator
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,12 @@ def number(text: str) -> float:
     return float("nan") if text == "n/a" else float(text)
 
 
+def matching(rows: Rows, wanted: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+    """The rows whose columns have the wanted values."""
+    of, values = operator.itemgetter(*wanted), tuple(wanted.values())
+    return (row for row in rows if of(row) == values)
+
+
 def by_seed(rows: Rows, metric: str, attack: str = "", **where: str) -> BySeed:
     """seed -> the value of a metric at the last epoch, of the rows whose columns are as in `where`.
 
@@ -55,12 +62,11 @@ def by_seed(rows: Rows, metric: str, attack: str = "", **where: str) -> BySeed:
     """
     wanted = {"metric": metric, "attack": attack, **where}
     found: dict[int, tuple[int, float]] = {}
-    for row in rows:
-        if all(row[name] == value for name, value in wanted.items()):
-            seed, epoch, value = int(row["seed"]), int(row["epoch"]), number(row["value"])
-            if seed in found and found[seed][0] == epoch and found[seed][1] != value:
-                raise ValueError(f"seed {seed} has {found[seed][1]} and {value} for {wanted}: name more columns.")
-            found[seed] = max(found.get(seed, (-1, value)), (epoch, value))
+    for row in matching(rows, wanted):
+        seed, epoch, value = int(row["seed"]), int(row["epoch"]), number(row["value"])
+        if seed in found and found[seed][0] == epoch and found[seed][1] != value:
+            raise ValueError(f"seed {seed} has {found[seed][1]} and {value} for {wanted}: name more columns.")
+        found[seed] = max(found.get(seed, (-1, value)), (epoch, value))
     return {seed: value for seed, (_, value) in sorted(found.items())}
 
 
@@ -73,10 +79,9 @@ def curves(rows: Rows, dataset: str, family: str, readout: str, **where: str) ->
     """seed -> the snapshots in order: "epoch", the AUC of online LiRA as "auc", and each accuracy."""
     wanted = dict(zip(("dataset", "family", "readout"), run.key(dataset, family, readout), strict=True)) | where
     chosen: dict[int, dict[int, dict[str, float]]] = {}
-    for row in rows:
-        if all(row[name] == value for name, value in wanted.items()):
-            name = row["metric"] if not row["attack"] else f"{row['attack']} {row['metric']}"
-            chosen.setdefault(int(row["seed"]), {}).setdefault(int(row["epoch"]), {})[name] = number(row["value"])
+    for row in matching(rows, wanted):
+        name = row["metric"] if not row["attack"] else f"{row['attack']} {row['metric']}"
+        chosen.setdefault(int(row["seed"]), {}).setdefault(int(row["epoch"]), {})[name] = number(row["value"])
     found = {}
     for seed, by_epoch in sorted(chosen.items()):
         epochs = sorted(by_epoch)
@@ -98,37 +103,40 @@ def at(a: dict[int, dict], b: dict[int, dict], how: str) -> list[float]:
     return [decide.matched(a[seed], b[seed], how) for seed in seeds]
 
 
-def on_each(effect_of: Callable[[str], Found | None]) -> dict[str, Found]:
-    found = {dataset: effect_of(dataset) for dataset in conditions.DATASETS}
+def on_each(rows: Rows, effect_of: Callable[[str, list], Found | None]) -> dict[str, Found]:
+    """The effects on those deciding data sets that have any, each from its own rows."""
+    split: dict[str, list] = {dataset: [] for dataset in conditions.DATASETS}
+    for row in rows:
+        split.setdefault(row["dataset"], []).append(row)
+    found = {dataset: effect_of(dataset, split[dataset]) for dataset in conditions.DATASETS}
     return {dataset: one for dataset, one in found.items() if one}
 
 
 def more_private(rows: Rows, readout: str = LEAKY, how: str = "test_accuracy") -> dict[str, Found]:
     """b0: AUC(ANN) - AUC(SNN), both in float."""
-    rows = list(rows)
 
-    def of(dataset: str) -> Found | None:
+    def of(dataset: str, rows: list) -> Found | None:
         ann, snn = (curves(rows, dataset, family, readout) for family in ("ann", "snn"))
         return judged(at(ann, snn, how)) if ann and snn else None
 
-    return on_each(of)
+    return on_each(rows, of)
 
 
 def than_quantized(
     ann_rows: Rows, snn_rows: Rows, readout: str = LEAKY, how: str = "test_accuracy"
 ) -> dict[str, Found]:
     """b: AUC(ANN at b bits) - AUC(float SNN), that width of {8, 4} whose mean is the smallest."""
-    ann_rows, snn_rows = list(ann_rows), list(snn_rows)
+    snn_rows = [row for row in snn_rows if row["family"] == "snn" and row["bits_weight"] == "32"]
 
-    def of(dataset: str) -> Found | None:
-        snn = curves(snn_rows, dataset, "snn", readout, bits_weight="32")
-        ann = {b: curves(ann_rows, dataset, "ann", "", bits_weight=str(b)) for b in conditions.DECIDING}
+    def of(dataset: str, rows: list) -> Found | None:
+        snn = curves(snn_rows, dataset, "snn", readout)
+        ann = {b: curves(rows, dataset, "ann", "", bits_weight=str(b)) for b in conditions.DECIDING}
         if not (snn and all(ann.values())):
             return None
         found = [judged(at(curve, snn, how), against=f"{b} bits") for b, curve in ann.items()]
         return min(found, key=lambda one: one.effect.mean)
 
-    return on_each(of)
+    return on_each(ann_rows, of)
 
 
 def width(rows: Rows, dataset: str, family: str, metric: str, attack: str, bits: int) -> BySeed:
@@ -141,27 +149,26 @@ def width(rows: Rows, dataset: str, family: str, metric: str, attack: str, bits:
 
 def quantization_helps(rows: Rows, family: str, bits: int) -> dict[str, Found]:
     """a: AUC(float) - AUC(b bits) of online LiRA."""
-    rows = list(rows)
 
-    def of(dataset: str) -> Found | None:
+    def of(dataset: str, rows: list) -> Found | None:
         wide, narrow = (width(rows, dataset, family, "auc", "lira", b) for b in (32, bits))
         return judged(less(wide, narrow)) if wide and narrow else None
 
-    return on_each(of)
+    return on_each(rows, of)
 
 
 def little_loss(rows: Rows, family: str, bits: int) -> dict[str, Found]:
     """The second half of a: test accuracy(float) - test accuracy(b bits), which must stay below the margin."""
-    rows, opposite = list(rows), {decide.HOLDS: decide.FAILS, decide.FAILS: decide.HOLDS, decide.OPEN: decide.OPEN}
+    opposite = {decide.HOLDS: decide.FAILS, decide.FAILS: decide.HOLDS, decide.OPEN: decide.OPEN}
 
-    def of(dataset: str) -> Found | None:
+    def of(dataset: str, rows: list) -> Found | None:
         wide, narrow = (width(rows, dataset, family, "test_accuracy", "", b) for b in (32, bits))
         if not (wide and narrow):
             return None
         found = judged(less(wide, narrow))
         return found._replace(verdict=opposite[found.verdict])
 
-    return on_each(of)
+    return on_each(rows, of)
 
 
 def volume(rows: Rows, dataset: str, name: str) -> BySeed:
@@ -183,25 +190,22 @@ def beats(values: Mapping[str, BySeed], name: str, margin: float, left_out: Iter
 
 def best_balance(rows: Rows, how: str = "controlled") -> dict[str, Found]:
     """c: the dominated volume of spike rate escape less that of the best other."""
-    rows = list(rows)
 
-    def of(dataset: str) -> Found | None:
+    def of(dataset: str, rows: list) -> Found | None:
         values = {name: volume(rows, dataset, name) for name in conditions.SURROGATES}
         return beats(values, ESCAPE[how], VOLUME, ESCAPE.values())
 
-    return on_each(of)
+    return on_each(rows, of)
 
 
 def most_vulnerable(rows: Rows) -> dict[str, Found]:
     """d: AUC(arctangent) less that of the most vulnerable other."""
-    rows = list(rows)
 
-    def of(dataset: str) -> Found | None:
-        where = {name: {"dataset": dataset, "surrogate": name} for name in conditions.SURROGATES}
-        values = {name: by_seed(rows, "auc", "lira", **w) for name, w in where.items()}
+    def of(dataset: str, rows: list) -> Found | None:
+        values = {name: by_seed(rows, "auc", "lira", surrogate=name) for name in conditions.SURROGATES}
         return beats(values, "arctan", decide.MARGIN)
 
-    return on_each(of)
+    return on_each(rows, of)
 
 
 def claims(tables: Mapping[str, Rows]) -> dict[tuple[str, str], dict[str, Found]]:

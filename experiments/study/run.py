@@ -222,6 +222,10 @@ def spent(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def add_cost(results: Path, cost: dict[str, Any]) -> None:
+    sheet.replace(results / "cost.csv", [cost], tuple(cost), ("table", "run"))
+
+
 def run(table: str, scope: Scope, workdir: Path, scale: str = "default", data_dir: str = "") -> None:
     """Adds the rows of a table to scope.results/TABLE.csv, a run at a time."""
     from jaxsnn_mia import config, pipeline
@@ -231,9 +235,9 @@ def run(table: str, scope: Scope, workdir: Path, scale: str = "default", data_di
         c, folder = config.from_dict(scaled), workdir / table / name
         found = pipeline.run(c, folder, until="metrics")
         new = [row for f in found.values() for row in sheet.read(f / "results.csv") if is_kept(row, c.train.epochs)]
-        sheet.replace(scope.results / f"{table}.csv", new, COLUMNS, RUN)
-        cost = {"table": table, "run": name, **spent(folder)}
-        sheet.replace(scope.results / "cost.csv", [cost], tuple(cost), ("table", "run"))
+        once = {tuple(row[column] for column in COLUMNS): row for row in new}  # an ANN does not differ in T
+        sheet.replace(scope.results / f"{table}.csv", list(once.values()), COLUMNS, RUN)
+        add_cost(scope.results, {"table": table, "run": name, **spent(folder)})
         print(f"{table}: {name}, {len(new)} rows")
 
 

@@ -1,0 +1,76 @@
+"""Main effects and two-way interactions of the ablation, by least squares for each seed, with intervals over seeds."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import conditions
+import decide
+import effects
+
+# the contrast of each column is the difference that its name says, the other factors at their mean
+TERMS = ("spiking", "rate coding", "latency coding", "doubling T")
+WITHIN = {  # in the spiking network alone
+    "reset to zero, not by subtraction": ("reset", "zero"),
+    "readout by leaky integrator, not last membrane": ("readout", effects.LEAKY),
+}
+
+
+def columns(family: str, encoding: str, steps: int) -> np.ndarray:
+    """float [4]: SNN less ANN, rate less direct, latency less direct, the binary logarithm of T; each centred."""
+    log_t = np.log2(conditions.STEPS)
+    return np.array(
+        [(family == "snn") - 0.5, (encoding == "rate") - 1 / 3, (encoding == "latency") - 1 / 3,
+         np.log2(steps) - log_t.mean()]
+    )  # fmt: skip
+
+
+def design(cells: Iterable[tuple[str, str, int]]) -> tuple[np.ndarray, list[str]]:
+    """float [K, 9] of cells (family, coding, T), the names of its columns: 1, the terms, their products but that of the
+    two codings, which exclude each other."""
+    main = np.stack([columns(*cell) for cell in cells])
+    pairs = [(i, j) for i in range(4) for j in range(i + 1, 4) if (i, j) != (1, 2)]
+    products = [main[:, i] * main[:, j] for i, j in pairs]
+    names = ["mean", *TERMS, *(f"{TERMS[i]} x {TERMS[j]}" for i, j in pairs)]
+    return np.column_stack([np.ones(len(main)), main, *products]), names
+
+
+def fitted(values: Mapping[tuple[str, str, int], float]) -> dict[str, float]:
+    """The coefficients of one seed from its cells (family, coding, T), each once."""
+    matrix, names = design(values)
+    return dict(zip(names, np.linalg.lstsq(matrix, np.array(list(values.values())))[0].tolist(), strict=True))
+
+
+def by_seed(rows: effects.Rows, dataset: str, metric: str, attack: str) -> dict[int, dict[str, float]]:
+    """seed -> the coefficients; a spiking network counts with its mean over resets and readouts."""
+    cells: dict[int, dict[tuple[str, str, int], list[float]]] = {}
+    within: dict[int, dict[str, tuple[list[float], list[float]]]] = {}
+    for row in rows:
+        if (row["dataset"], row["metric"], row["attack"]) != (dataset, metric, attack):
+            continue
+        seed, value = int(row["seed"]), effects.number(row["value"])
+        # an ANN sees the same input at every step of direct coding: one step stands for all
+        steps = conditions.STEPS if (row["family"], row["encoding"]) == ("ann", "direct") else (int(row["T"]),)
+        for t in steps:
+            cells.setdefault(seed, {}).setdefault((row["family"], row["encoding"], t), []).append(value)
+        for name, (column, level) in WITHIN.items() if row["family"] == "snn" else ():
+            sides = within.setdefault(seed, {}).setdefault(name, ([], []))
+            sides[row[column] == level].append(value)
+    found = {}
+    for seed, values in sorted(cells.items()):
+        found[seed] = fitted({cell: float(np.mean(v)) for cell, v in sorted(values.items())})
+        found[seed] |= {
+            name: float(np.mean(a) - np.mean(b)) for name, (b, a) in within.get(seed, {}).items() if a and b
+        }
+    return found
+
+
+def estimated(rows: effects.Rows, dataset: str, metric: str = "auc", attack: str = "lira") -> dict[str, decide.Effect]:
+    """term -> its effect over seeds, with intervals of 95 %; empty where the data set has no rows."""
+    found = by_seed(rows, dataset, metric, attack)
+    names = next(iter(found.values()), {})
+    return {name: decide.effect([one[name] for one in found.values()]) for name in names if name != "mean"}
