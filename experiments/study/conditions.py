@@ -131,6 +131,7 @@ def surrogate_judged(dataset: str, name: str, slope: float, lr: float, **model: 
         "snn",
         model={"readout": READOUTS[0], "surrogate": name, "slope": slope, **model},
         train={"lr": lr},
+        attacks={"names": ATTACKS},
         sweep={"seed": SEEDS},
     )
 
