@@ -160,6 +160,7 @@ def surrogate_lines(rows: effects.Rows, settings: Mapping[str, tuple[float, floa
             cells.append(", ".join(mean(one.values()) for one in (*values, volumes[-1])))
         slope, lr = settings.get(name, (float("nan"), float("nan")))
         shown = f"{slope:g}, {lr:g}" if settings else "default, 0.001"
+        volumes = [v for v in volumes if v]
         common = [seed for seed in volumes[0] if all(seed in v for v in volumes)]
         e = decide.effect([float(np.mean([v[seed] for v in volumes])) for seed in common])
         lines.append((-e.mean, line(name, shown, *cells, f"{e.mean:.3f} [{e.low:.3f}, {e.high:.3f}]")))
