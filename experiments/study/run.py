@@ -14,6 +14,7 @@ how long it took.
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -226,19 +227,33 @@ def add_cost(results: Path, cost: dict[str, Any]) -> None:
     sheet.replace(results / "cost.csv", [cost], tuple(cost), ("table", "run"))
 
 
-def run(table: str, scope: Scope, workdir: Path, scale: str = "default", data_dir: str = "") -> None:
-    """Adds the rows of a table to scope.results/TABLE.csv, a run at a time."""
-    from jaxsnn_mia import config, pipeline
+def run(
+    table: str, scope: Scope, workdir: Path, scale: str = "default", data_dir: str = "", keep: bool = False
+) -> None:
+    """Adds the rows of a table to scope.results/TABLE.csv, a run at a time. What a finished run leaves behind are its
+    rows; checkpoints and signals go, unless `keep`: those of the whole study would be over 100 GB."""
+    from jaxsnn_mia import config, pipeline, store
 
-    for name, settings in TABLES[table](scope):
-        scaled = conditions.merged(conditions.SCALES[scale](settings), {"data": {"dir": data_dir}})
-        c, folder = config.from_dict(scaled), workdir / table / name
-        found = pipeline.run(c, folder, until="metrics")
-        new = [row for f in found.values() for row in sheet.read(f / "results.csv") if is_kept(row, c.train.epochs)]
-        once = {tuple(row[column] for column in COLUMNS): row for row in new}  # an ANN does not differ in T
-        sheet.replace(scope.results / f"{table}.csv", list(once.values()), COLUMNS, RUN)
-        add_cost(scope.results, {"table": table, "run": name, **spent(folder)})
-        print(f"{table}: {name}, {len(new)} rows")
+    runs = list(TABLES[table](scope))
+    for (name, settings), (following, _) in zip(runs, [*runs[1:], ("", {})], strict=True):
+        c, folder = config.from_dict(conditions.SCALES[scale](settings)), workdir / table / name
+        finished = folder / f"rows-{store.digest(config.as_dict(c))}.json"
+        if not finished.exists():
+            here = config.from_dict(conditions.merged(config.as_dict(c), {"data": {"dir": data_dir}}))
+            found = pipeline.run(here, folder, until="metrics")
+            rows = [
+                row for f in found.values() for row in sheet.read(f / "results.csv") if is_kept(row, c.train.epochs)
+            ]
+            once = {tuple(row[column] for column in COLUMNS): row for row in rows}  # an ANN does not differ in T
+            store.write_json(finished, {"rows": list(once.values()), "cost": spent(folder)})
+        done = json.loads(finished.read_text())
+        sheet.replace(scope.results / f"{table}.csv", done["rows"], COLUMNS, RUN)
+        add_cost(scope.results, {"table": table, "run": name, **done["cost"]})
+        print(f"{table}: {name}, {len(done['rows'])} rows")
+        if name != following and not keep:
+            for path in folder.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
 
 
 def main(argv: list[str]) -> None:
@@ -249,6 +264,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--surrogates", default=",".join(conditions.SURROGATES))
     parser.add_argument("--scale", choices=tuple(conditions.SCALES), default="default")
     parser.add_argument("--data_dir", default="")
+    parser.add_argument("--keep", action="store_true", help="checkpoints and signals of finished runs as well")
     parser.add_argument("--results", type=Path, default=RESULTS)
     given = parser.parse_args(argv)
     scope = Scope(surrogates=tuple(given.surrogates.split(",")), results=given.results)
@@ -259,7 +275,7 @@ def main(argv: list[str]) -> None:
     if given.datasets:
         scope = scope._replace(datasets=tuple(given.datasets.split(",")))
     for table in TABLES if given.table == "all" else (given.table,):
-        run(table, scope, given.workdir, given.scale, given.data_dir)
+        run(table, scope, given.workdir, given.scale, given.data_dir, given.keep)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def interval(e: decide.Effect) -> str:
 
 
 def cell(found: effects.Found) -> str:
-    against = f" (to {found.against})" if found.against else ""
+    against = f" ({found.against})" if found.against else ""
     return f"{interval(found.effect)}{against}: {found.verdict}"
 
 
