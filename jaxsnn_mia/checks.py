@@ -4,12 +4,14 @@ import difflib
 from typing import Any
 
 from jaxsnn_mia import accounting, attacks, augmenting, data, models, signals, splits, train
+from jaxsnn_mia.attacks.attribute import ATTRIBUTE_ATTACKS
 from jaxsnn_mia.defences import MOST_DIGITS
 from jaxsnn_mia.kernels import neuron, quantize, surrogate
 from jaxsnn_mia.settings import SWEPT, Config, variants
 
 DUPLICATES = ("share", "drop")
 WIDTHS = ("default", "auto")
+INVERSIONS = ("white_class", "white_example", "spikes", "black", "gradients", "gradients_ratio")
 
 
 def check(config: Config) -> Config:
@@ -39,7 +41,7 @@ def check(config: Config) -> Config:
 def check_one(c: Config) -> None:
     for checked in (
         check_data, check_model, check_quantization, check_train, check_privacy, check_defence, check_ensemble,
-        check_attacks, check_metrics,
+        check_attacks, check_inversion, check_attribute, check_metrics,
     ):  # fmt: skip
         checked(c)
 
@@ -193,6 +195,30 @@ def check_attacks(c: Config) -> None:
         "two or more attacks beside 'combine'",
         c.attacks.names,
     )
+
+
+def check_inversion(c: Config) -> None:
+    i = c.inversion
+    for name in i.names:
+        one_of(INVERSIONS, "inversion.names", name)
+    for name, least in (("shadows", 0), ("targets", 2), ("restarts", 1), ("steps", 1), ("process_every", 0)):
+        require(getattr(i, name) >= least, f"inversion.{name}", f"at least {least}", getattr(i, name))
+    require(i.shadows % 2 == 0, "inversion.shadows", "even, whole pairs", i.shadows)
+    require(i.lr > 0, "inversion.lr", "above 0", i.lr)
+    for name in ("tv", "l2"):
+        require(0 <= getattr(i, name) < float("inf"), f"inversion.{name}", "finite and at least 0", getattr(i, name))
+    for size in i.batch_sizes:
+        require(1 <= size <= i.targets, "inversion.batch_sizes", f"in [1, {i.targets}], the targets", size)
+    require(not i.names or c.data.population > 0, "data.population", "above 0 for inversion.names", c.data.population)
+
+
+def check_attribute(c: Config) -> None:
+    a = c.attribute
+    for name in a.names:
+        one_of(ATTRIBUTE_ATTACKS, "attribute.names", name)
+    require(not a.names or a.column != "", "attribute.column", "a column's name or number", a.column)
+    require(a.bins == 0 or a.bins >= 2, "attribute.bins", "0 or at least 2", a.bins)
+    require(not a.names or c.data.population > 0, "data.population", "above 0 for attribute.names", c.data.population)
 
 
 def check_metrics(c: Config) -> None:

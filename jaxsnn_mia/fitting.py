@@ -1,8 +1,13 @@
 """Whether the data allows the settings: what only the data can tell, checked before anything is trained."""
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from jaxsnn_mia import attacks, config, models, signals
+from jaxsnn_mia.attacks import attributes
+from jaxsnn_mia.reconstruction import inversion
 
 NOISY = ("label_noise", "boundary")  # their noise is that of pixels or of standardised features
 
@@ -45,3 +50,72 @@ def check(
             f"`model.encoding`={c.model.encoding!r} needs inputs in [0, 1], got {span[0]:g} to {span[1]:g} for "
             f"{c.data.name}. Set --config.data.standardise=range."
         )
+
+
+def check_inversion(c: config.Config, shape: Sequence[int], *, timed: bool) -> None:
+    """ValueError for inversions that the data or the network does not allow, before anything is trained."""
+    if not c.inversion.names:
+        return
+    gradient = set(c.inversion.names) - {"black"}
+    if timed:
+        raise ValueError(f"`inversion.names` must be empty for events, got {c.inversion.names}.")
+    if gradient:
+        try:
+            inversion.check_differentiable(c.model.encoding)
+        except ValueError as error:
+            raise ValueError(f"`inversion.names`={sorted(gradient)} and `model.encoding`: {error}") from None
+    if "spikes" in c.inversion.names and (c.model.family == "ann" or c.model.encoding != "rate"):
+        raise ValueError(
+            "`inversion.names` must be without 'spikes' for an ANN or an input that is not spikes, got "
+            f"model.family={c.model.family!r}, model.encoding={c.model.encoding!r}. Set model.encoding=rate."
+        )
+    if "gradients_ratio" in c.inversion.names and (
+        c.model.architecture != "dense"
+        or c.model.encoding != "direct"
+        or c.data.standardise == "per_shadow"
+        or len(shape) > 1
+    ):
+        raise ValueError(
+            "`inversion.names` must be without 'gradients_ratio' where the first layer is not a dense one on the table "
+            f"itself, got model.architecture={c.model.architecture!r}, model.encoding={c.model.encoding!r}, "
+            f"data.standardise={c.data.standardise!r}, examples {list(shape)}."
+        )
+    image, size = image_of(c, shape), math.prod(shape)
+    if image is None and (c.inversion.tv or c.inversion.process_every):
+        raise ValueError(
+            "image shape missing: `inversion.tv` and `process_every` see the neighbours of a pixel. Set "
+            "inversion.image=(H,W,channels)."
+        )
+    if image is not None and (len(image) != 3 or math.prod(image) != size):
+        raise ValueError(f"`inversion.image` must be (H, W, channels) of {size} features, got {image}.")
+
+
+def image_of(c: config.Config, shape: Sequence[int]) -> tuple[int, int, int] | None:
+    """(H, W, channels) of an example, where it is an image."""
+    if c.inversion.image:
+        return c.inversion.image  # type: ignore[return-value]
+    return tuple(shape) if len(shape) == 3 else None  # type: ignore[return-value]
+
+
+def column_index(c: config.Config, features: Sequence[str], shape: Sequence[int]) -> int:
+    """The place of `attribute.column` in a table [N, D]. ValueError where it is not one."""
+    given = c.attribute.column
+    if len(shape) != 1:
+        raise ValueError(f"`attribute.names` must be empty for {c.data.name}: its examples {list(shape)} are no rows.")
+    if given in features:
+        return list(features).index(given)
+    if given.isdecimal() and int(given) < shape[0]:
+        return int(given)
+    known = f"one of {', '.join(features)}, or " if features else ""
+    raise ValueError(f"`attribute.column` must be {known}a number in [0, {shape[0]}) for {c.data.name}, got {given!r}.")
+
+
+def check_column(c: config.Config, features: Sequence[str], x: np.ndarray) -> None:
+    """ValueError for a column that is not there, constant, or continuous without bins."""
+    if not c.attribute.names:
+        return
+    index = column_index(c, features, x.shape[1:])
+    try:
+        attributes.column(x[:, index], c.attribute.bins)
+    except ValueError as error:
+        raise ValueError(f"`attribute.column`={c.attribute.column!r} of {c.data.name}: {error}") from None

@@ -1,6 +1,7 @@
 """The list of stages from a config to a report. Each: done? else run."""
 
 import inspect
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import numpy as np
 from jaxsnn_mia import (
     attacking,
     config,
+    inferring,
     preparing,
     querying,
+    reconstructing,
     results,
     shadows,
     signals,
@@ -79,7 +82,8 @@ def run_variant(name: str, c: config.Config, folder: Path, paths: dict[str, Path
     if stages.upto("attacks", until):
         paths |= attacking.attacks_stages(c, folder, paths)
     if stages.upto("metrics", until):
-        paths["metrics"] = metrics_stage(name, c, folder, paths)
+        beyond = reconstructing.inversion_stages(c, folder, paths) | inferring.attribute_stages(c, folder, paths)
+        paths["metrics"] = metrics_stage(name, c, folder, paths | beyond, tuple(beyond))
     return paths
 
 
@@ -128,8 +132,10 @@ def train_stages(
     return {name: paths | {"train": found[name][0]} for name, paths in shared.items()}
 
 
-def metrics_stage(name: str, c: config.Config, folder: Path, paths: dict[str, Path]) -> Path:
-    """results.csv, summary.json and roc.npz of one variant."""
+def metrics_stage(
+    name: str, c: config.Config, folder: Path, paths: dict[str, Path], beyond: tuple[str, ...] = ()
+) -> Path:
+    """results.csv, summary.json and roc.npz of one variant; the stages `beyond` membership have rows of their own."""
     scores = {attack: paths[f"attacks/{attack}"] for attack in c.attacks.names}
     inputs = {
         "variant": name,
@@ -137,9 +143,15 @@ def metrics_stage(name: str, c: config.Config, folder: Path, paths: dict[str, Pa
         "correct": paths["signals/correct"].parent.name,
         "scores": [path.parent.name for path in scores.values()],
     }
+    if beyond:
+        inputs["beyond"] = [paths[stage].name for stage in beyond]
     path = store.stage_path(folder, "metrics", stages.STAGE_VERSION["metrics"], inputs)
 
     def work(path: Path) -> None:
+        grids = {stage.partition("/")[2]: paths[stage] / "grid.npy" for stage in beyond}
+        shown = {name: np.asarray(store.read_array(grid)) for name, grid in grids.items() if grid.exists()}
+        with store.atomic(path / "grids.npz") as part, open(part, "wb") as file:
+            np.savez(file, **shown)  # type: ignore[arg-type]
         _, _, unit_n = preparing.candidates(paths["data"])
         roles = set(np.unique(store.read_array(paths["data"] / "role.npy")))
 
@@ -166,6 +178,7 @@ def metrics_stage(name: str, c: config.Config, folder: Path, paths: dict[str, Pa
                 diverged=int(np.sum(~valid_s)),
                 coins=c.splits.rows == "iid",
                 privacy=privacy(c, keep_sn),
+                beyond=[row for stage in beyond for row in json.loads((paths[stage] / "rows.json").read_text())],
             ),
         )
 

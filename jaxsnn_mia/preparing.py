@@ -27,6 +27,9 @@ def prepared(c: config.Config, workdir: Path) -> dict[str, Path]:
     fitting.check(
         c, about["shape"], timed=about["timed"], images=images, n_classes=len(about["class_names"]), span=about["range"]
     )
+    fitting.check_inversion(c, about["shape"], timed=about["timed"])
+    if c.attribute.names:
+        fitting.check_column(c, about.get("features", []), store.read_array(data_folder / "x.npy"))
     return {"data": data_folder, "splits": splits_stage(c, workdir, data_folder)}
 
 
@@ -76,6 +79,7 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
         inputs=inputs,
         source=dataset.source,
         class_names=dataset.class_names,
+        features=dataset.features,
         pixels=pixels,
         range=[0.0, 1.0] if pixels else [float(x.min()), float(x.max())],
         shape=dataset.shape,

@@ -73,3 +73,18 @@ def query_group(folder, work, ensemble, plan, group, n_devices, query, data, epo
         for name, part in first_rows(query(state, batch, x[block], y[block]), real).items():
             whole.setdefault(name, np.empty((real, len(x), *part.shape[2:]), part.dtype))[:, block] = part
     return whole
+
+
+def logits(c: config.Config, paths: dict[str, Path], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """float32 [S, N, C] of every shadow on inputs of the caller's, under the defence."""
+    loaded = preparing.load_work(c, paths)
+    used = jax.local_devices()[: c.ensemble.devices or None]
+    plan = json.loads((paths["train"] / "plan.json").read_text())
+    plan["width"] = min(plan["width"], -(-plan["group_size"] // len(used)))
+    ensemble = make_ensemble(loaded.spec, seed=loaded.seed, width=plan["width"], devices=used)
+    query = ensemble.query(signals.compute(("logits",), 1, c.defence))
+    parts = [
+        query_group(paths["train"], loaded, ensemble, plan, group, len(used), query, (x, y), c.signals.epoch or None)
+        for group in range(plan["groups"])
+    ]
+    return np.concatenate([part["logits"] for part in parts])[:, :, 0]

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ COLUMNS = (
     "attack", "metric", "value", "low", "high", "level", "realised_fpr", "n_shadows", "n_examples", "seed",
     "chosen", "quantized", "mode", "readout", "reset", "lr", "slope", "epoch",
 )  # fmt: skip
+BEYOND = ("inversion_", "attribute_")  # first letters of what stands in the column "attack" for other threats
 ROC_POINTS = 400
 ACCURACIES = {"train acc": "train_accuracy", "test acc": "test_accuracy", "gap": "gap"}
 
@@ -40,6 +42,7 @@ class Audit(NamedTuple):
     coins: bool = False  # every example was included by a fair coin of its own (`splits.rows=iid`)
     correct_validation: np.ndarray | None = None  # [S, validation rows], where there are any
     privacy: accounting.Privacy | None = None  # of each model alone
+    beyond: Sequence[dict[str, Any]] = ()  # rows of threats beyond membership, their names begin with one of `BEYOND`
 
 
 def write(folder: Path, audit: Audit) -> None:
@@ -55,7 +58,7 @@ def write(folder: Path, audit: Audit) -> None:
         jobs = {name: pool.submit(attack_rows, audit, name) for name in audit.scores}
         for name, job in tqdm(jobs.items(), desc=f"metrics {audit.name}", leave=False):
             rows += [about | {"attack": name, **row} for row in job.result()]
-    rows += [about | row for row in (*strongest_rows(audit), *epsilon_rows(audit), *privacy_rows(audit))]
+    rows += [about | row for row in (*strongest_rows(audit), *epsilon_rows(audit), *privacy_rows(audit), *audit.beyond)]
     curves = {name: thin(metrics.roc(scores, audit.keep_sn, usable_s)) for name, scores in audit.scores.items()}
     with store.atomic(folder / "roc.npz") as path, open(path, "wb") as file:
         np.savez(file, **curves)  # type: ignore[arg-type]
@@ -231,11 +234,25 @@ def read(workdir: Path) -> list[dict[str, Any]]:
     return [row for summary in variants.values() for row in summary["rows"]]
 
 
+def is_membership(attack: str) -> bool:
+    return attack != "" and not attack.startswith(BEYOND)
+
+
+def beyond_tables(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, str]]]:
+    """threat -> one line per variant, every measure with its interval, ready to print."""
+    tables: dict[str, dict[str, dict[str, str]]] = {}
+    for row in rows:
+        if row["attack"].startswith(BEYOND):
+            line = tables.setdefault(row["attack"], {}).setdefault(row["variant"], {"variant": row["variant"]})
+            line[row["metric"].replace("_", " ")] = "n/a" if row["value"] is None else with_interval(row)
+    return {attack.replace("_", " "): list(lines.values()) for attack, lines in tables.items()}
+
+
 def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """One line per variant and attack, ready to print: every cell is a string."""
     by_key = {(row["variant"], row["attack"], row["metric"]): row for row in rows}
     lines = []
-    shown = (row for row in rows if row["attack"] not in ("", "strongest"))
+    shown = (row for row in rows if is_membership(row["attack"]) and row["attack"] != "strongest")
     for variant, attack in dict.fromkeys((row["variant"], row["attack"]) for row in shown):
 
         def value(metric: str, attack=attack, variant=variant) -> dict[str, Any]:

@@ -118,6 +118,37 @@ class Attacks:
 
 
 @dataclasses.dataclass(frozen=True)
+class Inversion:
+    """Threats beyond membership: reconstructions of inputs. In units in which the population spans [0, 1]."""
+
+    # of a class or an example by the gradient: "white_class", "white_example"; "spikes", over the spike train of a
+    # spiking network; "black": a decoder of confidences; "gradients" of a client's batch, by
+    # search; "gradients_ratio", exactly, of a batch of one at a first dense layer
+    names: tuple[str, ...] = ()
+    shadows: int = 16  # models that are attacked, whole pairs; 0: all
+    targets: int = 32  # candidates that are reconstructed, each from every one of them
+    restarts: int = 4
+    steps: int = 300
+    lr: float = 0.05
+    tv: float = 0.0  # weight of the total variation of images
+    l2: float = 0.0  # weight of the square
+    process_every: int = 0  # steps between two smoothings of an image
+    image: tuple[int, ...] = ()  # (H, W, channels) of examples that are kept flat
+    batch_sizes: tuple[int, ...] = (1, 4)  # of the client whose gradient leaks
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Attribute:
+    """Threats beyond membership: one column of a table inferred from the others, the label and the model."""
+
+    names: tuple[str, ...] = ()  # of attacks.ATTRIBUTE_ATTACKS
+    column: str = ""  # its name or number
+    bins: int = 0  # of a continuous column, quantiles; 0: its distinct values
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Metrics:
     fprs: tuple[float, ...] = (0.01, 0.001)
     priors: tuple[float, ...] = (0.5, 0.1, 0.01)  # shares of members, of the PPV at each rate
@@ -207,13 +238,17 @@ class Config:
     defence: Defence = UNDEFENDED  # of what a query gives back, see `defences.Defence`
     signals: Signals = Signals()
     attacks: Attacks = Attacks()
+    inversion: Inversion = Inversion()
+    attribute: Attribute = Attribute()
     metrics: Metrics = Metrics()
     report: Report = Report()
     sweep: Sweep = Sweep()
 
 
 # changes in these sections add or redo stages in the same workdir; in any other they need a new one
-FOLLOWING = ("sweep", "ensemble", "defence", "signals", "attacks", "metrics", "report", "data.dir")
+FOLLOWING = (
+    "sweep", "ensemble", "defence", "signals", "attacks", "inversion", "attribute", "metrics", "report", "data.dir",
+)  # fmt: skip
 
 
 def bits(c: Config) -> dict[str, int | None]:

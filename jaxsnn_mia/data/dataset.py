@@ -20,6 +20,7 @@ class Dataset:
     sha256: str
     test_n: np.ndarray | None = None
     timed: bool = False
+    features: tuple[str, ...] = ()  # names of the columns of x [N, D], where the source has any
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -27,11 +28,11 @@ class Dataset:
         return self.x.shape[1:]
 
 
-def make_dataset(x, y, class_names, source: str, test_n=None, *, timed: bool = False) -> Dataset:
+def make_dataset(x, y, class_names, source: str, test_n=None, *, timed: bool = False, features=()) -> Dataset:
     """A checked `Dataset`; uint8 stays uint8 for images [N, H, W, channels] and where `timed`.
 
     Raises ValueError for x that is not numeric [N, ...] or has NaN or infinity, for labels that are not
-    integers in [0, C), of another length, or of one class only.
+    integers in [0, C), of another length, or of one class only, and for names of columns that are not one for each.
     """
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim < 2 or not (np.issubdtype(x.dtype, np.number) or x.dtype == bool):
@@ -57,6 +58,9 @@ def make_dataset(x, y, class_names, source: str, test_n=None, *, timed: bool = F
         )
     if len(np.unique(y)) < 2:
         raise ValueError(f"{source}: labels must hold at least 2 classes, got {len(np.unique(y))}.")
+    features = tuple(str(name) for name in features)
+    if features and (x.ndim != 2 or len(features) != x.shape[1] or len(set(features)) != len(features)):
+        raise ValueError(f"{source}: features must name each column of x {x.shape} once, got {len(features)} names.")
     y = np.ascontiguousarray(y, np.int32)
     sha = hashlib.sha256(repr((x.shape, class_names)).encode())
     sha.update(x.data)
@@ -66,7 +70,7 @@ def make_dataset(x, y, class_names, source: str, test_n=None, *, timed: bool = F
         if test_n.shape != y.shape or test_n.dtype != bool:
             raise ValueError(f"{source}: test must be boolean {y.shape}, got {test_n.dtype} {test_n.shape}.")
         sha.update(test_n.tobytes())
-    return Dataset(x, y, class_names, source, sha.hexdigest(), test_n, timed)
+    return Dataset(x, y, class_names, source, sha.hexdigest(), test_n, timed, features)
 
 
 def named_file(folder: str, file: str, source: str, origin: str) -> Path:

@@ -21,7 +21,8 @@ def existing(path: str) -> Path:
 
 
 def load(path: str, folder: str = "") -> Dataset:
-    """x [N, ...] and integer y [N] of an .npz file; `class_names` [C] and `test` bool [N] are optional.
+    """x [N, ...] and integer y [N] of an .npz file; `class_names` [C], `features` [D] (names of the columns) and
+    `test` bool [N] are optional.
 
     Raises ValueError for a file that is missing, not an npz, needs pickle or lacks an array.
     """
@@ -46,4 +47,5 @@ def load(path: str, folder: str = "") -> Dataset:
         if not np.array_equal(labels, np.arange(len(labels))) and np.issubdtype(y.dtype, np.integer):
             raise ValueError(f"npz:{path}: labels must be 0 to C - 1 without gaps, got {labels[:10].tolist()}.")
         names = [str(i) for i in range(len(labels))]
-    return make_dataset(found["x"], y, names, f"npz:{Path(path).name}", found.get("test"))
+    of = {"features": found["features"]} if "features" in found else {}
+    return make_dataset(found["x"], y, names, f"npz:{Path(path).name}", found.get("test"), **of)

@@ -12,7 +12,8 @@ def load(name: str, argument: str = "", folder: str = "") -> Dataset:
     from sklearn import datasets
 
     bunch = getattr(datasets, f"load_{name}")()
-    return make_dataset(bunch.data, bunch.target.astype("int32"), bunch.target_names, name)
+    y = bunch.target.astype("int32")
+    return make_dataset(bunch.data, y, bunch.target_names, name, features=bunch.feature_names)
 
 
 def fingerprint(argument: str = "", folder: str = "") -> str:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxsnn_mia import results
+
 # Okabe and Ito's palette: told apart by colour-blind readers; markers differ as well
 UNKNOWN = {"value": float("nan"), "low": float("nan"), "high": float("nan")}
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -35,7 +37,8 @@ def privacy_against_accuracy(rows: list[dict[str, Any]]) -> str:
 
 
 def attack_names(rows: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(row["attack"] for row in rows if row["attack"] not in ("", "strongest")))
+    shown = (row["attack"] for row in rows if results.is_membership(row["attack"]))
+    return list(dict.fromkeys(name for name in shown if name != "strongest"))
 
 
 def over_bit_widths(rows: list[dict[str, Any]]) -> str:
@@ -147,4 +150,17 @@ def log_log_roc(variant: str, curves: dict[str, np.ndarray]) -> str:
     axes.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest, 1),
              xlabel="false positive rate", ylabel="true positive rate", title=variant)  # fmt: skip
     axes.legend(fontsize=8)
+    return as_svg(figure)
+
+
+def image_grid(images: np.ndarray) -> str:
+    """Two rows of images, uint8 [2, K, H, W, channels]: what there was above what was reconstructed."""
+    plt = pyplot()
+    count = images.shape[1]
+    figure, axes = plt.subplots(2, count, figsize=(0.7 * count + 0.6, 1.5), squeeze=False)
+    for line, row, said in zip(axes, images, ("target", "found"), strict=True):
+        for ax, image in zip(line, row, strict=True):
+            ax.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
+            ax.set(xticks=[], yticks=[])
+        line[0].set_ylabel(said, fontsize=8)
     return as_svg(figure)

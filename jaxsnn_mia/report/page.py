@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxsnn_mia import __version__, results, store
 
-TEMPLATE_VERSION = 4
+TEMPLATE_VERSION = 5
 FILES = ("results.csv", "report.html")
 
 
@@ -27,15 +27,23 @@ def write(settings: dict[str, Any], workdir: Path, metrics: dict[str, Path], *, 
         workdir / "results.csv",
         results.as_csv([{k: nan_for_none(v) for k, v in row.items()} for row in rows]),
     )
-    curves = {}
-    for name, path in metrics.items():
-        with np.load(path / "roc.npz", allow_pickle=False) as arrays:
-            curves[name] = {attack: arrays[attack] for attack in arrays.files}
-    store.write_text(workdir / "report.html", html(settings, summaries, rows, curves, title, level))
+    curves, grids = (arrays_of(metrics, file) for file in ("roc.npz", "grids.npz"))
+    store.write_text(workdir / "report.html", html(settings, summaries, rows, curves, grids, title, level))
     files = {name: store.file_sha256(workdir / name) for name in FILES}
     store.write_json(
         workdir / "summary.json", {"inputs": inputs, "made": time.ctime(), "files": files, "variants": summaries}
     )
+
+
+def arrays_of(metrics: dict[str, Path], file: str) -> dict[str, dict[str, np.ndarray]]:
+    """variant -> the arrays of one of its files, by name; none where it is not there."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name, path in metrics.items():
+        found[name] = {}
+        if (path / file).exists():
+            with np.load(path / file, allow_pickle=False) as arrays:
+                found[name] = {array: arrays[array] for array in arrays.files}
+    return found
 
 
 def is_current(workdir: Path, inputs: str) -> bool:
@@ -53,7 +61,7 @@ def nan_for_none(value: Any) -> Any:
     return float("nan") if value is None else value
 
 
-def html(settings: dict, summaries: dict, rows: list[dict], curves: dict, title: str, level: float) -> str:
+def html(settings: dict, summaries: dict, rows: list[dict], curves: dict, grids: dict, title: str, level: float) -> str:
     import jinja2
 
     from jaxsnn_mia.report import figures
@@ -68,6 +76,12 @@ def html(settings: dict, summaries: dict, rows: list[dict], curves: dict, title:
         privacy=results.privacy_lines(rows),
         summaries=summaries,
         scatter=figures.privacy_against_accuracy(rows),
+        beyond=results.beyond_tables(rows),
+        grids={
+            f"{variant}, {way.replace('_', ' ')}": figures.image_grid(images)
+            for variant, by_way in grids.items()
+            for way, images in by_way.items()
+        },
         rocs=[figures.log_log_roc(name, curve) for name, curve in curves.items()],
         config=json.dumps(settings, indent=1),
         config_hash=store.digest(settings),

@@ -1,0 +1,240 @@
+"""Threats beyond membership through the pipeline: what is reconstructed, what is guessed, and what the report says."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from jaxsnn_mia import config, inferring, judging, pipeline, preparing, reconstructing
+from jaxsnn_mia.reconstruction import evaluation
+from tests.runs import ROOT, small
+
+sys.path.insert(0, str(ROOT / "experiments"))
+import threats
+
+INVERSION = {
+    "data": {"name": "digits", "rows": 300, "standardise": "range"},
+    "sweep": {"dataset": (), "family": ("ann", "snn")},
+    "model": {"family": "snn", "hidden": (16,), "time_steps": 3, "readout": "leaky_integrator"},
+    "inversion": {
+        "names": ("white_class", "white_example", "black", "gradients", "gradients_ratio"), "image": (8, 8, 1),
+        "shadows": 4, "targets": 6, "restarts": 2, "steps": 20, "batch_sizes": (2,),
+    },
+}  # fmt: skip
+ATTRIBUTE = {"attribute": {"names": ("imputed", "confidence", "membership"), "column": "mean texture", "bins": 3}}
+
+
+def rows_of(workdir):
+    with (workdir / "results.csv").open() as file:
+        return {(r["variant"], r["attack"], r["metric"]): r for r in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="module")
+def inverted(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("inverted")
+    pipeline.run(small(**INVERSION), workdir)
+    return workdir
+
+
+def test_reconstructions_are_rows_and_pictures(inverted):
+    found = rows_of(inverted)
+    for variant in ("digits-ann", "digits-snn"):
+        for way in ("white_example", "black"):
+            for name in ("mse", "feature", "dissimilarity"):
+                member, other, gap = (
+                    found[variant, f"inversion_{way}", f"{name}_{of}"] for of in ("member", "other", "gap")
+                )
+                assert float(gap["value"]) == pytest.approx(float(other["value"]) - float(member["value"]), abs=1e-5)
+                assert float(gap["low"]) <= float(gap["value"]) <= float(gap["high"])
+        # what a client sends of one example holds it in clear, whatever the neurons are
+        assert found[variant, "inversion_gradients_ratio", "recovered@1"]["value"] == "1"
+        assert float(found[variant, "inversion_gradients_ratio", "mse@1"]["value"]) < 1e-6
+        assert (variant, "inversion_white_class", "nearest_mse_gap") in found
+        assert (variant, "inversion_gradients", "mse@2") in found
+        assert (variant, "lira", "auc") in found  # and the attacks on membership stand where they stood
+    text = (inverted / "report.html").read_text()
+    assert "<h2>Beyond membership</h2>" in text
+    assert "<h3>inversion white class</h3>" in text
+    assert text.count("Targets above reconstructions") == 2 * 5
+
+
+def test_the_targets_are_what_the_rows_are_about(inverted):
+    """Errors of each reconstruction again, by a loop, against the example with its role of member."""
+    c = config.variants(small(**INVERSION))["digits-ann"]
+    paths = preparing.prepared(c, inverted)
+    s = reconstructing.scene(c, paths["data"])
+    x, _, unit = preparing.candidates(paths["data"])
+    keep = np.load(paths["splits"] / "keep.npy")
+    folder = next(
+        path.parent for path in inverted.glob("digits-ann/inversion-*/rows.json") if "black" in path.read_text()
+    )
+    z, error = np.load(folder / "z.npy"), []
+    assert z.shape == (4, 6, 64)
+    assert len(set(unit[s.at_k])) == 6
+    for side in (True, False):
+        by_model = []
+        for model in range(4):
+            of = [k for k, n in enumerate(s.at_k) if keep[model, n] == side]
+            low, span = s.box.low, s.box.span
+            by_model.append(
+                np.mean([((z[model, k] - (x[s.at_k[k]] - low) / span) ** 2).mean() for k in of]) if of else None
+            )
+        error.append(np.mean([e for e in by_model if e is not None]))
+    found = rows_of(inverted)
+    for value, name in zip(error, ("mse_member", "mse_other"), strict=True):
+        assert float(found["digits-ann", "inversion_black", name]["value"]) == pytest.approx(value, rel=1e-4)
+
+
+def test_a_second_run_reconstructs_nothing_again(inverted, monkeypatch):
+    monkeypatch.setattr(reconstructing, "ask", None)
+    before = (inverted / "results.csv").read_bytes()
+    pipeline.run(small(**INVERSION), inverted)
+    assert (inverted / "results.csv").read_bytes() == before
+
+
+def test_variants_are_compared_in_pairs(inverted, capsys):
+    lines = list(threats.table(inverted, "digits-snn"))
+    gap = next(line for line in lines if line.startswith("| inversion black | mse gap | digits-ann |"))
+    found = rows_of(inverted)
+    ann, snn = (float(found[f"digits-{f}", "inversion_black", "mse_gap"]["value"]) for f in ("ann", "snn"))
+    assert f"| {ann - snn:+.4f} [" in gap
+    assert "| inversion gradients ratio | recovered@1 | digits-ann | 1.0000 [1.0000, 1.0000] | +0.0000" in "\n".join(
+        lines
+    )
+    with pytest.raises(SystemExit):
+        threats.main([str(inverted), "--against=none"])
+    assert "`--against` must be one of" in capsys.readouterr().err
+
+
+def test_spikes_are_reconstructed_where_the_input_is_spikes(tmp_path):
+    c = small(**INVERSION | {
+        "sweep": {"dataset": ()}, "model": {**INVERSION["model"], "family": "snn", "encoding": "rate"},
+        "inversion": {**INVERSION["inversion"], "names": ("spikes", "white_class"), "steps": 5},
+    })  # fmt: skip
+    pipeline.run(c, tmp_path)
+    for path in tmp_path.glob("digits-snn/inversion-*/z.npy"):
+        z = np.load(path)
+        assert z.shape == (4, 10, 64)
+        assert 0 <= z.min() < z.max() <= 1
+        if "spikes" in (path.parent / "rows.json").read_text():
+            np.testing.assert_allclose(z * 3, np.rint(z * 3), atol=1e-6)  # counts of 3 steps
+
+
+def test_a_column_is_guessed_and_set_against_what_is_known_without_the_model(tmp_path):
+    pipeline.run(small(**ATTRIBUTE), tmp_path)
+    found = {key[1:]: float(r["value"]) for key, r in rows_of(tmp_path).items() if key[1].startswith("attribute_")}
+    for name in ("imputed", "confidence", "membership"):
+        of = {metric: value for (attack, metric), value in found.items() if attack == f"attribute_{name}"}
+        assert 0.3 < of["imputation"] < 1
+        assert of["member_over_other"] == pytest.approx(of["member"] - of["other"], abs=1e-5)
+    assert found["attribute_imputed", "member_over_imputation"] == 0
+    assert "<h3>attribute membership</h3>" in (tmp_path / "report.html").read_text()
+    c = next(iter(config.variants(small(**ATTRIBUTE)).values()))
+    paths = preparing.prepared(c, tmp_path)
+    paths["train"] = next(tmp_path.glob("*/train-*"))
+    made = inferring.operands(c, paths)
+    # the queries are those of the model: at an example's own value, as the membership signals have it
+    x, *_ = preparing.candidates(paths["data"])
+    index = 1
+    middle = made["code"] == 1
+    assert made["logits"].shape == (8, len(x), 3, 2)
+    moved = np.abs(made["phi"][:, :, 0] - made["phi"][:, :, 2]).max()
+    assert moved > 0
+    assert 0.2 < middle.mean() < 0.45
+    assert len(np.unique(x[:, index])) > 32
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            {"attribute": {"names": ("confidence",), "column": "texture", "bins": 3}},
+            "`attribute.column` must be one of",
+        ),
+        ({"attribute": {"names": ("confidence",), "column": "30", "bins": 3}}, r"a number in \[0, 30\)"),
+        ({"attribute": {"names": ("confidence",), "column": "mean texture"}}, "at most 32 distinct values"),
+        ({"attribute": {"names": ("confidence",)}}, "`attribute.column`"),
+        ({"attribute": {"names": ("confidence",), "column": "1", "bins": 1}}, "`attribute.bins`"),
+        ({"attribute": {"names": ("guess",), "column": "1", "bins": 2}}, "`attribute.names` must be one of"),
+        ({"inversion": {"names": ("white",)}}, "`inversion.names` must be one of"),
+        ({"inversion": {"names": ("white_class",), "tv": 0.1}}, "image shape missing"),
+        ({"inversion": {"names": ("white_class",), "image": (5, 5, 1)}}, "`inversion.image` must be"),
+        ({"inversion": {"names": ("spikes",)}}, "without 'spikes'"),
+        ({"inversion": {"names": ("black",), "shadows": 3}}, "`inversion.shadows` must be even"),
+        ({"inversion": {"names": ("black",)}, "data": {"population": 0.0, "standardise": "none"}}, "`data.population`"),
+        (
+            {
+                "inversion": {"names": ("white_class",)},
+                "model": {"encoding": "latency"},
+                "data": {"standardise": "range"},
+            },
+            "no gradient to the input",
+        ),
+        (
+            {"inversion": {"names": ("gradients_ratio",)}, "data": {"standardise": "per_shadow"}},
+            "without 'gradients_ratio'",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_training(change, match, tmp_path):
+    with pytest.raises(ValueError, match=match):
+        pipeline.run(small(**change), tmp_path)
+    assert not list(tmp_path.glob("*/train-*"))
+
+
+def test_a_constant_column_is_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    x = np.c_[rng.normal(size=(80, 2)), np.ones(80)]
+    np.savez(tmp_path / "own.npz", x=x, y=np.arange(80) % 2, features=["height", "weight", "ward"])
+    own = {"sweep": {"dataset": (f"npz:{tmp_path / 'own.npz'}",)}, "data": {"standardise": "none"}}
+    for column, match in (("ward", "at least 2 distinct values"), ("age", "height, weight, ward")):
+        given = own | {"attribute": {"names": ("confidence",), "column": column, "bins": 2}}
+        with pytest.raises(ValueError, match=match):
+            pipeline.run(small(**given), tmp_path / "work")
+
+
+# the statistic
+
+
+def test_a_mean_of_a_leak_is_that_of_a_loop_and_its_interval_covers():
+    rng = np.random.default_rng(0)
+    keep = np.repeat(rng.random((4, 10)) < 0.5, 2, axis=0)
+    keep[1::2] = ~keep[::2]
+    error = rng.normal(1, 0.2, keep.shape) - 0.3 * keep
+    rows = evaluation.leak("mse", error, keep, np.arange(10), np.arange(8) // 2, level=0.9, replicates=200)
+    member = np.mean([error[s][keep[s]].mean() for s in range(8)])
+    other = np.mean([error[s][~keep[s]].mean() for s in range(8)])
+    assert [row["value"] for row in rows] == pytest.approx([member, other, other - member])
+    assert [row["metric"] for row in rows] == ["mse_member", "mse_other", "mse_gap"]
+    assert rows[2]["low"] <= 0.3 <= rows[2]["high"]
+    np.testing.assert_allclose(rows[2]["replicates"], rows[1]["replicates"] - rows[0]["replicates"])
+
+
+def test_an_evaluator_is_the_network_that_was_trained():
+    rng = np.random.default_rng(0)
+    for classes in (2, 3):
+        x = rng.normal(size=(90, 4)) + 4 * np.eye(4)[np.arange(90) % classes]
+        judge = evaluation.evaluator(x, np.arange(90) % classes)
+        assert (judge.labels(x) == np.arange(90) % classes).mean() > 0.95
+        assert judge.features(x[None]).shape == (1, 90, evaluation.HIDDEN)
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        evaluation.evaluator(x, np.zeros(90, int))
+
+
+def test_rows_are_written_without_their_replicates(tmp_path):
+    row = evaluation.Drawn(0.5, np.array([0.4, 0.6])).row("mse", 0.95)
+    judging.write(tmp_path, "inversion_black", [row])
+    assert json.loads((tmp_path / "rows.json").read_text()) == [
+        {
+            "attack": "inversion_black",
+            "metric": "mse",
+            "value": 0.5,
+            "low": pytest.approx(0.405),
+            "high": pytest.approx(0.595),
+            "level": 0.95,
+        }
+    ]
+    with np.load(tmp_path / "replicates.npz") as arrays:
+        np.testing.assert_array_equal(arrays["mse"], [0.4, 0.6])
