@@ -16,7 +16,8 @@ import threats
 
 INVERSION = {
     "data": {"name": "digits", "rows": 300, "standardise": "range"},
-    "sweep": {"dataset": (), "family": ("ann", "snn")},
+    "sweep": {"dataset": (), "bits": (32, 4)},  # traced: what is compiled for one width serves the other
+    "quantization": {"what": "both"},
     "model": {"family": "snn", "hidden": (16,), "time_steps": 3, "readout": "leaky_integrator"},
     "inversion": {
         "names": ("white_class", "white_example", "black", "gradients", "gradients_ratio"), "image": (8, 8, 1),
@@ -40,7 +41,7 @@ def inverted(tmp_path_factory):
 
 def test_reconstructions_are_rows_and_pictures(inverted):
     found = rows_of(inverted)
-    for variant in ("digits-ann", "digits-snn"):
+    for variant in ("digits-snn-bits32", "digits-snn-bits4"):
         for way in ("white_example", "black"):
             for name in ("mse", "feature", "dissimilarity"):
                 member, other, gap = (
@@ -62,13 +63,13 @@ def test_reconstructions_are_rows_and_pictures(inverted):
 
 def test_the_targets_are_what_the_rows_are_about(inverted):
     """Errors of each reconstruction again, by a loop, against the example with its role of member."""
-    c = config.variants(small(**INVERSION))["digits-ann"]
+    c = config.variants(small(**INVERSION))["digits-snn-bits32"]
     paths = preparing.prepared(c, inverted)
     s = reconstructing.scene(c, paths["data"])
     x, _, unit = preparing.candidates(paths["data"])
     keep = np.load(paths["splits"] / "keep.npy")
     folder = next(
-        path.parent for path in inverted.glob("digits-ann/inversion-*/rows.json") if "black" in path.read_text()
+        path.parent for path in inverted.glob("digits-snn-bits32/inversion-*/rows.json") if "black" in path.read_text()
     )
     z, error = np.load(folder / "z.npy"), []
     assert z.shape == (4, 6, 64)
@@ -84,7 +85,7 @@ def test_the_targets_are_what_the_rows_are_about(inverted):
         error.append(np.mean([e for e in by_model if e is not None]))
     found = rows_of(inverted)
     for value, name in zip(error, ("mse_member", "mse_other"), strict=True):
-        assert float(found["digits-ann", "inversion_black", name]["value"]) == pytest.approx(value, rel=1e-4)
+        assert float(found["digits-snn-bits32", "inversion_black", name]["value"]) == pytest.approx(value, rel=1e-4)
 
 
 def test_a_second_run_reconstructs_nothing_again(inverted, monkeypatch):
@@ -95,14 +96,13 @@ def test_a_second_run_reconstructs_nothing_again(inverted, monkeypatch):
 
 
 def test_variants_are_compared_in_pairs(inverted, capsys):
-    lines = list(threats.table(inverted, "digits-snn"))
-    gap = next(line for line in lines if line.startswith("| inversion black | mse gap | digits-ann |"))
+    lines = list(threats.table(inverted, "digits-snn-bits4"))
+    gap = next(line for line in lines if line.startswith("| inversion black | mse gap | digits-snn-bits32 |"))
     found = rows_of(inverted)
-    ann, snn = (float(found[f"digits-{f}", "inversion_black", "mse_gap"]["value"]) for f in ("ann", "snn"))
-    assert f"| {ann - snn:+.4f} [" in gap
-    assert "| inversion gradients ratio | recovered@1 | digits-ann | 1.0000 [1.0000, 1.0000] | +0.0000" in "\n".join(
-        lines
-    )
+    wide, few = (float(found[f"digits-snn-bits{b}", "inversion_black", "mse_gap"]["value"]) for b in (32, 4))
+    assert f"| {wide - few:+.4f} [" in gap
+    same = "| inversion gradients ratio | recovered@1 | digits-snn-bits32 | 1.0000 [1.0000, 1.0000] | +0.0000"
+    assert any(line.startswith(same) for line in lines)
     with pytest.raises(SystemExit):
         threats.main([str(inverted), "--against=none"])
     assert "`--against` must be one of" in capsys.readouterr().err
@@ -110,7 +110,8 @@ def test_variants_are_compared_in_pairs(inverted, capsys):
 
 def test_spikes_are_reconstructed_where_the_input_is_spikes(tmp_path):
     c = small(**INVERSION | {
-        "sweep": {"dataset": ()}, "model": {**INVERSION["model"], "family": "snn", "encoding": "rate"},
+        "sweep": {"dataset": ()}, "quantization": {},
+        "model": {**INVERSION["model"], "family": "snn", "encoding": "rate"},
         "inversion": {**INVERSION["inversion"], "names": ("spikes", "white_class"), "steps": 5},
     })  # fmt: skip
     pipeline.run(c, tmp_path)

@@ -61,6 +61,7 @@ def test_with_minibatches_it_comes_near_least_squares():
     assert float(jnp.abs(once.layers[0][0] - params.layers[0][0]).max()) > 1e-4  # batches were drawn
 
 
+@pytest.mark.long
 def test_alone_is_the_same_as_beside_other_models():
     features_szc, x_zd = draw(5, 3, 100, 4), draw(6, 100, 6)
     keys, rates = jax.random.split(KEY, 3), jnp.array([1e-3, 1e-2, 3e-3])
@@ -74,6 +75,7 @@ def test_alone_is_the_same_as_beside_other_models():
     assert float(jnp.abs(x_szd[1] - x_szd[0]).max()) > 1e-3
 
 
+@pytest.mark.long
 def test_confidences_that_know_nothing_decode_to_the_mean():
     x_zd = 3 + draw(7, 400, 3)
     same_zc = decoder.features(jnp.tile(jnp.array([[2.0, 1.0, -1.0]]), (400, 1)))
@@ -111,6 +113,7 @@ def test_layers_are_affine_with_relu_between():
     np.testing.assert_allclose(decoder.forward(layers, jnp.asarray(x)), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_hidden_layers_undo_what_is_not_linear():
     features_zc = draw(15, 1000, 2)
     x_zd = jnp.abs(features_zc)

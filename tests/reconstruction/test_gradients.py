@@ -181,6 +181,7 @@ def loop(params, x, steps):
     return v[-1], jnp.concatenate(seen, axis=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("hidden", [(4,), pytest.param((4, 3), marks=pytest.mark.long)])
 def test_both_second_derivatives_of_the_surrogate_gradient(hidden):
     """Plain is the limit of differences where no spike flips; fused lets the surrogate stand in for spikes again."""
@@ -289,6 +290,7 @@ def test_a_spiking_network_is_searched_better_through_the_surrogate_twice():
         assert stats.ttest_rel(error_s, errors(starts(16)[:, 0], x), alternative="less").pvalue < 1e-3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", ["ann", pytest.param("snn", marks=pytest.mark.long)])
 def test_nothing_is_apart_at_the_truth_and_a_model_alone_is_the_same_beside_another(family):
     spec, settings = spec_of(family), Settings(8, 0.05)
@@ -305,6 +307,7 @@ def test_nothing_is_apart_at_the_truth_and_a_model_alone_is_the_same_beside_anot
     np.testing.assert_allclose(alone[1], beside[1][1], rtol=1e-3, atol=1e-9)
 
 
+@pytest.mark.long
 def test_two_images_in_their_box_and_smoother_under_total_variation():
     spec = spec_of("ann", (24,), in_shape=(4, 4, 1))
     params, _, _ = jax.jit(functools.partial(drawn, spec, 2))(jax.random.key(3))

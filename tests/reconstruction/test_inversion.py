@@ -143,6 +143,7 @@ def spiking(**changes):
     return jax.jit(logits_of)
 
 
+@pytest.mark.long
 def test_alone_is_the_same_as_beside_other_models_settings_and_restarts():
     w1_s, w2_s = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate([(3, 12, 16), (3, 16, 4)]))
     l2_s = jnp.array([0.1, 0.5, 1.0])
@@ -251,6 +252,7 @@ def test_rate_coding_spikes_with_probability_x():
     assert rates[0, 3] == rates[0, 4] == 1
 
 
+@pytest.mark.long
 def test_a_network_on_rates_is_inverted_through_its_events():
     rate, timed = spiking(encoding="rate"), spiking(timed=True, in_shape=(STEPS, FEATURES))
     logits_of = inversion.through_rate(timed, STEPS)
