@@ -49,7 +49,7 @@ def smoke(name, workdir, *flags):
     "name",
     [
         "quickstart",
-        "dp_sgd",
+        pytest.param("dp_sgd", marks=pytest.mark.long),
         *(pytest.param(n, marks=pytest.mark.long) for n in ("moving_glyphs", "all_attacks", "quantization_sweep")),
     ],
 )

@@ -155,7 +155,10 @@ def gentle(alpha=0.5, **options):
 
 def test_the_whole_study_runs_as_a_smoke(tmp_path, monkeypatch):
     """Every table on iris at settings that say nothing, tables and figures, and a surrogate of one's own."""
-    smoke(tmp_path, "all")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own/own_of_study.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path / "own")
+    smoke(tmp_path, "all", "--surrogates=arctan,own_of_study:gentle")
     assert {row["table"] for row in sheet.read(tmp_path / "cost.csv")} == set(run.TABLES)
     quantized = sheet.read(tmp_path / "quantization.csv")
     assert {(r["family"], r["mode"], r["bits_weight"]) for r in quantized} == {
@@ -171,16 +174,7 @@ def test_the_whole_study_runs_as_a_smoke(tmp_path, monkeypatch):
     for part in ("Verdicts", "Quantization", "Surrogates, recurrent", "Ablation", "Every attack"):
         assert f"## {part}" in text
     assert "**not judged**" in text  # on one data set of five
-
-    folder = tmp_path / "own"
-    folder.mkdir()
-    (folder / "own_of_study.py").write_text(OWN)
-    monkeypatch.syspath_prepend(folder)
-    for table in ("surrogates_search", "surrogates"):
-        rows = smoke(tmp_path, table, "--surrogates=own_of_study:gentle")
-    assert {row["surrogate"] for row in rows} == {*conditions.SURROGATES[:2], "own_of_study:gentle"}
-    tables.write(tmp_path)
-    assert "| own_of_study:gentle |" in (tmp_path / "README.md").read_text()
+    assert "| own_of_study:gentle |" in text
 
 
 def test_a_sweep_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
@@ -190,7 +184,7 @@ def test_a_sweep_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 
     def dies(name, *rest):
         seen.append(name)
-        if len(seen) == 4:  # in the middle of the second run
+        if len(seen) == 2:  # in the second run
             raise RuntimeError("killed")
         return one(name, *rest)
 
@@ -207,7 +201,7 @@ def test_a_sweep_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
 
     monkeypatch.setattr(shadows, "train_all", counted)
     assert smoke(tmp_path, "rates") == whole
-    assert len(trained) == 2  # both rates of the third run
+    assert len(trained) == 1  # that of the third run
     trained.clear()
     assert smoke(tmp_path, "rates") == whole
     assert not trained

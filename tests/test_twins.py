@@ -72,7 +72,7 @@ def test_vgg_has_the_convolutions_of_the_paper(name, published):
 
 LEARNED = [
     ("convnet", "ann"),
-    ("resnet8", "ann"),
+    pytest.param("resnet8", "ann", marks=pytest.mark.long),
     pytest.param("resnet18", "ann", marks=pytest.mark.long),
     ("convnet", "snn"),
     pytest.param("convnet", "hybrid", marks=pytest.mark.long),

@@ -174,10 +174,10 @@ def full(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def smoke(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Two values of everything that is traced and one of what is compiled, few attacks, small networks in a few epochs:
-    a program takes longer to compile than to run."""
-    compiled = ("quantize", "encoding", "time_steps", "reset", "readout")
-    sweep = {name: values[: 1 if name in compiled else 2] for name, values in settings["sweep"].items()}
+    """Two seeds, epochs and widths, one value of what else varies, few attacks, small networks in a few epochs: tables
+    then share their programs, and a program takes longer to compile than to run."""
+    twice = ("seed", "epoch", "bits")
+    sweep = {name: values[: 2 if name in twice else 1] for name, values in settings["sweep"].items()}
     few: dict[str, dict[str, Any]] = {
         "splits": {"n_shadows": 12},
         "model": {"hidden": (8,)},
