@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,25 +21,35 @@ from jaxsnn_mia import intervals
 # what each threat is judged by, and whether more of it is a larger leak
 MEASURES = {
     "mse_gap": 1, "feature_gap": 1, "dissimilarity_gap": 1, "nearest_mse_gap": 1, "nearest_dissimilarity_gap": 1,
-    "mse_member": -1, "evaluator_accuracy": 1, "mse@1": -1, "mse@4": -1, "recovered@1": 1, "recovered@4": 1,
+    "mse_member": -1, "evaluator_accuracy": 1, "mse": -1, "recovered": 1,
     "member_over_imputation": 1, "other_over_imputation": 1, "member_over_other": 1,
 }  # fmt: skip
 TOLD = {1: "more", -1: "less", 0: "cannot be told"}
 
 
-def stages(workdir: Path) -> Iterator[tuple[str, str, dict[str, dict], dict[str, np.ndarray]]]:
-    """(variant, threat, rows by metric, replicates by metric) of a finished run."""
-    variants = json.loads((workdir / "summary.json").read_text())["variants"]
-    for variant in variants:
-        for path in sorted((workdir / variant).glob("*/rows.json")):
-            rows = {row["metric"]: row for row in json.loads(path.read_text())}
-            with np.load(path.parent / "replicates.npz") as arrays:
-                yield variant, next(iter(rows.values()))["attack"], rows, {name: arrays[name] for name in arrays.files}
+class Found(NamedTuple):
+    """Of one variant and threat: rows by metric, replicates by metric, the models and the targets."""
+
+    rows: dict[str, dict]
+    drawn: dict[str, np.ndarray]
+    about: dict[str, list]
+
+
+def stages(workdir: Path) -> Iterator[tuple[str, Found]]:
+    """(variant, what was found) for each stage that the report of a finished run was made from."""
+    summary = json.loads((workdir / "summary.json").read_text())
+    for variant, of in summary["variants"].items():
+        for stage in of.get("beyond", ()):
+            path = workdir / variant / stage
+            rows = {row["metric"]: row for row in json.loads((path / "rows.json").read_text())}
+            with np.load(path / "replicates.npz") as arrays:
+                drawn = {name: arrays[name] for name in arrays.files}
+            yield variant, Found(rows, drawn, json.loads((path / "about.json").read_text()))
 
 
 def table(workdir: Path, against: str) -> Iterator[str]:
     """Lines of markdown. ValueError for a reference that the run does not have."""
-    found = {(threat, variant): (rows, drawn) for variant, threat, rows, drawn in stages(workdir)}
+    found = {(next(iter(f.rows.values()))["attack"], variant): f for variant, f in stages(workdir)}
     variants = list(dict.fromkeys(variant for _, variant in found))
     if not variants:
         raise ValueError(f"{workdir} has no threats beyond membership. Set inversion.names or attribute.names.")
@@ -48,12 +59,16 @@ def table(workdir: Path, against: str) -> Iterator[str]:
     yield f"| threat | measure | variant | value | less {against} | leaks |"
     yield "|---|---|---|---|---|---|"
     for threat in dict.fromkeys(threat for threat, _ in found):
-        for measure, sign in MEASURES.items():
+        measures = dict.fromkeys(name for (of, _), f in found.items() if of == threat for name in f.rows)
+        for measure in (name for name in measures if name.partition("@")[0] in MEASURES):
+            sign = MEASURES[measure.partition("@")[0]]
             for variant in variants:
-                rows, drawn = found.get((threat, variant), ({}, {}))
-                if measure not in rows:
+                if (threat, variant) not in found or measure not in found[threat, variant].rows:
                     continue
-                row, (of, there) = rows[measure], found[threat, against]
+                (rows, drawn, about), (of, there, reference) = found[threat, variant], found[threat, against]
+                if about != reference:
+                    raise ValueError(f"{threat}: {variant} has other models or targets than {against}; not paired.")
+                row = rows[measure]
                 value = f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
                 difference, told = "", ""
                 if variant != against:

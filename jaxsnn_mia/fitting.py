@@ -57,6 +57,14 @@ def check_inversion(c: config.Config, shape: Sequence[int], *, timed: bool) -> N
     if not c.inversion.names:
         return
     gradient = set(c.inversion.names) - {"black"}
+    if c.defence.on:
+        raise ValueError(
+            f"`inversion.names` must be empty where answers are defended (`defence`), got {c.inversion.names}: "
+            "reconstruction under a defence is not built. Run it without one."
+        )
+    clients = sorted(gradient & {"gradients", "gradients_ratio"})
+    if clients and c.model.encoding != "direct":
+        raise ValueError(f"`model.encoding` must be 'direct' for inversion.names={clients}, got {c.model.encoding!r}.")
     if timed:
         raise ValueError(f"`inversion.names` must be empty for events, got {c.inversion.names}.")
     if gradient:

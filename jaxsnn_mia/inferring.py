@@ -17,7 +17,7 @@ def attribute_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> 
     for name in c.attribute.names:
         settings = {k: v for k, v in config.as_dict(c.attribute).items() if k != "names"}
         inputs = {"name": name, "settings": settings, "metrics": config.as_dict(c.metrics),
-                  "defence": config.as_dict(c.defence), "train": paths["train"].name,
+                  "defence": config.as_dict(c.defence), "epoch": c.signals.epoch, "train": paths["train"].name,
                   "splits": paths["splits"].name}  # fmt: skip
         path = store.stage_path(folder, "attribute", stages.STAGE_VERSION["attribute"], inputs)
 
@@ -26,7 +26,7 @@ def attribute_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> 
                 made.update(operands(c, paths))
             rows, guess_sn = measured(c, name, made)
             store.write_array(path / "guess.npy", guess_sn.astype(np.int32))
-            judging.write(path, f"attribute_{name}", rows)
+            judging.write(path, f"attribute_{name}", rows, np.flatnonzero(made["valid"]), np.arange(len(made["code"])))
 
         found[f"attribute/{name}"] = store.run_stage(path, work, inputs=inputs, **stages.about())
     return found
@@ -37,8 +37,12 @@ def operands(c: config.Config, paths: dict[str, Path]) -> dict[str, Any]:
     x, y, unit_n = preparing.candidates(paths["data"])
     x_z, y_z, _ = preparing.rows_of(paths["data"], splits.POPULATION)
     index = fitting.column_index(c, stages.manifest(paths["data"]).get("features", []), x.shape[1:])
-    column = attributes.column(np.concatenate([x_z[:, index], x[:, index]]), c.attribute.bins)
-    code_z, code_n = np.split(column.code_n, [len(x_z)])
+    if c.attribute.bins:  # the attacker knows the population alone
+        column = attributes.column(x_z[:, index], c.attribute.bins)
+        code_z, code_n = column.code_n, attributes.binned(column, x_z[:, index], x[:, index])
+    else:
+        column = attributes.column(np.concatenate([x_z[:, index], x[:, index]]))
+        code_z, code_n = np.split(column.code_n, [len(x_z)])
     S, N, V = len(shadows.valid(paths["train"])), len(x), len(column.values_v)
     prior_nv = attributes.imputation(
         np.delete(x_z, index, 1), y_z, code_z, np.delete(x, index, 1), y, V, seed=c.attribute.seed

@@ -15,10 +15,13 @@ SHOWN = 10  # images of the report
 Rows = list[dict[str, Any]]
 
 
-def write(path: Path, attack: str, rows: Rows) -> None:
-    """rows.json, rows of results without their replicates, and replicates.npz: [R] of each metric. Variants of one
-    sweep that have the same models and targets are drawn alike, so that their replicates can be subtracted."""
-    shown = [{"attack": attack, **{k: v for k, v in row.items() if k != "replicates"}} for row in rows]
+def write(path: Path, attack: str, rows: Rows, models: np.ndarray, targets: np.ndarray) -> None:
+    """rows.json, rows of results without their replicates; replicates.npz: [R] of each metric; about.json: the models
+    and the targets. Variants that have the same are drawn alike, so that their replicates can be subtracted."""
+    about = {"models": np.asarray(models).tolist(), "targets": np.asarray(targets).tolist()}
+    store.write_json(path / "about.json", about)
+    sizes = {"n_shadows": len(models), "n_examples": len(targets)}
+    shown = [{"attack": attack, **sizes, **{k: v for k, v in row.items() if k != "replicates"}} for row in rows]
     store.write_json(path / "rows.json", shown)
     with store.atomic(path / "replicates.npz") as part, open(part, "wb") as file:
         np.savez(file, **{row["metric"]: row["replicates"] for row in rows})
@@ -29,11 +32,11 @@ def options(c: config.Config) -> dict[str, Any]:
     return {"level": m.level, "replicates": m.replicates_auc, "seed": m.seed}
 
 
-def whole(name: str, values_sk: np.ndarray, pair_s: np.ndarray, c: config.Config) -> dict[str, Any]:
-    """One row, the mean of all values."""
+def whole(name: str, values_sk: np.ndarray, pair_s: np.ndarray, c: config.Config, size: int = 1) -> dict[str, Any]:
+    """One row, the mean of all values; `size` of them in a row are one unit."""
     given = options(c)
     level, counted = given.pop("level"), np.ones(np.shape(values_sk), bool)
-    return evaluation.mean(values_sk, counted, np.arange(counted.shape[1]), pair_s, **given).row(name, level)
+    return evaluation.mean(values_sk, counted, np.arange(counted.shape[1]) // size, pair_s, **given).row(name, level)
 
 
 def class_means(s) -> np.ndarray:
@@ -102,9 +105,9 @@ def of_batches(c: config.Config, s, at_s: np.ndarray, z_skd: np.ndarray, size: i
     blind = np.broadcast_to(((class_means(s)[:count] - s.targets[0][:count]) ** 2).mean(-1)[None], error_sk.shape)
     pair_s = at_s // 2
     return [
-        whole(f"mse@{size}", error_sk, pair_s, c),
-        whole(f"recovered@{size}", error_sk < RECOVERED, pair_s, c),
-        whole(f"mse_class_mean@{size}", blind, pair_s, c),
+        whole(f"mse@{size}", error_sk, pair_s, c, size),
+        whole(f"recovered@{size}", error_sk < RECOVERED, pair_s, c, size),
+        whole(f"mse_class_mean@{size}", blind, pair_s, c, size),
     ]
 
 

@@ -178,6 +178,7 @@ def metrics_stage(
                 diverged=int(np.sum(~valid_s)),
                 coins=c.splits.rows == "iid",
                 privacy=privacy(c, keep_sn),
+                stages=[paths[stage].name for stage in beyond],
                 beyond=[row for stage in beyond for row in json.loads((paths[stage] / "rows.json").read_text())],
             ),
         )

@@ -68,7 +68,7 @@ def inversion_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> 
     for name in c.inversion.names:
         settings = {k: v for k, v in config.as_dict(c.inversion).items() if k != "names"}
         inputs = {"name": name, "settings": settings, "metrics": config.as_dict(c.metrics),
-                  "train": paths["train"].name, "splits": paths["splits"].name}  # fmt: skip
+                  "epoch": c.signals.epoch, "train": paths["train"].name, "splits": paths["splits"].name}  # fmt: skip
         path = store.stage_path(folder, "inversion", stages.STAGE_VERSION["inversion"], inputs)
 
         def work(path: Path, name=name) -> None:
@@ -88,7 +88,7 @@ def inversion_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> 
                 arrays["grid"] = shown
             for array_name, array in arrays.items():
                 store.write_array(path / f"{array_name}.npy", array)
-            judging.write(path, f"inversion_{name}", rows)
+            judging.write(path, f"inversion_{name}", rows, at_s, s.at_k)
 
         found[f"inversion/{name}"] = store.run_stage(path, work, inputs=inputs, **stages.about())
     return found
@@ -118,7 +118,8 @@ def trained(c: config.Config, paths: dict[str, Path], work: Work, at_s: np.ndarr
     ensemble = make_ensemble(work.spec, seed=work.seed, width=1, devices=used)
     states, batches, first = [], [], 0
     for group in range(plan["groups"]):
-        whole, batch, real = shadows.load_group(paths["train"], work, ensemble, plan, group, len(used))
+        epoch = c.signals.epoch or None
+        whole, batch, real = shadows.load_group(paths["train"], work, ensemble, plan, group, len(used), epoch)
         own = at_s[(at_s >= first) & (at_s < first + real)] - first
         states.append(jax.tree.map(lambda a, own=own: np.asarray(a)[own], whole.state))
         batches.append(jax.tree.map(lambda a, own=own: np.asarray(a)[own], batch))
@@ -182,7 +183,8 @@ def one(kind: Kind) -> Callable:
 
 def from_gradients(apply, params, given, hyper, key, kind: Kind):
     """[K, D]: the targets in batches of `size`, each from the gradient of a client that trains the model on it: by
-    search, or of one example exactly by the ratios of a first dense layer; the middle where no unit has a gradient."""
+    search with known labels, or of one example exactly by the ratios of a first dense layer; the middle where no unit
+    has a gradient."""
     low, span, z_k, y_k = given
     settings = gradients.Settings(kind.how.steps, kind.how.lr, "cosine", low=0.0, high=1.0)
 
@@ -197,8 +199,9 @@ def from_gradients(apply, params, given, hyper, key, kind: Kind):
         if kind.name == "gradients_ratio":  # of the first layer, whose input is x itself
             x_d = gradients.analytic(sent["layers"][0]["kernel"], sent["layers"][0]["bias"])
             return jnp.nan_to_num((x_d[None] - low) / span, nan=0.5)
-        start = jax.random.uniform(key, (kind.how.restarts, *z_bd.shape))
-        z_rbd, apart_r = gradients.match(loss_of, params["params"], sent, start, y_b, settings, key)
+        own = jax.random.fold_in(key, 1)  # the attacker does not know the client's
+        start = jax.random.uniform(own, (kind.how.restarts, *z_bd.shape))
+        z_rbd, apart_r = gradients.match(loss_of, params["params"], sent, start, y_b, settings, own)
         return z_rbd[jnp.argmin(jnp.where(jnp.isnan(apart_r), jnp.inf, apart_r))]
 
     count = len(z_k) // kind.size

@@ -42,7 +42,10 @@ class Audit(NamedTuple):
     coins: bool = False  # every example was included by a fair coin of its own (`splits.rows=iid`)
     correct_validation: np.ndarray | None = None  # [S, validation rows], where there are any
     privacy: accounting.Privacy | None = None  # of each model alone
-    beyond: Sequence[dict[str, Any]] = ()  # rows of threats beyond membership, their names begin with one of `BEYOND`
+    stages: Sequence[str] = ()  # folders of threats beyond membership
+    beyond: Sequence[
+        dict[str, Any]
+    ] = ()  # and their rows of threats beyond membership, their names begin with one of `BEYOND`
 
 
 def write(folder: Path, audit: Audit) -> None:
@@ -70,6 +73,7 @@ def write(folder: Path, audit: Audit) -> None:
             "shadows": len(usable_s),
             "diverged": audit.diverged,
             "candidates": audit.keep_sn.shape[1],
+            "beyond": list(audit.stages),
             "distinct_examples": len(np.unique(audit.unit_n)),
             "rows": [{key: none_for_nan(value) for key, value in row.items()} for row in rows],
         },

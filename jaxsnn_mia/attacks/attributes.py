@@ -3,6 +3,7 @@
 V candidate values; the attacks on them are in `attribute.py`.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +60,15 @@ def column(values_n: np.ndarray, bins: int = 0) -> Column:
     code_n = bin_u[code_n].astype(np.int64)
     medians = [np.median(values_n[code_n == v]) for v in range(bin_u.max() + 1)]
     return Column(np.array(medians, np.float32), code_n)
+
+
+def binned(column_z: Column, values_z: np.ndarray, values_n: np.ndarray) -> np.ndarray:
+    """int64 [N]: the bins of other examples, where bins and their values are those of `column(values_z, bins)`: an edge
+    lies halfway between the largest value of a bin and the smallest of the next."""
+    values_z, values_n = (np.asarray(v).astype(np.float32) for v in (values_z, values_n))
+    of = [values_z[column_z.code_n == v] for v in range(len(column_z.values_v))]
+    edges = [(low.max() + high.min()) / 2 for low, high in itertools.pairwise(of)]
+    return np.searchsorted(np.array(edges, np.float32), values_n).astype(np.int64)
 
 
 def with_values(x_nd: np.ndarray, index: int, values_v: np.ndarray) -> np.ndarray:

@@ -287,8 +287,11 @@ def factory(name: str) -> Callable[..., Surrogate]:
     try:
         found = getattr(importlib.import_module(module), function)
         made = found()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise ValueError(f"`surrogate` {name!r} could not be made: {error}. {remedy}") from error
+        if isinstance(made, Surrogate):
+            first = next(iter(inspect.signature(found).parameters))
+            found(**{first: made.params[first]}, at_zero=0.0)
+    except (ImportError, AttributeError, TypeError, KeyError, StopIteration) as error:
+        raise ValueError(f"`surrogate` {name!r} could not be made: {error!r}. {remedy}") from error
     if not isinstance(made, Surrogate):
         raise ValueError(f"`surrogate` {name!r} must give a Surrogate, got {type(made).__name__}. Return custom(...).")
     return found

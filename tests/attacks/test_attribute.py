@@ -455,6 +455,15 @@ def test_a_summary_of_arrays_that_do_not_fit_is_refused(change, match):
         advantage.summary(correct, imputed, keep, **options)
 
 
+def test_others_are_put_into_the_bins_of_the_population():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=200).astype(np.float32)
+    column = attributes.column(values, 4)
+    np.testing.assert_array_equal(attributes.binned(column, values, values), column.code_n)
+    code = attributes.binned(column, values, np.array([-99, 99, *column.values_v]))
+    np.testing.assert_array_equal(code, [0, 3, 0, 1, 2, 3])
+
+
 # from the table to the interval
 
 

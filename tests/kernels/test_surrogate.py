@@ -56,6 +56,12 @@ def positional(width):
 
 def number():
     return 1.0
+
+def bare(alpha=2.0):
+    return surrogate.arctan(alpha)
+
+def renamed(width=2.0, **options):
+    return surrogate.arctan(width, **options)
 """
 
 
@@ -70,6 +76,8 @@ def test_an_own_surrogate_is_named_by_its_module(tmp_path, monkeypatch):
         "own_surrogates:tnet": "no attribute 'tnet'",
         "own_surrogate:tent": "No module named",
         "own_surrogates:positional": "missing 1 required",
+        "own_surrogates:bare": "at_zero",
+        "own_surrogates:renamed": "width",
         "own_surrogates:number": "must give a Surrogate, got float",
         "tent": "package.module:function",
     }.items():
