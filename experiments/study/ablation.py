@@ -30,8 +30,8 @@ def columns(family: str, encoding: str, steps: int) -> np.ndarray:
 
 
 def design(cells: Iterable[tuple[str, str, int]]) -> tuple[np.ndarray, list[str]]:
-    """float [K, 9] of cells (family, coding, T), the names of its columns: 1, the terms, their products but that of the
-    two codings, which exclude each other."""
+    """float [K, 10] of cells (family, coding, T), and the names of its columns: 1, the terms, their products but that
+    of the two codings, which exclude each other."""
     main = np.stack([columns(*cell) for cell in cells])
     pairs = [(i, j) for i in range(4) for j in range(i + 1, 4) if (i, j) != (1, 2)]
     products = [main[:, i] * main[:, j] for i, j in pairs]
@@ -52,6 +52,8 @@ def by_seed(rows: effects.Rows, dataset: str, metric: str, attack: str) -> dict[
     for row in rows:
         if (row["dataset"], row["metric"], row["attack"]) != (dataset, metric, attack):
             continue
+        if (row["encoding"], row["T"]) == ("latency", "1"):
+            continue  # one step cannot tell early from late: what is left of the input is whether it is dark
         seed, value = int(row["seed"]), effects.number(row["value"])
         # an ANN sees the same input at every step of direct coding: one step stands for all
         steps = conditions.STEPS if (row["family"], row["encoding"]) == ("ann", "direct") else (int(row["T"]),)

@@ -70,8 +70,18 @@ def at_first(x_e: Sequence[float], y_e: Sequence[float], x: float) -> float:
 def matched(a_e: dict[str, Sequence[float]], b_e: dict[str, Sequence[float]], by: str, share: float = 0.98) -> float:
     """AUC of a less that of b where both first reach `share` of the smaller of their best values of `by`; a_e, b_e hold
     the snapshots' "auc" and `by`."""
-    x = share * min(max(a_e[by]), max(b_e[by]))
+    x = shared(a_e[by], b_e[by], share)
     return at_first(a_e[by], a_e["auc"], x) - at_first(b_e[by], b_e["auc"], x)
+
+
+def shared(a_e: Sequence[float], b_e: Sequence[float], share: float = 0.98) -> float:
+    """The value that is matched."""
+    return share * min(max(a_e), max(b_e))
+
+
+def begins_above(a_e: dict[str, Sequence[float]], b_e: dict[str, Sequence[float]], by: str) -> bool:
+    """Whether a curve is above the matched value from its first snapshot on, so that nothing is matched there."""
+    return max(a_e[by][0], b_e[by][0]) > shared(a_e[by], b_e[by])
 
 
 def dominated_volume(accuracy: float, auc: float, chance: float) -> float:

@@ -3,7 +3,7 @@
     python experiments/study/run.py rates --workdir=runs/study [--datasets=iris,digits] [--data_dir=FOLDER]
     python experiments/study/run.py curves --workdir=runs/study
     python experiments/study/run.py surrogates --workdir=runs/study --surrogates=package.module:function
-    python experiments/study/run.py all --workdir=runs/smoke --scale=smoke --results=runs/smoke
+    python experiments/study/run.py all --workdir=runs/smoke --scale=smoke
 
 PROTOCOL.md says what they are; `TABLES` below lists them. `rates` comes first, and `surrogates_search` before
 `surrogates`: the others read what they chose. A surrogate of your own goes through the same two tables. Run again,
@@ -12,6 +12,7 @@ how long it took.
 """
 
 import argparse
+import inspect
 import json
 import os
 import shutil
@@ -223,6 +224,15 @@ def spent(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def of_code(c: Any, data_dir: str) -> list[Any]:
+    """What changes the rows of a config beside it: versions of the stages, the data, a surrogate of the caller's."""
+    from jaxsnn_mia import data, stages, store
+    from jaxsnn_mia.kernels import surrogate
+
+    own = ":" in c.model.surrogate and store.file_sha256(Path(inspect.getfile(surrogate.factory(c.model.surrogate))))
+    return [stages.STAGE_VERSION, data.fingerprint(c.data.name, data_dir), own]
+
+
 def add_cost(results: Path, cost: dict[str, Any]) -> None:
     sheet.replace(results / "cost.csv", [cost], tuple(cost), ("table", "run"))
 
@@ -237,7 +247,7 @@ def run(
     runs = list(TABLES[table](scope))
     for (name, settings), (following, _) in zip(runs, [*runs[1:], ("", {})], strict=True):
         c, folder = config.from_dict(conditions.SCALES[scale](settings)), workdir / table / name
-        finished = folder / f"rows-{store.digest(config.as_dict(c))}.json"
+        finished = folder / f"rows-{store.digest([config.as_dict(c), *of_code(c, data_dir)])}.json"
         if not finished.exists():
             here = config.from_dict(conditions.merged(config.as_dict(c), {"data": {"dir": data_dir}}))
             found = pipeline.run(here, folder, until="metrics")
@@ -265,9 +275,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--scale", choices=tuple(conditions.SCALES), default="default")
     parser.add_argument("--data_dir", default="")
     parser.add_argument("--keep", action="store_true", help="checkpoints and signals of finished runs as well")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, help="folder of the tables; of another scale the workdir by default")
     given = parser.parse_args(argv)
-    scope = Scope(surrogates=tuple(given.surrogates.split(",")), results=given.results)
+    results = given.results or (RESULTS if given.scale == "default" else given.workdir)
+    scope = Scope(surrogates=tuple(given.surrogates.split(",")), results=results)
     if given.scale == "full":
         scope = scope._replace(datasets=(*conditions.DATASETS, *conditions.IMAGES))
     if given.scale == "smoke":
