@@ -4,7 +4,7 @@
     python experiments/threats.py runs/inversion --out=runs/inversion
 
 32 examples are reconstructed from each of 8 models, and every class. Reconstruction of examples that a model trained on
-less that of others is what training gave away. Expected on 2 x86 cores: TIME. `inversion.py:smoke` is a run on 300
+less that of others is what training gave away. Expected on 2 x86 cores: unmeasured on a quiet machine. `inversion.py:smoke` is a run on 300
 rows.
 """
 

@@ -51,10 +51,16 @@ def against_all(found: list[Found]) -> Found:
     return least._replace(verdict=FEW if FEW in verdicts else decide.overall(verdicts))
 
 
-def overall(found: Mapping[str, Found]) -> str:
+def deciding(claim: str, how: str) -> tuple[str, ...]:
+    """The data sets that decide; of surrogates at their defaults those that are embedded."""
+    embedded = claim.startswith(("c:", "d:")) and how == "as released"
+    return tuple(d for d in conditions.DATASETS if not embedded or d != "location30")
+
+
+def overall(found: Mapping[str, Found], datasets: tuple[str, ...] = conditions.DATASETS) -> str:
     """The verdict over the deciding data sets; "" where one is missing or has too few seeds."""
-    there = [found[name].verdict for name in conditions.DATASETS if name in found]
-    whole = len(there) == len(conditions.DATASETS) and FEW not in there
+    there = [found[name].verdict for name in datasets if name in found]
+    whole = len(there) == len(datasets) and FEW not in there
     return decide.overall(there) if whole else ""
 
 

@@ -58,7 +58,8 @@ def verdict_lines(found: Mapping[tuple[str, str], Mapping[str, effects.Found]]) 
     for (claim, how), by_dataset in found.items():
         if by_dataset:
             cells = [cell(by_dataset[d]) if d in by_dataset else "not run" for d in conditions.DATASETS]
-            yield line(claim, how, *cells, f"**{effects.overall(by_dataset) or 'not judged'}**")
+            said = effects.overall(by_dataset, effects.deciding(claim, how)) or "not judged"
+            yield line(claim, how, *cells, f"**{said}**")
 
 
 def baseline_lines(rows: effects.Rows) -> Lines:
