@@ -3,9 +3,9 @@
     python experiments/run.py --config=experiments/configs/inversion.py --workdir=runs/inversion
     python experiments/threats.py runs/inversion --out=runs/inversion
 
-32 examples are reconstructed from each of 8 models, and every class. Reconstruction of examples that a model trained on
-less that of others is what training gave away. Expected on 2 x86 cores: unmeasured on a quiet machine. `inversion.py:smoke` is a run on 300
-rows.
+32 examples are reconstructed from each of 16 models, and every class. The error on examples that a model trained on,
+less that on others, is what training gave away. Expected on 2 x86 cores: unmeasured on a quiet machine.
+`inversion.py:smoke` is a run on 300 rows.
 """
 
 from ml_collections import ConfigDict
@@ -22,7 +22,7 @@ def get_config(mode: str = "") -> ConfigDict:
     c.attacks.names = ("loss", "lira")
     c.inversion.names = ("white_class", "white_example", "black", "gradients", "gradients_ratio")
     c.inversion.image = (8, 8, 1)
-    c.inversion.shadows = 8
+    c.inversion.shadows = 16
     c.inversion.restarts = 2
     c.inversion.steps = 200
     c.sweep.family = ("ann", "snn")
