@@ -120,6 +120,7 @@ def test_variants_are_compared_in_pairs(inverted, capsys):
     assert "`--against` must be one of" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_spikes_are_reconstructed_where_the_input_is_spikes(tmp_path):
     c = small(**INVERSION | {
         "sweep": {"dataset": ()}, "quantization": {},

@@ -129,6 +129,7 @@ def test_a_later_p_value_is_never_adjusted_above_or_below_its_neighbours():
     np.testing.assert_allclose(comparisons.benjamini_hochberg([0.02, 0.021]), [0.021, 0.021])  # .02 x 2 is above
 
 
+@pytest.mark.long
 def test_the_best_of_many_null_attacks_is_at_one_half():
     """Chosen and reported on the same targets, the best of 20 attacks looks like a leak."""
     values, lucky = [], []

@@ -86,6 +86,7 @@ def test_views_are_the_image_its_mirror_image_and_both_at_nine_shifts():
     assert (many[2][:, :, :2] == 0).all()
 
 
+@pytest.mark.long
 def test_an_ensemble_of_convolutional_networks_end_to_end(tmp_path):
     x, y = bars()
     np.savez(tmp_path / "bars.npz", x=x, y=y)

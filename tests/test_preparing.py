@@ -166,6 +166,7 @@ def encodings(workdir):
     return {row[rows[0].index("encoding")] for row in rows[1:]}
 
 
+@pytest.mark.long
 def test_coded_inputs_run_to_the_end(tmp_path):
     c = config.from_dict({
         **QUICK,

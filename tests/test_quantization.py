@@ -155,6 +155,7 @@ def test_membranes_that_are_the_logits_are_not_quantized(readout, quantized):
     assert bool(changed.any()) == quantized
 
 
+@pytest.mark.long
 def test_stochastic_surrogates_draw_by_layer():
     spec = ModelSpec("snn", (6,), 3, hidden=(8, 8), time_steps=4, surrogate="stochastic_spike")
     model = models.build(spec)

@@ -188,7 +188,7 @@ def smoke(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         "sweep": sweep,
     }
     if "time_steps" not in sweep:
-        few["model"]["time_steps"] = 2
+        few["model"]["time_steps"] = STEPS[0]
     if "snapshot_epochs" in settings.get("train", {}):
         few["train"]["snapshot_epochs"] = (1,)
     return merged(settings, few)

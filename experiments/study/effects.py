@@ -188,14 +188,14 @@ def quantization_helps(rows: Rows, family: str, bits: int) -> dict[str, Found]:
 
 def little_loss(rows: Rows, family: str, bits: int) -> dict[str, Found]:
     """The second half of a: test accuracy(float) - test accuracy(b bits), which must stay below the margin."""
-    opposite = {decide.HOLDS: decide.FAILS, decide.FAILS: decide.HOLDS, decide.OPEN: decide.OPEN}
+    opposite = {decide.HOLDS: decide.FAILS, decide.FAILS: decide.HOLDS}
 
     def of(dataset: str, rows: list) -> Found | None:
         wide, narrow = (width(rows, dataset, family, "test_accuracy", "", b) for b in (32, bits))
         if not (wide and narrow):
             return None
         found = judged(less(wide, narrow))
-        return found._replace(verdict=opposite[found.verdict])
+        return found._replace(verdict=opposite.get(found.verdict, found.verdict))
 
     return on_each(rows, of)
 

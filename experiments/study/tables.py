@@ -129,7 +129,7 @@ def secondary_lines(rows: effects.Rows) -> Lines:
 def ratio(a: effects.BySeed, b: effects.BySeed) -> str:
     """The mean ratio of two rates with its interval and its verdict, on a log scale; "-" where one is 0."""
     pairs = [(a[seed], b[seed]) for seed in a if seed in b]
-    if not pairs or min(map(min, pairs)) <= 0:
+    if not pairs or not all(rate > 0 for pair in pairs for rate in pair):  # nor a rate that is not resolved
         return "-"
     found = effects.judged([np.log(x / y) for x, y in pairs], np.log(RATIO))
     return "{:.2f} [{:.2f}, {:.2f}]: {}".format(*np.exp(found.effect[:3]), found.verdict)

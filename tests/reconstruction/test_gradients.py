@@ -71,6 +71,7 @@ def relu_gradient(params, x_bd, y_b):
     return dw, db, dlast, np.stack(deltas)
 
 
+@pytest.mark.long
 def test_the_gradient_and_the_ratios_of_a_batch_are_those_of_a_loop_by_hand():
     spec = spec_of("ann")
     params, x, y = jax.tree.map(lambda a: a[0], many(spec, 4))
@@ -241,6 +242,7 @@ def errors(x_sbd, truth_sbd):
     return np.asarray(((x_sbd - truth_sbd) ** 2).mean((1, 2)))
 
 
+@pytest.mark.long
 def test_matching_finds_one_example_and_nothing_in_what_tells_nothing():
     spec, settings = spec_of("ann"), Settings(300)
     params, x, y = many(spec, 1)

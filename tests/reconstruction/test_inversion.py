@@ -179,6 +179,7 @@ def test_a_spiking_network_is_inverted_beyond_any_of_many_random_inputs():
     np.testing.assert_allclose(jnp.diagonal(jax.nn.log_softmax(logits_of(best_td, KEY))), score_t, atol=1e-5)
 
 
+@pytest.mark.long
 def test_the_spike_train_of_a_spiking_network_is_found():
     logits_of = spiking(timed=True, in_shape=(STEPS, FEATURES))
     random = jax.random.normal(jax.random.key(1), (STEPS, 1000, FEATURES))
@@ -219,6 +220,7 @@ def test_spikes_move_by_the_surrogate_gradient():
     np.testing.assert_allclose(score_r, logp - l2 / 2 * (np.asarray(rates_rd) ** 2).sum(1), rtol=1e-5)
 
 
+@pytest.mark.long
 def test_the_gradient_through_rate_coding_is_the_one_at_the_spikes():
     w_td = jnp.asarray(np.random.default_rng(1).normal(size=(7, 4, 12)), jnp.float32)
 
