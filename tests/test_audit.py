@@ -46,6 +46,7 @@ def test_the_numbers_are_those_of_the_attacks_and_the_report_is_there(tmp_path):
     assert "its complementary model" in (tmp_path / "report.html").read_text()
 
 
+@pytest.mark.long
 def test_separate_targets_are_held_against_all_models(tmp_path):
     member = np.random.default_rng(5).random((2, N)) < 0.5
     targets = audit.Models(logits(LABELS, member, 2, 7), LABELS, logits(LABELS_Z, np.zeros((2, Z)), 2, 8), LABELS_Z)

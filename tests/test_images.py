@@ -56,6 +56,7 @@ def test_augmentation_mirrors_and_moves_each_image_of_its_own():
     assert len(places) > 30
 
 
+@pytest.mark.long
 def test_a_step_trains_on_augmented_images_of_its_own_key():
     x, y = bars(16)
     data_, batch = (jnp.asarray(x), jnp.asarray(y)), (jnp.arange(16), jnp.ones(16))

@@ -343,6 +343,7 @@ def swept(workdir, sweep, until="attacks", **changes):
     return {path.parents[1].name: np.load(path) for path in workdir.glob("*/attacks-*/*.npy")}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("compared", [(("ann", 4), ("snn", 2)), pytest.param(EVERY, marks=pytest.mark.long)])
 def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path, monkeypatch, compared):
     """Bitwise, though the separate run packs its shadows otherwise: a width of the sweep is a run of its own."""

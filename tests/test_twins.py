@@ -71,7 +71,7 @@ def test_vgg_has_the_convolutions_of_the_paper(name, published):
 
 
 LEARNED = [
-    ("convnet", "ann"),
+    pytest.param("convnet", "ann", marks=pytest.mark.long),
     pytest.param("resnet8", "ann", marks=pytest.mark.long),
     pytest.param("resnet18", "ann", marks=pytest.mark.long),
     ("convnet", "snn"),
