@@ -23,8 +23,7 @@ def write(path: Path, attack: str, rows: Rows, models: np.ndarray, targets: np.n
     sizes = {"n_shadows": len(models), "n_examples": len(targets)}
     shown = [{"attack": attack, **sizes, **{k: v for k, v in row.items() if k != "replicates"}} for row in rows]
     store.write_json(path / "rows.json", shown)
-    with store.atomic(path / "replicates.npz") as part, open(part, "wb") as file:
-        np.savez(file, **{row["metric"]: row["replicates"] for row in rows})
+    store.write_npz(path / "replicates.npz", {row["metric"]: row["replicates"] for row in rows})
 
 
 def options(c: config.Config) -> dict[str, Any]:
@@ -39,11 +38,10 @@ def whole(name: str, values_sk: np.ndarray, pair_s: np.ndarray, c: config.Config
     return evaluation.mean(values_sk, counted, np.arange(counted.shape[1]) // size, pair_s, **given).row(name, level)
 
 
-def class_means(s) -> np.ndarray:
-    """What the label alone tells: the population's mean [K, D] of each target's class; of all, where it has none."""
+def class_means(s, labels_k: np.ndarray) -> np.ndarray:
+    """What a label alone tells: the population's mean [K, D] of its class; of all, where it has none."""
     z, y = s.population
-    means = [z[y == label].mean(0) if (y == label).any() else z.mean(0) for label in s.targets[1]]
-    return np.stack(means)
+    return np.stack([z[y == label].mean(0) if (y == label).any() else z.mean(0) for label in labels_k])
 
 
 def of_examples(c: config.Config, s, paths: dict[str, Path], at_s: np.ndarray, z_skd: np.ndarray) -> Rows:
@@ -62,7 +60,7 @@ def of_examples(c: config.Config, s, paths: dict[str, Path], at_s: np.ndarray, z
     pair_s, unit_k, rows = at_s // 2, np.arange(len(truth)), []
     for name, error_sk in errors.items():
         rows += evaluation.leak(name, np.asarray(error_sk), keep_sk, unit_k, pair_s, **options(c))
-    blind = np.broadcast_to(((class_means(s) - truth) ** 2).mean(-1)[None], keep_sk.shape)
+    blind = np.broadcast_to(((class_means(s, labels) - truth) ** 2).mean(-1)[None], keep_sk.shape)
     rows.append(whole("mse_class_mean", blind, pair_s, c))
     rows.append(whole("evaluator_accuracy", judge.labels(z_skd) == labels[None], pair_s, c))
     return rows
@@ -102,7 +100,8 @@ def of_batches(c: config.Config, s, at_s: np.ndarray, z_skd: np.ndarray, size: i
         np.concatenate([gradients.matched_error(z, x) for z, x in zip(of_model, truth, strict=True)])
         for of_model in z_skd.reshape(len(z_skd), *truth.shape)
     ])  # fmt: skip
-    blind = np.broadcast_to(((class_means(s)[:count] - s.targets[0][:count]) ** 2).mean(-1)[None], error_sk.shape)
+    means = class_means(s, s.targets[1][:count])
+    blind = np.broadcast_to(((means - s.targets[0][:count]) ** 2).mean(-1)[None], error_sk.shape)
     pair_s = at_s // 2
     return [
         whole(f"mse@{size}", error_sk, pair_s, c, size),
@@ -117,11 +116,6 @@ def grid(c: config.Config, s, z_skd: np.ndarray, classes: bool) -> np.ndarray | 
     image = fitting.image_of(c, s.box.shape)
     if image is None:
         return None
-    z, y = s.population
-    above = s.targets[0]
-    if classes:
-        above = np.stack(
-            [z[y == label].mean(0) if (y == label).any() else z.mean(0) for label in range(z_skd.shape[1])]
-        )
+    above = class_means(s, np.arange(z_skd.shape[1])) if classes else s.targets[0]
     both = np.stack([above[: z_skd.shape[1]], z_skd[0]])[:, :SHOWN]
     return np.rint(255 * np.clip(both, 0, 1)).astype(np.uint8).reshape(*both.shape[:2], *image)

@@ -150,8 +150,7 @@ def metrics_stage(
     def work(path: Path) -> None:
         grids = {stage.partition("/")[2]: paths[stage] / "grid.npy" for stage in beyond}
         shown = {name: np.asarray(store.read_array(grid)) for name, grid in grids.items() if grid.exists()}
-        with store.atomic(path / "grids.npz") as part, open(part, "wb") as file:
-            np.savez(file, **shown)  # type: ignore[arg-type]
+        store.write_npz(path / "grids.npz", shown)
         _, _, unit_n = preparing.candidates(paths["data"])
         roles = set(np.unique(store.read_array(paths["data"] / "role.npy")))
 

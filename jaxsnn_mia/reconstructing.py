@@ -63,7 +63,8 @@ def scene(c: config.Config, data_folder: Path) -> Scene:
 
 
 def inversion_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:
-    """A stage for each way: inversion-<hash>/z.npy float32 [S, K, D], rows.json, and ids of the models."""
+    """A stage for each way: inversion-<hash>/z.npy float32 [S, K, D] (of clients z1, z4, ...), grid.npy for the report,
+    and what `judging.write` writes."""
     found: dict[str, Path] = {}
     for name in c.inversion.names:
         settings = {k: v for k, v in config.as_dict(c.inversion).items() if k != "names"}

@@ -63,8 +63,7 @@ def write(folder: Path, audit: Audit) -> None:
             rows += [about | {"attack": name, **row} for row in job.result()]
     rows += [about | row for row in (*strongest_rows(audit), *epsilon_rows(audit), *privacy_rows(audit), *audit.beyond)]
     curves = {name: thin(metrics.roc(scores, audit.keep_sn, usable_s)) for name, scores in audit.scores.items()}
-    with store.atomic(folder / "roc.npz") as path, open(path, "wb") as file:
-        np.savez(file, **curves)  # type: ignore[arg-type]
+    store.write_npz(folder / "roc.npz", curves)
     store.write_text(folder / "results.csv", as_csv(rows))
     store.write_json(
         folder / "summary.json",

@@ -254,8 +254,7 @@ def write_history(folder: Path, history_seh: np.ndarray, finite_s: np.ndarray, e
     a loss or parameter that is not finite is a diverged shadow."""
     columns = dict(zip(("loss", "accuracy", "validation"), np.moveaxis(history_seh, 2, 0), strict=False))
     loss_se, accuracy_se = columns["loss"], columns["accuracy"]
-    with store.atomic(folder / "history.npz") as path, open(path, "wb") as file:
-        np.savez(file, epochs=epochs_s, **columns)  # type: ignore[arg-type]
+    store.write_npz(folder / "history.npz", {"epochs": epochs_s, **columns})
     valid_s = np.isfinite(loss_se).all(1) & finite_s
     lines = [
         {

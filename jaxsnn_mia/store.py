@@ -71,6 +71,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Arrays by name, whole or not at all."""
+    with atomic(path) as part, open(part, "wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, default=str) + "\n")
 

@@ -82,24 +82,25 @@ def mean(values_sk, counted_sk, unit_k, pair_s, *, replicates: int, seed: int = 
     return Drawn(float(each.mean()), drawn)
 
 
-def leak(name: str, error_sk, member_sk, unit_k, pair_s, *, level: float, **options: Any) -> list[dict[str, Any]]:
-    """Rows NAME_member, NAME_other and NAME_gap (other less member: above 0 where members are known better)."""
-    member, other = (mean(error_sk, side, unit_k, pair_s, **options) for side in (member_sk, ~np.asarray(member_sk)))
+def sides(name: str, member: Drawn, other: Drawn, level: float) -> list[dict[str, Any]]:
+    """Rows NAME_member, NAME_other and NAME_gap, other less member: above 0 where members are known better."""
     return [
         member.row(f"{name}_member", level),
         other.row(f"{name}_other", level),
         (other - member).row(f"{name}_gap", level),
     ]
+
+
+def leak(name: str, error_sk, member_sk, unit_k, pair_s, *, level: float, **options: Any) -> list[dict[str, Any]]:
+    """`sides` of errors [S, K] where a model trained on the example, bool member_sk, and where it did not."""
+    member, other = (mean(error_sk, side, unit_k, pair_s, **options) for side in (member_sk, ~np.asarray(member_sk)))
+    return sides(name, member, other, level)
 
 
 def nearness(
     name: str, member_sk, other_sk, unit_k, pair_s, *, level: float, **options: Any
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The same rows for the errors of one reconstruction to the nearest member and to the nearest other [S, K]."""
+    """`sides` of the errors of one reconstruction to the nearest member and to the nearest other [S, K]."""
     both = np.isfinite(member_sk) & np.isfinite(other_sk)
     member, other = (mean(np.where(both, e, 0.0), both, unit_k, pair_s, **options) for e in (member_sk, other_sk))
-    return [
-        member.row(f"{name}_member", level),
-        other.row(f"{name}_other", level),
-        (other - member).row(f"{name}_gap", level),
-    ]
+    return sides(name, member, other, level)
