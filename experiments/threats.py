@@ -1,10 +1,12 @@
-"""Which variant of a run gives away more beyond membership: each against one of them, paired.
+"""Which variant of a run gives away more beyond membership: each against references, paired.
 
-    python experiments/threats.py runs/inversion [--against=VARIANT] [--out=FOLDER]
+    python experiments/threats.py runs/inversion [--against=VARIANT,VARIANT] [--out=FOLDER]
 
-Prints a table of every threat (and writes FOLDER/threats.md): for each variant a measure with its interval, and its
-difference to the reference with the interval of that, from replicates that are drawn alike. A difference whose interval
-holds 0 is one that this run cannot tell.
+Prints a table of every threat (and writes FOLDER/threats.md): for each variant its measures with intervals, and the
+difference to each reference (the first variant by default) from replicates that are drawn alike. One measure of each
+threat is judged: a variant leaks more or less than a reference where the difference stands against all comparisons of
+the table (Holm; t of the bootstrap's deviation, with the pairs of models less one as degrees of freedom). The other
+measures describe.
 """
 
 import argparse
@@ -15,14 +17,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
-from jaxsnn_mia import intervals
+from jaxsnn_mia import comparisons, intervals
 
-# what each threat is judged by, and whether more of it is a larger leak
+# what a threat is judged by: the first of these that it has (gradients have it for each size of a batch)
+JUDGED = ("nearest_mse_gap", "mse_gap", "recovered", "mse", "member_over_other")
+# whether more of it is a larger leak
 MEASURES = {
-    "mse_gap": 1, "feature_gap": 1, "dissimilarity_gap": 1, "nearest_mse_gap": 1, "nearest_dissimilarity_gap": 1,
-    "mse_member": -1, "evaluator_accuracy": 1, "mse": -1, "recovered": 1,
-    "member_over_imputation": 1, "other_over_imputation": 1, "member_over_other": 1,
+    "nearest_mse_gap": 1, "nearest_dissimilarity_gap": 1, "mean_mse_gap": 1, "mean_dissimilarity_gap": 1,
+    "mse_gap": 1, "feature_gap": 1, "dissimilarity_gap": 1, "mse_member": -1, "evaluator_accuracy": 1, "mse": -1,
+    "recovered": 1, "member_over_imputation": 1, "other_over_imputation": 1, "member_over_other": 1,
 }  # fmt: skip
 TOLD = {1: "more", -1: "less", 0: "cannot be told"}
 
@@ -33,6 +38,18 @@ class Found(NamedTuple):
     rows: dict[str, dict]
     drawn: dict[str, np.ndarray]
     about: dict[str, list]
+
+
+class Difference(NamedTuple):
+    """Of a variant to a reference in one measure; `p` two-sided."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+    def __str__(self) -> str:
+        return f"{self.value:+.3g} [{self.low:+.3g}, {self.high:+.3g}]"
 
 
 def stages(workdir: Path) -> Iterator[tuple[str, Found]]:
@@ -47,46 +64,87 @@ def stages(workdir: Path) -> Iterator[tuple[str, Found]]:
             yield variant, Found(rows, drawn, json.loads((path / "about.json").read_text()))
 
 
-def table(workdir: Path, against: str) -> Iterator[str]:
-    """Lines of markdown. ValueError for a reference that the run does not have."""
+def difference(one: Found, other: Found, measure: str) -> Difference:
+    """ValueError for other models or targets: those are not paired."""
+    if one.about != other.about:
+        raise ValueError("two variants have other models or targets; they are not paired. Run them together.")
+    value = one.rows[measure]["value"] - other.rows[measure]["value"]
+    drawn_r = one.drawn[measure] - other.drawn[measure]
+    freedom = max(len(one.about["models"]) // 2 - 1, 1)
+    spread = np.nanstd(drawn_r, ddof=1)
+    p = 2 * stats.t.sf(abs(value) / spread, freedom) if spread > 0 else float(value == 0)
+    return Difference(value, *intervals.percentiles(drawn_r, one.rows[measure]["level"]), float(p))
+
+
+def is_judged(measure: str, measures: list[str]) -> bool:
+    """Whether no other measure of the threat comes before it in `JUDGED`."""
+    kinds = [of.partition("@")[0] for of in measures]
+    return measure.partition("@")[0] == next((of for of in JUDGED if of in kinds), "")
+
+
+def table(workdir: Path, against: list[str]) -> Iterator[str]:
+    """Lines of markdown. ValueError for references that the run does not have."""
     found = {(next(iter(f.rows.values()))["attack"], variant): f for variant, f in stages(workdir)}
     variants = list(dict.fromkeys(variant for _, variant in found))
     if not variants:
         raise ValueError(f"{workdir} has no threats beyond membership. Set inversion.names or attribute.names.")
-    against = against or variants[0]
-    if against not in variants:
-        raise ValueError(f"`--against` must be one of {variants}, got {against!r}.")
-    yield f"| threat | measure | variant | value | less {against} | leaks |"
-    yield "|---|---|---|---|---|---|"
-    for threat in dict.fromkeys(threat for threat, _ in found):
-        measures = dict.fromkeys(name for (of, _), f in found.items() if of == threat for name in f.rows)
-        for measure in (name for name in measures if name.partition("@")[0] in MEASURES):
-            sign = MEASURES[measure.partition("@")[0]]
-            for variant in variants:
-                if (threat, variant) not in found or measure not in found[threat, variant].rows:
-                    continue
-                (rows, drawn, about), (of, there, reference) = found[threat, variant], found[threat, against]
-                if about != reference:
-                    raise ValueError(f"{threat}: {variant} has other models or targets than {against}; not paired.")
-                row = rows[measure]
-                value = f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
-                difference, told = "", ""
-                if variant != against:
-                    low, high = intervals.percentiles(drawn[measure] - there[measure], row["level"])
-                    difference = f"{row['value'] - of[measure]['value']:+.4f} [{low:+.4f}, {high:+.4f}]"
-                    told = TOLD[sign * (int(low > 0) - int(high < 0))]
-                said = (threat.replace("_", " "), measure.replace("_", " "), variant, value, difference, told)
-                yield f"| {' | '.join(said)} |"
+    against = against or variants[:1]
+    for reference in against:
+        if reference not in variants:
+            raise ValueError(f"`--against` must be one of {variants}, got {reference!r}.")
+    measured: dict[str, list[str]] = {}
+    for (threat, _), of in found.items():
+        known = [m for m in of.rows if m.partition("@")[0] in MEASURES]
+        measured[threat] = list(dict.fromkeys([*measured.get(threat, ()), *known]))
+    apart = {
+        (threat, measure, variant, reference): difference(found[threat, variant], found[threat, reference], measure)
+        for threat, measures in measured.items()
+        for measure in measures
+        for reference in against
+        for variant in variants
+        if variant != reference and {(threat, variant), (threat, reference)} <= set(found)
+    }
+    judged = [of for of in apart if is_judged(of[1], measured[of[0]])]
+    adjusted = dict(zip(judged, comparisons.holm([apart[of].p for of in judged]), strict=True))
+    level = next(iter(next(iter(found.values())).rows.values()))["level"]
+
+    def verdict(of: tuple[str, str, str, str]) -> str:
+        sign = MEASURES[of[1].partition("@")[0]] * int(np.sign(apart[of].value))
+        return TOLD[sign if adjusted[of] < 1 - level else 0]
+
+    yield f"| threat | measure | variant | value | {' | '.join(f'less {of}' for of in against)} |"
+    yield "|---|---|---|---|" + "---|" * len(against)
+    for threat, measures in measured.items():
+        for measure in measures:
+            for variant in (of for of in variants if (threat, of) in found):
+                row = found[threat, variant].rows[measure]
+                cells = [threat.replace("_", " "), measure.replace("_", " "), variant]
+                cells.append(f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]")
+                for reference in against:
+                    of = threat, measure, variant, reference
+                    cells.append(
+                        (str(apart[of]) if of in apart else "") + (f": {verdict(of)}" if of in adjusted else "")
+                    )
+                yield f"| {' | '.join(cells)} |"
+    yield ""
+    yield f"What leaks, at {100 * level:g} % over the {len(judged)} comparisons of judged measures (Holm):"
+    yield ""
+    for threat, measures in measured.items():
+        for measure in (m for m in measures if is_judged(m, measures)):
+            told = [of for of in judged if of[:2] == (threat, measure)]
+            said = [f"{of[2]} {verdict(of)} than {of[3]} ({apart[of]})" for of in told if verdict(of) != TOLD[0]]
+            said += [f"{len(told) - len(said)} of {len(told)} comparisons cannot be told"]
+            yield f"- {threat.replace('_', ' ')} ({measure.replace('_', ' ')}): {'; '.join(said)}."
 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workdir", type=Path)
-    parser.add_argument("--against", default="", help="the reference; the first variant by default")
+    parser.add_argument("--against", default="", help="the references; the first variant by default")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args(argv)
     try:
-        text = "\n".join(table(given.workdir, given.against))
+        text = "\n".join(table(given.workdir, [of for of in given.against.split(",") if of]))
     except (ValueError, OSError, KeyError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

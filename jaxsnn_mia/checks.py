@@ -201,7 +201,14 @@ def check_inversion(c: Config) -> None:
     i = c.inversion
     for name in i.names:
         one_of(INVERSIONS, "inversion.names", name)
-    for name, least in (("shadows", 0), ("targets", 2), ("restarts", 1), ("steps", 1), ("process_every", 0)):
+    for name, least in (
+        ("shadows", 0),
+        ("targets", 2),
+        ("restarts", 1),
+        ("steps", 1),
+        ("process_every", 0),
+        ("keep", 0),
+    ):
         require(getattr(i, name) >= least, f"inversion.{name}", f"at least {least}", getattr(i, name))
     require(i.shadows % 2 == 0, "inversion.shadows", "even, whole pairs", i.shadows)
     require(i.lr > 0, "inversion.lr", "above 0", i.lr)

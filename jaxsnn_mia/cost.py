@@ -38,6 +38,7 @@ def synthetic_work(c: config.Config) -> Work:
     dataset, *_ = preparing.chosen_rows(c)
     images = dataset.x.dtype == np.uint8 and not dataset.timed
     fitting.check(c, dataset.shape, timed=dataset.timed, images=images, n_classes=len(dataset.class_names))
+    fitting.check_inversion(c, dataset.shape, timed=dataset.timed, n_classes=len(dataset.class_names))
     free = np.sum(~dataset.test_n) if dataset.test_n is not None else len(dataset.y)
     n = int(free * (1 - c.data.population - c.data.validation))
     keep_sn = np.arange(n) % 2 == (np.arange(c.splits.n_shadows) % 2)[:, None]

@@ -52,7 +52,7 @@ def check(
         )
 
 
-def check_inversion(c: config.Config, shape: Sequence[int], *, timed: bool) -> None:
+def check_inversion(c: config.Config, shape: Sequence[int], *, timed: bool, n_classes: int) -> None:
     """ValueError for inversions that the data or the network does not allow, before anything is trained."""
     if not c.inversion.names:
         return
@@ -88,6 +88,8 @@ def check_inversion(c: config.Config, shape: Sequence[int], *, timed: bool) -> N
             f"itself, got model.architecture={c.model.architecture!r}, model.encoding={c.model.encoding!r}, "
             f"data.standardise={c.data.standardise!r}, examples {list(shape)}."
         )
+    if c.inversion.keep > n_classes:
+        raise ValueError(f"`inversion.keep` must be in [0, {n_classes}], the classes, got {c.inversion.keep}.")
     image, size = image_of(c, shape), math.prod(shape)
     if image is None and (c.inversion.tv or c.inversion.process_every):
         raise ValueError(

@@ -67,7 +67,8 @@ def of_examples(c: config.Config, s, paths: dict[str, Path], at_s: np.ndarray, z
 
 
 def of_classes(c: config.Config, s, paths: dict[str, Path], at_s: np.ndarray, z_skd: np.ndarray) -> Rows:
-    """Errors to the nearest example of the class among those that a model trained on, and among the others."""
+    """Errors to the nearest example of the class, and to the mean of its examples, among those that a model trained on
+    and among the others."""
     x, y, _ = preparing.candidates(paths["data"])
     rows_nd, keep_sn = s.box.inside(x), np.asarray(store.read_array(paths["splits"] / "keep.npy"))[at_s]
     classes = np.arange(z_skd.shape[1])
@@ -76,9 +77,14 @@ def of_classes(c: config.Config, s, paths: dict[str, Path], at_s: np.ndarray, z_
 
     @jax.jit
     def near(z_kd, allowed_kn):
-        found = {"nearest_mse": similarity.nearest(z_kd, rows_nd, allowed_kn)[0]}
+        mean_kd = allowed_kn.astype(rows_nd.dtype) @ rows_nd / allowed_kn.sum(1, keepdims=True)  # NaN of no example
+        found = {
+            "nearest_mse": similarity.nearest(z_kd, rows_nd, allowed_kn)[0],
+            "mean_mse": similarity.mse(z_kd, mean_kd),
+        }
         if image and min(image[:2]) >= 7:
             found["nearest_dissimilarity"] = 1 - similarity.nearest_ssim(z_kd, rows_nd, allowed_kn, image, 1.0)[0]
+            found["mean_dissimilarity"] = 1 - similarity.ssim(z_kd, mean_kd, image, 1.0)
         return found
 
     sides = [

@@ -27,7 +27,7 @@ def prepared(c: config.Config, workdir: Path) -> dict[str, Path]:
     fitting.check(
         c, about["shape"], timed=about["timed"], images=images, n_classes=len(about["class_names"]), span=about["range"]
     )
-    fitting.check_inversion(c, about["shape"], timed=about["timed"])
+    fitting.check_inversion(c, about["shape"], timed=about["timed"], n_classes=len(about["class_names"]))
     if c.attribute.names:
         fitting.check_column(c, about.get("features", []), store.read_array(data_folder / "x.npy"))
     return {"data": data_folder, "splits": splits_stage(c, workdir, data_folder)}

@@ -161,7 +161,7 @@ def one(kind: Kind) -> Callable:
         logits_of = inversion.through_rate(of_spikes, kind.steps) if kind.steps else analogue
         start, run = jax.random.split(key)
         if kind.name == "black":
-            public, asked = (decoder.features(logits_of(z, run)) for z in (z_public, z_k))
+            public, asked = (decoder.features(logits_of(z, run), how.keep or None) for z in (z_public, z_k))
             return {"z": decoder.decode(decoder.train(start, public, z_public, decoder.Settings()), asked)}
         if kind.name in BATCHES:
             return {"z": from_gradients(apply, params, (low, span, z_k, y_k), hyper, key, kind)}
@@ -187,10 +187,11 @@ def from_gradients(apply, params, given, hyper, key, kind: Kind):
     search with known labels, or of one example exactly by the ratios of a first dense layer; the middle where no unit
     has a gradient."""
     low, span, z_k, y_k = given
-    settings = gradients.Settings(kind.how.steps, kind.how.lr, "cosine", low=0.0, high=1.0)
+    settings = gradients.Settings(kind.how.steps, kind.how.lr, "cosine", kind.how.tv, 0.0, 1.0)
+    seen = kind.image if kind.image and kind.how.tv else z_k.shape[1:]  # the shape of an example in the search
 
-    def loss_of(weights, z_bd, y_b, key):
-        x = (low + span * z_bd).reshape(-1, *kind.shape)
+    def loss_of(weights, z, y_b, key):
+        x = (low + span * z.reshape(len(z), -1)).reshape(-1, *kind.shape)
         logits_bc = apply(params | {"params": weights}, x, hyper, key).logits_bc
         return -jnp.take_along_axis(jax.nn.log_softmax(logits_bc), y_b[:, None], 1).mean()
 
@@ -201,9 +202,9 @@ def from_gradients(apply, params, given, hyper, key, kind: Kind):
             x_d = gradients.analytic(sent["layers"][0]["kernel"], sent["layers"][0]["bias"])
             return jnp.nan_to_num((x_d[None] - low) / span, nan=0.5)
         own = jax.random.fold_in(key, 1)  # the attacker does not know the client's
-        start = jax.random.uniform(own, (kind.how.restarts, *z_bd.shape))
-        z_rbd, apart_r = gradients.match(loss_of, params["params"], sent, start, y_b, settings, own)
-        return z_rbd[jnp.argmin(jnp.where(jnp.isnan(apart_r), jnp.inf, apart_r))]
+        start = jax.random.uniform(own, (kind.how.restarts, len(z_bd), *seen))
+        z_r, apart_r = gradients.match(loss_of, params["params"], sent, start, y_b, settings, own)
+        return z_r[jnp.argmin(jnp.where(jnp.isnan(apart_r), jnp.inf, apart_r))].reshape(z_bd.shape)
 
     count = len(z_k) // kind.size
     parts = z_k[: count * kind.size].reshape(count, kind.size, -1), y_k[: count * kind.size].reshape(count, kind.size)

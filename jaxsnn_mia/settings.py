@@ -130,10 +130,11 @@ class Inversion:
     restarts: int = 4
     steps: int = 300
     lr: float = 0.05
-    tv: float = 0.0  # weight of the total variation of images
+    tv: float = 0.0  # weight of the total variation of images, of "gradients" too
     l2: float = 0.0  # weight of the square
     process_every: int = 0  # steps between two smoothings of an image
     image: tuple[int, ...] = ()  # (H, W, channels) of examples that are kept flat
+    keep: int = 0  # classes of an answer that "black" sees, those of the largest confidences; 0: all
     batch_sizes: tuple[int, ...] = (1, 4)  # of the client whose gradient leaks
     seed: int = 0
 

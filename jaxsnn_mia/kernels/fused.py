@@ -87,17 +87,39 @@ def fused_scan(cell: Cell, in_pallas: bool, p: Any, carry: Any, x_tb: jax.Array,
 
 def _forward(cell, in_pallas, *args):
     p, carry, x_tb, times = jax.tree.map(lambda a: a.value, args, is_leaf=lambda a: hasattr(a, "perturbed"))
-    run = pallas.forward if in_pallas else scan_forward
+    run = differentiable(pallas.forward, scan_forward) if in_pallas else scan_forward
     last, out_tb, raw_tb, before_tb = run(cell, p, carry, x_tb, times)
     return (last, out_tb), (p, carry, raw_tb, before_tb, times)
 
 
 def _backward(cell, in_pallas, saved, cotangents):
-    run = pallas.backward if in_pallas else scan_backward
+    run = differentiable(pallas.backward, scan_backward) if in_pallas else scan_backward
     return *run(cell, *saved, *cotangents), None
 
 
 fused_scan.defvjp(_forward, _backward, symbolic_zeros=True)
+
+
+def differentiable(run: Callable, same: Callable) -> Callable:
+    """run(cell, *args), a Pallas kernel, with the derivative of `same`, a scan: for whoever differentiates a gradient
+    again, such as a search for the batch that it came from."""
+
+    def call(cell, *args):
+        leaves, tree = jax.tree.flatten(args, is_leaf=is_zero)
+        arrays = [leaf for leaf in leaves if not is_zero(leaf)]
+
+        def of(function, *arrays):
+            given = iter(arrays)
+            return function(cell, *tree.unflatten([leaf if is_zero(leaf) else next(given) for leaf in leaves]))
+
+        once = jax.custom_vjp(partial(of, run))
+        once.defvjp(
+            lambda *arrays: (of(run, *arrays), arrays),
+            lambda arrays, cotangents: jax.vjp(partial(of, same), *arrays)[1](cotangents),
+        )
+        return once(*arrays)
+
+    return call
 
 
 def unroll(steps: int, *, summed: bool = False) -> bool:

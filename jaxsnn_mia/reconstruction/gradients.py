@@ -9,7 +9,7 @@ Labels are known or those of `labels`; the soft labels that Zhu et al. optimise 
 Two derivatives of a surrogate gradient exist. A kernel with a backward of its own ("fused", what models use on a CPU)
 lets the surrogate stand in for the derivative of the spikes a second time, as a double backward in PyTorch does. A
 plain scan ("plain") differentiates its slopes alone, for spikes as numbers do not change: the limit of finite
-differences. "pallas", which models may use on a GPU, has no second derivative. `client_loss(method=...)` chooses.
+differences. A Pallas kernel, which models may use on a GPU, is "fused" here. `client_loss(method=...)` chooses.
 """
 
 from collections.abc import Callable
@@ -57,12 +57,12 @@ def client_loss(spec: ModelSpec, hyper: Hyper, statistics: Any = None, *, method
     """loss_of(params, x [B, ...], y int [B], key): mean cross-entropy of a model in training, without smoothing.
 
     `params` and `statistics` are the two parts of a model's variables. `method` "auto" is the model as it trains, on
-    whatever kernel; "plain" and "fused" run the neurons of a dense spiking network so, on input that is not coded.
+    whatever kernel; the others run the neurons of a dense spiking network so, on input that is not coded.
 
-    Raises ValueError for another method, and for "plain" or "fused" on any other network.
+    Raises ValueError for another method, and for another than "auto" on any other network.
     """
     if method not in METHODS:
-        raise ValueError(f'`method` must be one of {METHODS}, got {method!r}. "pallas" has no second derivative.')
+        raise ValueError(f"`method` must be one of {METHODS}, got {method!r}.")
     if method != "auto":
         refuse_unless_dense(spec)
     model = models.build(spec)

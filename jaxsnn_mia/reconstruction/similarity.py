@@ -110,16 +110,3 @@ def extreme(distance_to, x_td, rows_nd, allowed_tn) -> tuple[jax.Array, jax.Arra
         return distance_n[row], jnp.where(allowed_n.any(), row, -1).astype(jnp.int32)
 
     return lax.map(one, (x_td, allowed_tn))
-
-
-def gap(error_member: Any, error_other: Any) -> Any:
-    """How much larger the error of others is than that of members, elementwise: positive means a leak.
-
-    Raises ValueError for two shapes: pair each target with itself.
-    """
-    if jnp.shape(error_member) != jnp.shape(error_other):
-        raise ValueError(
-            "`error_member` and `error_other` must have one shape, got "
-            f"{jnp.shape(error_member)} and {jnp.shape(error_other)}. Pair the errors of each target."
-        )
-    return error_other - error_member

@@ -47,6 +47,23 @@ def compare(kind, options, *args, membrane=0.3):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
 
 
+@pytest.mark.parametrize("membrane", [0.3, pytest.param(0.0, marks=pytest.mark.long)])  # 0: without a cotangent
+def test_a_gradient_is_differentiated_again_as_that_of_the_scan(membrane):
+    """The derivative of the kernel is that of `fused`, whose own test has loops."""
+    options = {"spike": surrogate.arctan()}
+
+    def again(method):
+        def outer(current, beta, threshold):
+            found = gradient("lif", method, options, membrane)(current, beta, threshold)
+            return sum((g**2).sum() for g in found)
+
+        return jax.jit(jax.grad(outer, (0, 1, 2)))(CURRENT[:4, :2, :5], jnp.float32(0.9), jnp.float32(0.7))
+
+    for a, b in zip(again("pallas"), again("fused"), strict=True):
+        assert float(jnp.abs(b).max()) > 0
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(jnp.abs(b).max()))
+
+
 def test_under_vmap_and_in_sixteen_bits():
     options = {"spike": surrogate.fast_sigmoid(5.0), "state": 0.2 * CURRENT[0]}
 

@@ -371,8 +371,8 @@ def test_what_makes_no_attack_is_refused():
             match(*args, settings, KEY)
     with pytest.raises(ValueError, match="`count` must be at least 1, got 0"):
         gradients.labels(jnp.zeros(3), 0)
-    with pytest.raises(ValueError, match=r"`method` must be one of .*, got 'pallas'"):
-        client_loss(spec, HYPER, method="pallas")
+    with pytest.raises(ValueError, match=r"`method` must be one of .*, got 'else'"):
+        client_loss(spec, HYPER, method="else")
     for other in (spec, spec_of("snn", dropout=True), spec_of("snn", encoding="rate")):
         with pytest.raises(ValueError, match="`method` other than auto takes"):
             client_loss(other, HYPER, method="plain")
