@@ -200,12 +200,35 @@ def little_loss(rows: Rows, family: str, bits: int) -> dict[str, Found]:
     return on_each(rows, of)
 
 
+def best_width(rows: Rows, family: str) -> dict[str, Found]:
+    """The parenthesis of a: the dominated volume of 8 and of 4 bits, each less that of every other width that ran."""
+
+    def of(dataset: str, rows: list) -> Found | None:
+        measures = (("test_accuracy", ""), ("auc", "lira"))
+        found = {b: [width(rows, dataset, family, *of, b) for of in measures] for b in conditions.WIDTHS}
+        volumes = {bits: dominated(*both, dataset) for bits, both in found.items() if all(both)}
+        if not set(conditions.DECIDING) <= set(volumes):
+            return None
+        pairs = [(b, other) for b in conditions.DECIDING for other in volumes if other not in conditions.DECIDING]
+        named = {bits: f"{bits} bits" if bits < 32 else "float" for bits in volumes}
+        return against_all([
+            judged(less(volumes[a], volumes[b]), VOLUME, f"{named[a]} to {named[b]}", questions=len(pairs))
+            for a, b in pairs
+        ])  # fmt: skip
+
+    return on_each(rows, of)
+
+
+def dominated(accuracy: BySeed, auc: BySeed, dataset: str) -> BySeed:
+    """seed -> the dominated volume."""
+    chance = 1 / conditions.CLASSES[dataset]
+    return {seed: decide.dominated_volume(accuracy[seed], auc[seed], chance) for seed in accuracy}
+
+
 def volume(rows: Rows, dataset: str, name: str) -> BySeed:
     """seed -> the dominated volume of a surrogate."""
     of = {"dataset": dataset, "surrogate": name}
-    accuracy, auc = by_seed(rows, "test_accuracy", **of), by_seed(rows, "auc", "lira", **of)
-    chance = 1 / conditions.CLASSES[dataset]
-    return {seed: decide.dominated_volume(accuracy[seed], auc[seed], chance) for seed in accuracy}
+    return dominated(by_seed(rows, "test_accuracy", **of), by_seed(rows, "auc", "lira", **of), dataset)
 
 
 def beats(values: Mapping[str, BySeed], name: str, margin: float) -> Found | None:
@@ -265,6 +288,7 @@ def claims(tables: Mapping[str, Rows]) -> dict[tuple[str, str], dict[str, Found]
                 of = f"{family.upper()}, {bits} bits"
                 found[f"a: {of} leak less", how] = quantization_helps(rows, family, bits)
                 found[f"a: {of} lose little accuracy", how] = little_loss(rows, family, bits)
+        found[f"a: {family.upper()}, 8 and 4 bits the best", "controlled"] = best_width(t["quantization"], family)
     released = t["quantization_as_released"]
     b, b0 = "b: float SNN leaks less than quantized ANN", "b0: SNN leaks less than ANN"
     found[b, "as released"] = than_quantized(released, released, LAST, "last")
