@@ -330,6 +330,7 @@ def test_rows_are_written_without_their_replicates(tmp_path):
         np.testing.assert_array_equal(arrays["mse"], [0.4, 0.6])
 
 
+@pytest.mark.long
 def test_queries_at_an_examples_own_value_are_those_of_membership(tmp_path):
     """A discrete column, and snapshots: the signals of the same epoch, element for element."""
     rng = np.random.default_rng(0)

@@ -230,6 +230,7 @@ def test_what_is_shown_tells_as_much_as_before():
     np.testing.assert_allclose(cooler, phi / 5, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.long
 def test_defences_reach_what_is_made_of_probabilities_alone():
     """Every signal of a model that is one product, whose hidden activity is its input and which grows over time."""
 

@@ -91,6 +91,7 @@ def test_a_diverged_neighbour_changes_nothing(reference):
     assert_equal(take(group, rest), take(reference, rest))
 
 
+@pytest.mark.long
 def test_another_width_agrees_after_a_step():
     """Another width changes the order of sums, so only one step is compared, to 1e-5 relative."""
     one = dataclasses.replace(spec("ann", optimizer="sgd", schedule="cosine"), epochs=1, batch_size=R)

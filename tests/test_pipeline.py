@@ -178,6 +178,7 @@ def test_a_model_that_gives_everything_away_has_a_large_epsilon(tmp_path):
     assert results.epsilon_rows(halved)[0]["value"] < bounds["all"]
 
 
+@pytest.mark.long
 def test_snapshots_of_several_seeds_share_their_trainings(tmp_path):
     c = small(sweep={"dataset": ("iris",), "seed": (3, 4), "epoch": (2, 0)}, data={"validation": 0.15})
     pipeline.run(c, tmp_path)

@@ -240,6 +240,7 @@ def test_post_training_calibration_sees_the_float_activations_of_all_own_rows(ca
         assert got < 0.95 * hidden.max()
 
 
+@pytest.mark.long
 def test_a_model_does_not_stop_before_it_was_trained_with_quantization():
     group = trained([4] * 6, ALL, stop="train_accuracy", float_epochs=2, stop_at=0.01)
     assert set(group.epochs) == {3}

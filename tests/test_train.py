@@ -57,7 +57,12 @@ def norm(tree):
 
 
 @pytest.mark.parametrize(
-    "model", [SNN, dataclasses.replace(SNN, family="ann"), pytest.param(IMAGES, marks=pytest.mark.long)]
+    "model",
+    [
+        pytest.param(SNN, marks=pytest.mark.long),
+        dataclasses.replace(SNN, family="ann"),
+        pytest.param(IMAGES, marks=pytest.mark.long),
+    ],
 )
 def test_bfloat16_computes_in_it_and_keeps_float32(model):
     narrow = dataclasses.replace(model, quant=QuantSpec(compute="bfloat16"))
@@ -232,6 +237,7 @@ def test_what_is_folded_into_a_key_is_told_apart():
     assert len({train.AUGMENT, train.NOISE, train.EXAMPLES}) == 3
 
 
+@pytest.mark.long
 def test_calibration_sees_the_network_without_dropout():
     quant = QuantSpec(parts=("activation",))
     model = dataclasses.replace(SNN, family="ann", hidden=(16, 16), dropout=True, quant=quant)

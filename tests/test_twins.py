@@ -74,7 +74,7 @@ LEARNED = [
     pytest.param("convnet", "ann", marks=pytest.mark.long),
     pytest.param("resnet8", "ann", marks=pytest.mark.long),
     pytest.param("resnet18", "ann", marks=pytest.mark.long),
-    ("convnet", "snn"),
+    pytest.param("convnet", "snn", marks=pytest.mark.long),
     pytest.param("convnet", "hybrid", marks=pytest.mark.long),
     pytest.param("resnet8", "snn", marks=pytest.mark.long),
     ("recurrent", "ann"),
@@ -186,7 +186,7 @@ def small_resnet(p, x, fire):
     return x.mean((1, 2))
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=pytest.mark.long), "snn"])
 @pytest.mark.parametrize(("architecture", "formula"), [("vgg11", small_vgg), ("resnet8", small_resnet)])
 def test_deep_networks_are_loops_over_single_steps(architecture, formula, family, monkeypatch):
     monkeypatch.setitem(vgg.STAGES, "vgg11", ((8,), (8, 16)))

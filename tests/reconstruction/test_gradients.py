@@ -106,7 +106,9 @@ def test_a_first_layer_gives_a_single_example_away(family):
     assert set(np.unique(y_s1)) == set(range(C))
 
 
-@pytest.mark.parametrize(("family", "least", "informed"), [("ann", 0.9, 0.97), ("snn", 0.72, 0.85)])
+@pytest.mark.parametrize(
+    ("family", "least", "informed"), [pytest.param("ann", 0.9, 0.97, marks=pytest.mark.long), ("snn", 0.72, 0.85)]
+)
 def test_most_labels_of_a_batch_of_four_are_found_and_no_certain_class_is_missed(family, least, informed):
     """Of 400 batches, .93 and .78 of all labels in the two networks; .99 and .90 with the model's mean prediction."""
     spec = spec_of(family)
