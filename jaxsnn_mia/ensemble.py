@@ -186,7 +186,7 @@ def make_ensemble(spec: TrainSpec, *, seed: int, width: int, devices: list) -> E
     return Ensemble(
         lambda data: jax.device_put(data, whole),
         lambda shadows, data: programs.init.call(shadows, (root, data)),
-        lambda shadows, data: jax.eval_shape(jax.vmap(programs.init_one, in_axes=(0, None)), shadows, (root, data)),
+        lambda shadows, data: jax.eval_shape(programs.shape, shadows, (root, data)),
         run,
         memory,
         query,
@@ -194,9 +194,9 @@ def make_ensemble(spec: TrainSpec, *, seed: int, width: int, devices: list) -> E
 
 
 class Programs(NamedTuple):
-    """What an ensemble runs, of any seed; `init_one` is the function of one model that `init` lifts."""
+    """What an ensemble runs, of any seed; `shape` is never run, but traced once for what `init` gives."""
 
-    init_one: Callable
+    shape: Callable
     init: Lifted
     run: Lifted
     query: Callable[[Callable], Lifted]
@@ -231,4 +231,4 @@ def compiled(spec: TrainSpec, width: int, devices: tuple) -> Programs:
         return over_shadows(query_one, width, list(devices), once=True)
 
     init, run = (over_shadows(one, width, list(devices), once=one is init_one) for one in (init_one, run_one))
-    return Programs(init_one, init, run, query)
+    return Programs(jax.jit(jax.vmap(init_one, in_axes=(0, None))), init, run, query)

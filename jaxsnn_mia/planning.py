@@ -49,11 +49,11 @@ def instruction_set() -> str:
 
 
 def group_plan(c: config.Config, world: int = 1, members: int = 1, fits: int | None = None) -> dict[str, int]:
-    """Groups of whole pairs, all of one size and at least one for each process. `ensemble.group_size`, or the number of
-    models that fits in memory where that is smaller, is shared by the members of an ensemble."""
+    """Groups of whole pairs, all of one size and at least one for each process: of `ensemble.group_size` shadows of each
+    member of an ensemble, or fewer where the members' models do not fit in memory together."""
     pairs = c.splits.n_shadows // 2
-    size = min(c.ensemble.group_size, fits or c.ensemble.group_size)
-    needed = min(max(-(-pairs // max(size // (2 * members), 1)), world), pairs)
+    size = min(c.ensemble.group_size, fits // members if fits else c.ensemble.group_size)
+    needed = min(max(-(-pairs // max(size // 2, 1)), world), pairs)
     # groups of one size are one program; where no number near enough divides the pairs, the last is shorter
     groups = next((g for g in range(needed, min(2 * needed, pairs) + 1) if pairs % g == 0), needed)
     group_size = 2 * -(-pairs // groups)

@@ -13,7 +13,8 @@ from tests.runs import assert_same_scores, small
     ("shadows", "group_size", "members", "world", "groups", "size"),
     [
         (64, 64, 1, 1, 1, 64),
-        (64, 64, 5, 1, 8, 8),  # six groups would do, but the last would be another program
+        (64, 64, 5, 1, 1, 64),  # of each member
+        (64, 12, 1, 1, 8, 8),  # six groups would do, but the last would be another program
         (256, 64, 1, 3, 4, 64),
         (8, 4, 1, 1, 2, 4),
         (8, 64, 1, 3, 4, 2),  # at least a group for each process
