@@ -49,8 +49,8 @@ def instruction_set() -> str:
 
 
 def group_plan(c: config.Config, world: int = 1, members: int = 1, fits: int | None = None) -> dict[str, int]:
-    """Groups of whole pairs, all of one size and at least one for each process: of `ensemble.group_size` shadows of each
-    member of an ensemble, or fewer where the members' models do not fit in memory together."""
+    """Groups of whole pairs, all of one size and at least one for each process: of `ensemble.group_size` shadows of
+    each member of an ensemble, or fewer where the members' models do not fit in memory together."""
     pairs = c.splits.n_shadows // 2
     size = min(c.ensemble.group_size, fits // members if fits else c.ensemble.group_size)
     needed = min(max(-(-pairs // max(size // 2, 1)), world), pairs)

@@ -62,6 +62,21 @@ def verdict_lines(found: Mapping[tuple[str, str], Mapping[str, effects.Found]]) 
             yield line(claim, how, *cells, f"**{said}**")
 
 
+def short_lines(found: Mapping[tuple[str, str], Mapping[str, effects.Found]]) -> Lines:
+    """A line for each claim: its verdict in each way, the least and the greatest effect on a data set."""
+    ways = ("as released", "as released, and its attack", "controlled")
+    yield header("claim", *ways)
+    for claim in dict.fromkeys(claim for claim, _ in found):
+        cells = []
+        for how in ways:
+            by_dataset = found.get((claim, how), {})
+            ends = sorted(by_dataset, key=lambda name, of=by_dataset: of[name].effect.mean)
+            said = effects.overall(by_dataset, effects.deciding(claim, how)) or "not judged"
+            shown = [f"{interval(by_dataset[name].effect)} ({name})" for name in ends[:1] + ends[1:][-1:]]
+            cells.append(f"**{said}**: {' to '.join(shown)}" if shown else "-")
+        yield line(claim, *cells)
+
+
 def baseline_lines(rows: effects.Rows) -> Lines:
     """Means over seeds at the last epoch."""
     attacks = (("loss", "auc"), ("lira", "auc"), ("rmia", "auc"), ("strongest", "auc"), ("lira", "tpr@0.01"))
@@ -207,6 +222,12 @@ def cost_lines(rows: list[dict[str, str]]) -> Lines:
         )
 
 
+def spent(rows: list[dict[str, str]]) -> str:
+    models, seconds = (sum(float(row[name]) for row in rows) for name in ("models", "seconds"))
+    devices = ", ".join(sorted({f"{row['device']}, jax {row['jax']}" for row in rows}))
+    return f"{models:,.0f} shadow models, {seconds / 3600:.1f} hours of computing ({devices})."
+
+
 def detectable_lines(found: Mapping[tuple[str, str], Mapping[str, effects.Found]]) -> Lines:
     """The smallest effect on one data set that 80 of 100 studies of this size would find, from the deviations seen."""
     yield header("claim", "", *conditions.DATASETS)
@@ -248,6 +269,7 @@ def write(results: Path) -> None:
         'released" is with the predecessor\'s learning rates, readout and surrogates; "and its attack" is one shadow '
         "on overlapping data and a support vector machine. A claim that compares with several must hold against each, "
         'at a level that counts them. "Begin above": the first snapshot is already past the value that is matched.',
+        text("In short", short_lines(claims), spent(sheet.read(results / "cost.csv"))),
         text("Verdicts", verdict_lines(claims)),
         text("Smallest detectable effects", detectable_lines(claims)),
     ]
