@@ -30,18 +30,20 @@ MEASURES = {
     "recovered": 1, "member_over_imputation": 1, "other_over_imputation": 1, "member_over_other": 1,
 }  # fmt: skip
 TOLD = {1: "more", -1: "less", 0: "cannot be told"}
+SAME = "the same"
 
 
 class Found(NamedTuple):
-    """Of one variant and threat: rows by metric, replicates by metric, the models and the targets."""
+    """Of one variant and threat: rows by metric, replicates by metric, the models and the targets; where it ran."""
 
     rows: dict[str, dict]
     drawn: dict[str, np.ndarray]
     about: dict[str, list]
+    origin: str
 
 
 class Difference(NamedTuple):
-    """Of a variant to a reference in one measure; `p` two-sided."""
+    """Of a variant to a reference in one measure; `p` two-sided, NaN where they are the same."""
 
     value: float
     low: float
@@ -61,7 +63,9 @@ def stages(workdir: Path) -> Iterator[tuple[str, Found]]:
             rows = {row["metric"]: row for row in json.loads((path / "rows.json").read_text())}
             with np.load(path / "replicates.npz") as arrays:
                 drawn = {name: arrays[name] for name in arrays.files}
-            yield variant, Found(rows, drawn, json.loads((path / "about.json").read_text()))
+            ran = json.loads((path / "manifest.json").read_text())
+            origin = f"{ran['device']}, Python {ran['python']}, jax {ran['jax']}, {ran['finished']}"
+            yield variant, Found(rows, drawn, json.loads((path / "about.json").read_text()), origin)
 
 
 def difference(one: Found, other: Found, measure: str) -> Difference:
@@ -72,7 +76,7 @@ def difference(one: Found, other: Found, measure: str) -> Difference:
     drawn_r = one.drawn[measure] - other.drawn[measure]
     freedom = max(len(one.about["models"]) // 2 - 1, 1)
     spread = np.nanstd(drawn_r, ddof=1)
-    p = 2 * stats.t.sf(abs(value) / spread, freedom) if spread > 0 else float(value == 0)
+    p = 2 * stats.t.sf(abs(value) / spread, freedom) if spread > 0 else np.nan if value == 0 else 0.0
     return Difference(value, *intervals.percentiles(drawn_r, one.rows[measure]["level"]), float(p))
 
 
@@ -109,9 +113,16 @@ def table(workdir: Path, against: list[str]) -> Iterator[str]:
     level = next(iter(next(iter(found.values())).rows.values()))["level"]
 
     def verdict(of: tuple[str, str, str, str]) -> str:
+        if np.isnan(apart[of].p):
+            return SAME
         sign = MEASURES[of[1].partition("@")[0]] * int(np.sign(apart[of].value))
         return TOLD[sign if adjusted[of] < 1 - level else 0]
 
+    for threat in measured:
+        last = [one for (of, _), one in found.items() if of == threat][-1]
+        models, targets = (len(last.about[name]) for name in ("models", "targets"))
+        yield f"- {threat.replace('_', ' ')}: {models} models of each variant, {targets} targets; {last.origin}"
+    yield ""
     yield f"| threat | measure | variant | value | {' | '.join(f'less {of}' for of in against)} |"
     yield "|---|---|---|---|" + "---|" * len(against)
     for threat, measures in measured.items():
@@ -127,13 +138,22 @@ def table(workdir: Path, against: list[str]) -> Iterator[str]:
                     )
                 yield f"| {' | '.join(cells)} |"
     yield ""
-    yield f"What leaks, at {100 * level:g} % over the {len(judged)} comparisons of judged measures (Holm):"
+    tested = sum(not np.isnan(apart[of].p) for of in judged)
+    yield f"What leaks, at {100 * level:g} % over the {tested} comparisons of judged measures (Holm):"
     yield ""
     for threat, measures in measured.items():
         for measure in (m for m in measures if is_judged(m, measures)):
             told = [of for of in judged if of[:2] == (threat, measure)]
-            said = [f"{of[2]} {verdict(of)} than {of[3]} ({apart[of]})" for of in told if verdict(of) != TOLD[0]]
-            said += [f"{len(told) - len(said)} of {len(told)} comparisons cannot be told"]
+            open_ = [apart[of] for of in told if verdict(of) == TOLD[0]]
+            said = [
+                f"{of[2]} {verdict(of)} than {of[3]} ({apart[of]})" for of in told if verdict(of) in ("more", "less")
+            ]
+            if open_:
+                ends = f"{min(d.low for d in open_):+.2g} and {max(d.high for d in open_):+.2g}"
+                said.append(f"{len(open_)} of {len(told)} comparisons cannot be told, their intervals between {ends}")
+            said += [
+                f"{same} of {len(told)} are the same" for same in [sum(verdict(of) == SAME for of in told)] if same
+            ]
             yield f"- {threat.replace('_', ' ')} ({measure.replace('_', ' ')}): {'; '.join(said)}."
 
 

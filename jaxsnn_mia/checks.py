@@ -11,7 +11,7 @@ from jaxsnn_mia.settings import SWEPT, Config, variants
 
 DUPLICATES = ("share", "drop")
 WIDTHS = ("default", "auto")
-INVERSIONS = ("white_class", "white_example", "spikes", "black", "gradients", "gradients_ratio")
+INVERSIONS = ("white_class", "white_example", "spikes", "black", "gradients", "gradients_layer", "gradients_ratio")
 
 
 def check(config: Config) -> Config:

@@ -62,7 +62,7 @@ def check_inversion(c: config.Config, shape: Sequence[int], *, timed: bool, n_cl
             f"`inversion.names` must be empty where answers are defended (`defence`), got {c.inversion.names}: "
             "reconstruction under a defence is not built. Run it without one."
         )
-    clients = sorted(gradient & {"gradients", "gradients_ratio"})
+    clients = sorted(gradient & {"gradients", "gradients_layer", "gradients_ratio"})
     if clients and c.model.encoding != "direct":
         raise ValueError(f"`model.encoding` must be 'direct' for inversion.names={clients}, got {c.model.encoding!r}.")
     if timed:
@@ -77,14 +77,15 @@ def check_inversion(c: config.Config, shape: Sequence[int], *, timed: bool, n_cl
             "`inversion.names` must be without 'spikes' for an ANN or an input that is not spikes, got "
             f"model.family={c.model.family!r}, model.encoding={c.model.encoding!r}. Set model.encoding=rate."
         )
-    if "gradients_ratio" in c.inversion.names and (
+    of_layer = sorted(gradient & {"gradients_layer", "gradients_ratio"})
+    if of_layer and (
         c.model.architecture != "dense"
         or c.model.encoding != "direct"
         or c.data.standardise == "per_shadow"
         or len(shape) > 1
     ):
         raise ValueError(
-            "`inversion.names` must be without 'gradients_ratio' where the first layer is not a dense one on the table "
+            f"`inversion.names` must be without {of_layer} where the first layer is not a dense one on the table "
             f"itself, got model.architecture={c.model.architecture!r}, model.encoding={c.model.encoding!r}, "
             f"data.standardise={c.data.standardise!r}, examples {list(shape)}."
         )

@@ -18,7 +18,7 @@ from jaxsnn_mia.settings import Inversion
 from jaxsnn_mia.work import Work, first_rows, repeat_last
 
 CLASSES = ("white_class", "spikes")  # reconstruct classes
-BATCHES = ("gradients", "gradients_ratio")  # of clients; the others examples
+BATCHES = ("gradients", "gradients_layer", "gradients_ratio")  # of clients; the others examples
 
 
 class Box(NamedTuple):
@@ -77,7 +77,7 @@ def inversion_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> 
             valid_s = shadows.valid(paths["train"])
             at_s = np.flatnonzero(valid_s & valid_s[splits.partners(len(valid_s))])[: c.inversion.shadows or None]
             if name in BATCHES:
-                sizes = c.inversion.batch_sizes if name == "gradients" else (1,)
+                sizes = (1,) if name == "gradients_ratio" else c.inversion.batch_sizes
                 arrays = {f"z{size}": ask(c, paths, s, at_s, name, size) for size in sizes}
                 rows = [row for size in sizes for row in judging.of_batches(c, s, at_s, arrays[f"z{size}"], size)]
             else:
@@ -89,7 +89,8 @@ def inversion_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> 
                 arrays["grid"] = shown
             for array_name, array in arrays.items():
                 store.write_array(path / f"{array_name}.npy", array)
-            judging.write(path, f"inversion_{name}", rows, at_s, s.at_k)
+            targets = np.arange(arrays["z"].shape[1]) if name in CLASSES else s.at_k
+            judging.write(path, f"inversion_{name}", rows, at_s, targets)
 
         found[f"inversion/{name}"] = store.run_stage(path, work, inputs=inputs, **stages.about())
     return found
@@ -184,8 +185,8 @@ def one(kind: Kind) -> Callable:
 
 def from_gradients(apply, params, given, hyper, key, kind: Kind):
     """[K, D]: the targets in batches of `size`, each from the gradient of a client that trains the model on it: by
-    search with known labels, or of one example exactly by the ratios of a first dense layer; the middle where no unit
-    has a gradient."""
+    search with known labels (of everything, or through the first layer alone), or of one example exactly by the ratios
+    of a first dense layer; the middle where no unit has a gradient."""
     low, span, z_k, y_k = given
     settings = gradients.Settings(kind.how.steps, kind.how.lr, "cosine", kind.how.tv, 0.0, 1.0)
     seen = kind.image if kind.image and kind.how.tv else z_k.shape[1:]  # the shape of an example in the search
@@ -195,6 +196,10 @@ def from_gradients(apply, params, given, hyper, key, kind: Kind):
         logits_bc = apply(params | {"params": weights}, x, hyper, key).logits_bc
         return -jnp.take_along_axis(jax.nn.log_softmax(logits_bc), y_b[:, None], 1).mean()
 
+    asked = gradients.gradient_of
+    if kind.name == "gradients_layer":
+        asked = functools.partial(gradients.through_first_layer, input_of=lambda z: low + span * z.reshape(len(z), -1))
+
     def batch(part):
         z_bd, y_b, key = part
         sent = gradients.gradient_of(loss_of, params["params"], z_bd, y_b, key)
@@ -203,7 +208,7 @@ def from_gradients(apply, params, given, hyper, key, kind: Kind):
             return jnp.nan_to_num((x_d[None] - low) / span, nan=0.5)
         own = jax.random.fold_in(key, 1)  # the attacker does not know the client's
         start = jax.random.uniform(own, (kind.how.restarts, len(z_bd), *seen))
-        z_r, apart_r = gradients.match(loss_of, params["params"], sent, start, y_b, settings, own)
+        z_r, apart_r = gradients.match(loss_of, params["params"], sent, start, y_b, settings, own, gradient_of=asked)
         return z_r[jnp.argmin(jnp.where(jnp.isnan(apart_r), jnp.inf, apart_r))].reshape(z_bd.shape)
 
     count = len(z_k) // kind.size

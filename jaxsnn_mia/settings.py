@@ -123,7 +123,8 @@ class Inversion:
 
     # of a class or an example by the gradient: "white_class", "white_example"; "spikes", over the spike train of a
     # spiking network; "black": a decoder of confidences; "gradients" of a client's batch, by
-    # search; "gradients_ratio", exactly, of a batch of one at a first dense layer
+    # search; "gradients_layer", by a search through a first dense layer alone; "gradients_ratio", exactly, of a batch
+    # of one at such a layer
     names: tuple[str, ...] = ()
     shadows: int = 16  # models that are attacked, whole pairs; 0: all
     targets: int = 32  # candidates that are reconstructed, each from every one of them

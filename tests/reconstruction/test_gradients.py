@@ -382,3 +382,49 @@ def test_what_makes_no_attack_is_refused():
         gradients.matched_error(np.zeros((1, 3)), np.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"one shape, got \(3,\) and \(4,\)"):
         gradients.matched_error(np.zeros((2, 3)), np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize("family", ["ann", "snn"])
+def test_the_slope_through_the_first_layer_is_that_of_its_input_alone(family):
+    """Against a loop: the same gradient, and the derivative by x of mean_b x_b delta_b with delta as constants."""
+    spec = spec_of(family)
+    params, x, y = jax.jit(functools.partial(drawn, spec, 3))(jax.random.key(2))
+    loss_of = client_loss(spec, HYPER)
+    other = jax.tree.map(lambda a: jnp.asarray(RNG.normal(size=a.shape), a.dtype), params)
+    input_of = lambda z: 2 * z  # noqa: E731
+
+    def seen(params, z, y, key):
+        return loss_of(params, input_of(z), y, key)
+
+    def cost(z):
+        found = gradients.through_first_layer(seen, params, z, y, KEY, input_of=input_of)
+        return gradients.dot(found, other), found
+
+    (_, found), slope = jax.jit(jax.value_and_grad(cost, has_aux=True))(x)
+    want = jax.jit(functools.partial(gradient_of, seen))(params, x, y, KEY)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), found, want)
+    one = jax.jit(functools.partial(gradient_of, seen))
+    for b in range(3):
+        delta_u = one(params, x[b][None], y[b][None], KEY)["layers"][0]["bias"]
+        np.testing.assert_allclose(slope[b], 2 / 3 * other["layers"][0]["kernel"] @ delta_u, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.long
+def test_a_wide_spiking_network_is_searched_better_through_its_first_layer():
+    """Large weights make the landscape of the full slope rough, as training does."""
+    spec, settings = spec_of("snn", (64,), 10), Settings(200, 0.05, "cosine", low=-3.0, high=3.0)
+    params, x, y = jax.tree.map(lambda a: a[:12], many(spec, 1))
+    params = jax.tree.map(lambda a: 2.5 * a, params)
+    loss_of = client_loss(spec, HYPER)
+
+    def one(how, params, x, start_rbd, y):
+        given = gradient_of(loss_of, params, x, y, KEY)
+        x_rbd, apart_r = match(loss_of, params, given, start_rbd, y, settings, KEY, gradient_of=how)
+        return x_rbd[jnp.argmin(apart_r)]
+
+    full, layer = (
+        errors(jax.jit(jax.vmap(functools.partial(one, how)))(params, x, starts(4)[:12], y), x)
+        for how in (gradient_of, gradients.through_first_layer)
+    )
+    assert stats.wilcoxon(layer, full, alternative="less").pvalue < 0.01
+    assert np.median(layer) < 0.1 * np.median(full)
