@@ -3,10 +3,10 @@
     python experiments/threats.py runs/inversion [--against=VARIANT,VARIANT] [--out=FOLDER]
 
 Prints a table of every threat (and writes FOLDER/threats.md): for each variant its measures with intervals, and the
-difference to each reference (the first variant by default) from replicates that are drawn alike. One measure of each
-threat is judged: a variant leaks more or less than a reference where the difference stands against all comparisons of
-the table (Holm; t of the bootstrap's deviation, with the pairs of models less one as degrees of freedom). The other
-measures describe.
+difference to each reference (the first variant by default) with its interval, from replicates that are drawn alike; no
+interval is adjusted for the others. One measure of each threat is judged: a variant leaks more or less than a reference
+where the difference stands against all comparisons of the table (Holm; t of the bootstrap's deviation, with one degree
+of freedom less than there are pairs of models). The other measures describe.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from jaxsnn_mia import comparisons, intervals
 
 # what a threat is judged by: the first of these that it has (gradients have it for each size of a batch)
 JUDGED = ("nearest_mse_gap", "mse_gap", "recovered", "mse", "member_over_other")
+BLIND = "attribute_imputed"  # knows no model: the same of all
 # whether more of it is a larger leak
 MEASURES = {
     "nearest_mse_gap": 1, "nearest_dissimilarity_gap": 1, "mean_mse_gap": 1, "mean_dissimilarity_gap": 1,
@@ -31,6 +32,9 @@ MEASURES = {
 }  # fmt: skip
 TOLD = {1: "more", -1: "less", 0: "cannot be told"}
 SAME = "the same"
+TINY = 1e-12  # of rounding
+
+Pair = tuple[str, str, str, str]  # threat, measure, variant, reference
 
 
 class Found(NamedTuple):
@@ -51,7 +55,7 @@ class Difference(NamedTuple):
     p: float
 
     def __str__(self) -> str:
-        return f"{self.value:+.3g} [{self.low:+.3g}, {self.high:+.3g}]"
+        return "{:+.3g} [{:+.3g}, {:+.3g}]".format(*(0.0 if abs(x) < TINY else x for x in self[:3]))
 
 
 def stages(workdir: Path) -> Iterator[tuple[str, Found]]:
@@ -68,26 +72,43 @@ def stages(workdir: Path) -> Iterator[tuple[str, Found]]:
             yield variant, Found(rows, drawn, json.loads((path / "about.json").read_text()), origin)
 
 
+def paired(one: Found | None, other: Found | None, measure: str) -> bool:
+    """Whether both have the measure, of the same models and targets: a shadow that diverged leaves out its pair."""
+    return bool(one and other and measure in one.rows and measure in other.rows and one.about == other.about)
+
+
 def difference(one: Found, other: Found, measure: str) -> Difference:
-    """ValueError for other models or targets: those are not paired."""
-    if one.about != other.about:
-        raise ValueError("two variants have other models or targets; they are not paired. Run them together.")
     value = one.rows[measure]["value"] - other.rows[measure]["value"]
     drawn_r = one.drawn[measure] - other.drawn[measure]
-    freedom = max(len(one.about["models"]) // 2 - 1, 1)
-    spread = np.nanstd(drawn_r, ddof=1)
-    p = 2 * stats.t.sf(abs(value) / spread, freedom) if spread > 0 else np.nan if value == 0 else 0.0
+    pairs, spread = len(one.about["models"]) // 2, np.nanstd(drawn_r, ddof=1)
+    if spread > TINY:
+        p = 2 * stats.t.sf(abs(value) / spread, max(pairs - 1, 1))
+    else:
+        p = 2 * 0.5**pairs if abs(value) > TINY else np.nan  # that all pairs have one sign
     return Difference(value, *intervals.percentiles(drawn_r, one.rows[measure]["level"]), float(p))
 
 
-def is_judged(measure: str, measures: list[str]) -> bool:
+def is_judged(threat: str, measure: str, measures: list[str]) -> bool:
     """Whether no other measure of the threat comes before it in `JUDGED`."""
     kinds = [of.partition("@")[0] for of in measures]
-    return measure.partition("@")[0] == next((of for of in JUDGED if of in kinds), "")
+    return threat != BLIND and measure.partition("@")[0] == next((of for of in JUDGED if of in kinds), "")
+
+
+def verdicts(apart: dict[Pair, Difference], measured: dict[str, list[str]], level: float) -> dict[Pair, str]:
+    """What is said of each judged comparison. Of two references against each other one direction is a test."""
+    judged: list[Pair] = []
+    for of in apart:
+        if is_judged(of[0], of[1], measured[of[0]]) and (*of[:2], of[3], of[2]) not in judged:
+            judged.append(of)
+    said = {}
+    for of, p in zip(judged, comparisons.holm([apart[of].p for of in judged]), strict=True):
+        sign = MEASURES[of[1].partition("@")[0]] * int(np.sign(apart[of].value)) if p < 1 - level else 0
+        said[of] = SAME if np.isnan(p) else TOLD[sign]
+    return said
 
 
 def table(workdir: Path, against: list[str]) -> Iterator[str]:
-    """Lines of markdown. ValueError for references that the run does not have."""
+    """Lines of markdown. ValueError for references that the run does not have, and where nothing is paired."""
     found = {(next(iter(f.rows.values()))["attack"], variant): f for variant, f in stages(workdir)}
     variants = list(dict.fromkeys(variant for _, variant in found))
     if not variants:
@@ -106,55 +127,52 @@ def table(workdir: Path, against: list[str]) -> Iterator[str]:
         for measure in measures
         for reference in against
         for variant in variants
-        if variant != reference and {(threat, variant), (threat, reference)} <= set(found)
+        if variant != reference and paired(found.get((threat, variant)), found.get((threat, reference)), measure)
     }
-    judged = [of for of in apart if is_judged(of[1], measured[of[0]])]
-    adjusted = dict(zip(judged, comparisons.holm([apart[of].p for of in judged]), strict=True))
+    if not apart and len(variants) > 1:
+        raise ValueError(
+            f"no variant of {workdir} has the models and targets of {against}: other shadows diverged. Lower train.lr."
+        )
     level = next(iter(next(iter(found.values())).rows.values()))["level"]
-
-    def verdict(of: tuple[str, str, str, str]) -> str:
-        if np.isnan(apart[of].p):
-            return SAME
-        sign = MEASURES[of[1].partition("@")[0]] * int(np.sign(apart[of].value))
-        return TOLD[sign if adjusted[of] < 1 - level else 0]
+    said = verdicts(apart, measured, level)
 
     for threat in measured:
         last = [one for (of, _), one in found.items() if of == threat][-1]
         models, targets = (len(last.about[name]) for name in ("models", "targets"))
-        yield f"- {threat.replace('_', ' ')}: {models} models of each variant, {targets} targets; {last.origin}"
-    yield ""
-    yield f"| threat | measure | variant | value | {' | '.join(f'less {of}' for of in against)} |"
+        yield f"- {spaced(threat)}: {models} models of each variant, {targets} targets; {last.origin}"
+    yield f"\n| threat | measure | variant | value | {' | '.join(f'less {of}' for of in against)} |"
     yield "|---|---|---|---|" + "---|" * len(against)
+    for (threat, variant), one in sorted(found.items(), key=lambda item: list(measured).index(item[0][0])):
+        for measure in (m for m in measured[threat] if m in one.rows):
+            row = one.rows[measure]
+            cells = [spaced(threat), spaced(measure), variant]
+            cells.append(f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]")
+            for of in ((threat, measure, variant, reference) for reference in against):
+                verdict = f": {said[of]}" if of in said else ""
+                cells.append(f"{apart[of]}{verdict}" if of in apart else "" if variant == of[3] else "not paired")
+            yield f"| {' | '.join(cells)} |"
+    tested = sum(word != SAME for word in said.values())
+    yield f"\nWhat leaks, at {100 * level:g} % over the {tested} comparisons of judged measures (Holm):\n"
     for threat, measures in measured.items():
-        for measure in measures:
-            for variant in (of for of in variants if (threat, of) in found):
-                row = found[threat, variant].rows[measure]
-                cells = [threat.replace("_", " "), measure.replace("_", " "), variant]
-                cells.append(f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]")
-                for reference in against:
-                    of = threat, measure, variant, reference
-                    cells.append(
-                        (str(apart[of]) if of in apart else "") + (f": {verdict(of)}" if of in adjusted else "")
-                    )
-                yield f"| {' | '.join(cells)} |"
-    yield ""
-    tested = sum(not np.isnan(apart[of].p) for of in judged)
-    yield f"What leaks, at {100 * level:g} % over the {tested} comparisons of judged measures (Holm):"
-    yield ""
-    for threat, measures in measured.items():
-        for measure in (m for m in measures if is_judged(m, measures)):
-            told = [of for of in judged if of[:2] == (threat, measure)]
-            open_ = [apart[of] for of in told if verdict(of) == TOLD[0]]
-            said = [
-                f"{of[2]} {verdict(of)} than {of[3]} ({apart[of]})" for of in told if verdict(of) in ("more", "less")
-            ]
-            if open_:
-                ends = f"{min(d.low for d in open_):+.2g} and {max(d.high for d in open_):+.2g}"
-                said.append(f"{len(open_)} of {len(told)} comparisons cannot be told, their intervals between {ends}")
-            said += [
-                f"{same} of {len(told)} are the same" for same in [sum(verdict(of) == SAME for of in told)] if same
-            ]
-            yield f"- {threat.replace('_', ' ')} ({measure.replace('_', ' ')}): {'; '.join(said)}."
+        for measure in (m for m in measures if is_judged(threat, m, measures)):
+            of_threat = {of: word for of, word in said.items() if of[:2] == (threat, measure)}
+            yield f"- {spaced(threat)} ({spaced(measure)}): {statement(of_threat, apart)}."
+
+
+def spaced(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def statement(said: dict[Pair, str], apart: dict[Pair, Difference]) -> str:
+    """What stands of the comparisons of one judged measure, and how far the others may be apart."""
+    parts = [f"{of[2]} {word} than {of[3]} ({apart[of]})" for of, word in said.items() if word in ("more", "less")]
+    unclear = [apart[of] for of, word in said.items() if word == TOLD[0]]
+    if unclear:
+        ends = f"{min(d.low for d in unclear):+.2g} and {max(d.high for d in unclear):+.2g}"
+        parts.append(f"{len(unclear)} of {len(said)} comparisons cannot be told, their intervals between {ends}")
+    if SAME in said.values():
+        parts.append(f"{sum(word == SAME for word in said.values())} of {len(said)} are the same")
+    return "; ".join(parts)
 
 
 def main(argv: list[str]) -> None:

@@ -1,6 +1,7 @@
 """What a run would cost, before anything is trained: models, FLOPs, bytes, time."""
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,9 +60,10 @@ def estimate(c: config.Config, workdir: Path | None = None) -> list[Cost]:
     works = {name: synthetic_work(variant) for name, variant in variants.items()}
     models = {name: probing.one_model(work) for name, work in works.items()}
     probes, spent, longest = {}, 0.0, 0.0
+    together = Counter(map(program_of, works.values()))
     for name, variant in sorted(variants.items(), key=lambda item: -models[item[0]].epoch_flops):
         used = planning.devices(variant)
-        size = group_size(variant, works[name], used)
+        size = group_size(variant, works[name], used, together[program_of(works[name])])
         question = [works[name]], planning.fixed_width(variant), used, -(-size // len(used))
         if cache.knows(*question) or spent + longest < PROBE_SECONDS:
             start = time.perf_counter()
@@ -69,14 +71,26 @@ def estimate(c: config.Config, workdir: Path | None = None) -> list[Cost]:
             longest = max(longest, time.perf_counter() - start)
             spent += time.perf_counter() - start
     programs: set[str] = set()  # variants of one program compile it once
-    return [one_cost(name, variant, works[name], models, probes, programs) for name, variant in variants.items()]
+    return [
+        one_cost(name, variant, works[name], models, probes, programs, together[program_of(works[name])])
+        for name, variant in variants.items()
+    ]
 
 
-def group_size(c: config.Config, work: Work, used: list) -> int:
-    return planning.group_plan(c, fits=probing.largest_group(work.spec, used))["group_size"]
+def program_of(work: Work) -> tuple[str, int]:
+    """What variants share that are trained as one ensemble."""
+    return repr(work.spec), work.seed
 
 
-def one_cost(name: str, c: config.Config, work: Work, models: dict, probes: dict, programs: set[str]) -> Cost:
+def group_size(c: config.Config, work: Work, used: list, members: int) -> int:
+    """Shadows of each of the variants that are trained together."""
+    return planning.group_plan(c, members=members, fits=probing.largest_group(work.spec, used))["group_size"]
+
+
+def one_cost(
+    name: str, c: config.Config, work: Work, models: dict, probes: dict, programs: set[str], members: int
+) -> Cost:
+    """Of one variant; memory and chunks are those of its whole ensemble."""
     model = models[name]
     nearest = name if name in probes else min(probes, key=lambda o: abs(models[o].epoch_flops - model.epoch_flops))
     probe = probes[nearest]
@@ -86,7 +100,7 @@ def one_cost(name: str, c: config.Config, work: Work, models: dict, probes: dict
     training = probe.epoch_s * epochs * shadows_ * model.epoch_flops / models[nearest].epoch_flops
     intervals = INTERVAL_SECONDS * shadows_ * n * c.metrics.replicates_auc * len(c.attacks.names)
     used = planning.devices(c)
-    group = group_size(c, work, used)
+    group = group_size(c, work, used, members)
     data_bytes, state_bytes = sum(array.nbytes for array in work.data), probing.state_bytes(work.spec)
     state = max(probe.memory - data_bytes, 0) / probe.group * len(used)  # temporaries included
     return Cost(
@@ -96,8 +110,8 @@ def one_cost(name: str, c: config.Config, work: Work, models: dict, probes: dict
         flops=model.epoch_flops * epochs * shadows_,
         width=probe.width,
         group=group,
-        chunk_s=max(c.ensemble.chunk_seconds, saving_share(c) * group * state_bytes / SAVED_BYTES),
-        memory=int(state * group) + len(used) * data_bytes,
+        chunk_s=max(c.ensemble.chunk_seconds * members, saving_share(c) * group * members * state_bytes / SAVED_BYTES),
+        memory=int(state * group * members) + len(used) * data_bytes,
         disk=2 * state_bytes * shadows_ + (13 + 4 * len(c.attacks.names)) * shadows_ * n,
         seconds=compiling + training + intervals + OTHER_SECONDS,
         measured=name in probes,

@@ -1,7 +1,8 @@
 """Attribute inference on breast cancer: one column guessed from the others, the label and the model.
 
     python experiments/run.py --config=experiments/configs/attribute.py --workdir=runs/attribute
-    python experiments/threats.py runs/attribute --out=runs/attribute
+    python experiments/threats.py runs/attribute --out=runs/attribute \
+        --against=breast_cancer-ann-bits32,breast_cancer-snn-bits32
 
 The mean texture of a tumour, in quarters of the data. What counts is how much better the guesses are than those of
 boosted trees that know no model, on examples that a model trained on less on others. Expected on 2 x86 cores:

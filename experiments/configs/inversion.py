@@ -1,7 +1,7 @@
 """Model inversion and gradient leakage on digits: an ANN and its spiking twin, in float and at 8 and 4 bits.
 
     python experiments/run.py --config=experiments/configs/inversion.py --workdir=runs/inversion
-    python experiments/threats.py runs/inversion --out=runs/inversion
+    python experiments/threats.py runs/inversion --against=digits-ann-bits32,digits-snn-bits32 --out=runs/inversion
 
 32 examples are reconstructed from each of 16 models, and every class. The error on examples that a model trained on,
 less that on others, is what training gave away. Expected on 2 x86 cores: 2 minutes.

@@ -14,6 +14,7 @@ SNAPSHOTS = (1, 2, 3, 5, 8, 12, 18, 27)
 READOUTS = ("leaky_integrator", "membrane_last")
 WIDTHS = (32, 16, 8, 4, 2)
 DECIDING = (8, 4)  # bits of claims a and b
+OF_LOCATION = (32, *DECIDING)  # what runs there
 # as snnTorch computes spike rate escape, and corrected; the rest of the paper's five, and three more
 SURROGATES = (
     "arctan", "fast_sigmoid", "spike_rate_escape_snntorch", "spike_rate_escape", "stochastic_spike", "sigmoid",
@@ -105,7 +106,7 @@ def quantized_both(dataset: str, family: str, readout: str, lr: float) -> dict[s
         train={"lr": lr},
         quantization={"what": "both"},
         attacks={"names": ATTACKS},
-        sweep={"seed": SEEDS, "bits": (32, *DECIDING)},
+        sweep={"seed": SEEDS, "bits": OF_LOCATION},
     )
 
 

@@ -207,7 +207,7 @@ def best_width(rows: Rows, family: str) -> dict[str, Found]:
         measures = (("test_accuracy", ""), ("auc", "lira"))
         found = {b: [width(rows, dataset, family, *of, b) for of in measures] for b in conditions.WIDTHS}
         volumes = {bits: dominated(*both, dataset) for bits, both in found.items() if all(both)}
-        if not set(conditions.DECIDING) <= set(volumes):
+        if not set(conditions.OF_LOCATION if dataset == "location30" else conditions.WIDTHS) <= set(volumes):
             return None
         pairs = [(b, other) for b in conditions.DECIDING for other in volumes if other not in conditions.DECIDING]
         named = {bits: f"{bits} bits" if bits < 32 else "float" for bits in volumes}

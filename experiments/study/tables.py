@@ -223,6 +223,8 @@ def cost_lines(rows: list[dict[str, str]]) -> Lines:
 
 
 def spent(rows: list[dict[str, str]]) -> str:
+    if not rows:
+        return ""
     models, seconds = (sum(float(row[name]) for row in rows) for name in ("models", "seconds"))
     devices = ", ".join(sorted({f"{row['device']}, jax {row['jax']}" for row in rows}))
     return f"{models:,.0f} shadow models, {seconds / 3600:.1f} hours of computing ({devices})."

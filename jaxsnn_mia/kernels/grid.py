@@ -56,7 +56,8 @@ def fake_quant(x: jax.Array, scale: Any, lo: Any, hi: Any, *, learned: bool = Fa
         Otherwise its cotangent is zero.
 
     Returns:
-      float32 [...], integer multiples of `scale`. The gradient is 1 where lo <= round(x / scale) <= hi and 0 beyond.
+      float32 [...], integer multiples of `scale`. The gradient is 1 where lo <= round(x / scale) <= hi and 0 beyond,
+      a second time too.
 
     Raises:
       ValueError: a scale that is not positive and finite, where its value is known (not under jit).
@@ -77,7 +78,7 @@ def _fake_quant(x, scale, lo, hi):
 def _fake_quant_forward(x, scale, lo, hi):
     code = jnp.round(x / scale)
     inside = ((code >= lo) & (code <= hi)) | (hi <= 0)
-    return jnp.where(hi > 0, jnp.clip(code, lo, hi) * scale, x), inside
+    return _fake_quant(x, scale, lo, hi), inside  # straight-through again where a gradient is differentiated
 
 
 def _fake_quant_backward(inside, cotangent):

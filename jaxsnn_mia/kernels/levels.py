@@ -16,7 +16,7 @@ def snapped(v: jax.Array, level: jax.Array) -> jax.Array:
     return level
 
 
-snapped.defvjp(lambda v, level: (level, None), lambda _, cotangent: (cotangent, None))
+snapped.defvjp(lambda v, level: (snapped(v, level), None), lambda _, cotangent: (cotangent, None))
 
 
 def levels_top(bits: int | None, qmax: Any, dtype: Any) -> jax.Array:

@@ -56,8 +56,9 @@ def gradient_of(loss_of: Loss, params: Any, x_bd: jax.Array, y_b: jax.Array, key
 def through_first_layer(
     loss_of: Loss, params: Any, x_bd: jax.Array, y_b: jax.Array, key: jax.Array, *, input_of: Callable = lambda x: x
 ) -> Any:
-    """`gradient_of`, to be differentiated by x through one place alone: the input of the first dense layer, whose
-    kernel has the gradient mean_b input_b delta_b. The error signals delta_b stay as they are.
+    """`gradient_of` of a loss that draws nothing, to be differentiated by x through one place alone: the input of the
+    first dense layer, whose kernel has the gradient mean_b input_b delta_b (but for what quantization clips). The error
+    signals delta_b stay as they are.
 
     Through a trained spiking network the full slope, with the surrogate in it twice, leads nowhere; this one is smooth,
     and as fast as a gradient. `params` are {"layers": {0: {"kernel": [D, U], "bias": [U]}, ...}, ...}; `input_of(x)`

@@ -243,3 +243,20 @@ def test_codes_agree_with_qwix_under_our_scale():
     scale = quantize.weight_scale(W, 7.0, -1)
     theirs = qwix.quantize_with_scale_zero_point(W, "int4", scale, None).qvalue
     np.testing.assert_array_equal(np.asarray(theirs, np.int32), np.round(quantize.weight(W, 4, axis=-1) / scale))
+
+
+@pytest.mark.parametrize(
+    "quantized",
+    [
+        lambda x: quantize.activation(x, 2.0, 4, signed=True),
+        lambda x: quantize.activation(x, 2.0, 8, signed=True, learned=True),
+        lambda x: quantize.state_uniform(x, 8, threshold=1.0),
+        lambda x: quantize.state_exponential(x, 8, threshold=1.0),
+    ],
+)
+def test_rounding_is_straight_through_a_second_time(quantized):
+    """d^2 f(q(x)) / dx^2 = f''(q(x)) inside the range, as of `x + (q - x).detach()` in PyTorch."""
+    x = jnp.asarray([-0.83, 0.111, 0.49])
+    f = lambda x: (quantized(x) ** 3).sum()  # noqa: E731
+    twice = jax.grad(lambda x: jax.grad(f)(x).sum())(x)
+    np.testing.assert_allclose(twice, 6 * quantized(x), rtol=1e-5)
