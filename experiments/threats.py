@@ -142,9 +142,11 @@ def table(workdir: Path, against: list[str]) -> Iterator[str]:
         yield f"- {spaced(threat)}: {models} models of each variant, {targets} targets; {last.origin}"
     yield f"\n| threat | measure | variant | value | {' | '.join(f'less {of}' for of in against)} |"
     yield "|---|---|---|---|" + "---|" * len(against)
-    for (threat, variant), one in sorted(found.items(), key=lambda item: list(measured).index(item[0][0])):
-        for measure in (m for m in measured[threat] if m in one.rows):
-            row = one.rows[measure]
+    for threat, measure in ((threat, measure) for threat, measures in measured.items() for measure in measures):
+        for variant in variants:
+            row = found[threat, variant].rows.get(measure) if (threat, variant) in found else None
+            if not row:
+                continue
             cells = [spaced(threat), spaced(measure), variant]
             cells.append(f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]")
             for of in ((threat, measure, variant, reference) for reference in against):
