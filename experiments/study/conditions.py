@@ -13,6 +13,7 @@ AS_RELEASED = {"ann": 1e-4, "snn": 1e-3}  # learning rates of arXiv 2411.06613
 SNAPSHOTS = (1, 2, 3, 5, 8, 12, 18, 27)
 READOUTS = ("leaky_integrator", "membrane_last")
 WIDTHS = (32, 16, 8, 4, 2)
+SMALL = ("iris", "wine")  # populations of some 25 rows, too few for a regression of quantiles
 DECIDING = (8, 4)  # bits of claims a and b
 OF_LOCATION = (32, *DECIDING)  # what runs there
 # as snnTorch computes spike rate escape, and corrected; the rest of the paper's five, and three more
