@@ -296,7 +296,7 @@ def test_the_tables_are_made_of_the_rows(tmp_path):
     tables.write(tmp_path)
     text = (tmp_path / "README.md").read_text()
     short, verdicts = (text.split(f"## {part}\n")[1].split("\n## ")[0] for part in ("In short", "Verdicts"))
-    assert "512 shadow models, 0.0 hours of computing (2 x cpu, jax 0)." in short
+    assert "512 shadow models, 0.0 hours, summed over runs that may share the cores (2 x cpu, jax 0)." in short
     line = next(line for line in short.splitlines() if line.startswith("| a: SNN, 8 and 4 bits the best"))
     assert line.split("|")[2:4] == [" - ", " - "]
     assert re.search(r"\*\*holds\*\*: \+[.\d]+ \[.*\] \(\w+\) to \+[.\d]+ \[.*\] \(\w+\)", line)
