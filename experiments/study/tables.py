@@ -227,7 +227,8 @@ def spent(rows: list[dict[str, str]]) -> str:
         return ""
     models, seconds = (sum(float(row[name]) for row in rows) for name in ("models", "seconds"))
     devices = ", ".join(sorted({f"{row['device']}, jax {row['jax']}" for row in rows}))
-    return f"{models:,.0f} shadow models, {seconds / 3600:.1f} hours, summed over runs that may share the cores ({devices})."
+    hours = f"{seconds / 3600:.1f} hours, summed over runs that may share the cores"
+    return f"{models:,.0f} shadow models, {hours} ({devices})."
 
 
 def detectable_lines(found: Mapping[tuple[str, str], Mapping[str, effects.Found]]) -> Lines:
