@@ -153,7 +153,7 @@ def order(name: str) -> tuple[int, str]:
 
 
 def ablation(found: Mapping[str, Mapping[str, decide.Effect]], path: Path) -> None:
-    """The effects on the AUC with their intervals, a panel for each data set."""
+    """The effects on the AUC of online LiRA with their intervals, a panel for each data set."""
     figure, axes = panels(list(found), 3.6)
     for k, (ax, by_term) in enumerate(zip(axes, found.values(), strict=True)):
         for i, e in enumerate(by_term.values()):
@@ -161,5 +161,5 @@ def ablation(found: Mapping[str, Mapping[str, decide.Effect]], path: Path) -> No
         ax.axvspan(-decide.MARGIN, decide.MARGIN, color="#eeeeee")
         ax.axvline(0, color="grey", linewidth=0.8)
         ax.set_yticks([-i for i in range(len(by_term))], list(by_term) if k == 0 else [])
-        ax.set_xlabel("change of the AUC of online LiRA")
+        ax.set_xlabel("change of AUC")
     save(figure, path)
