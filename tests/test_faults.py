@@ -161,7 +161,7 @@ def test_twenty_kills_at_random_moments(finished, tmp_path):
     for _ in range(20):
         process = subprocess.Popen(run, env=ENVIRON, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            process.wait(draw.uniform(1.0, 8.0))
+            process.wait(draw.uniform(1.0, 5.0))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -70,6 +70,11 @@ def test_matched_values_are_where_a_curve_first_gets_there():
     )
 
 
+def test_a_gap_that_never_opens_is_still_matched():
+    ann, snn = {"gap": [-0.05, -0.01], "auc": [0.5, 0.6]}, {"gap": [-0.03, 0.02], "auc": [0.5, 0.7]}
+    assert decide.matched(ann, snn, "gap") == pytest.approx(0.6 - (0.5 + 0.2 * 0.02 / 0.05))
+
+
 def test_the_dominated_volume_is_an_area():
     """Of a unit square on Monte Carlo points: accuracy from chance to 1, AUC from 1 down to .5."""
     accuracy, auc, chance = 0.8, 0.65, 0.3

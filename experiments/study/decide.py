@@ -75,8 +75,9 @@ def matched(a_e: dict[str, Sequence[float]], b_e: dict[str, Sequence[float]], by
 
 
 def shared(a_e: Sequence[float], b_e: Sequence[float], share: float = 0.98) -> float:
-    """The value that is matched."""
-    return share * min(max(a_e), max(b_e))
+    """The value that is matched; a gap that never opens is matched as it is, so that both reach it."""
+    least = min(max(a_e), max(b_e))
+    return share * least if least > 0 else least
 
 
 def begins_above(a_e: dict[str, Sequence[float]], b_e: dict[str, Sequence[float]], by: str) -> bool:
