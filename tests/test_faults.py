@@ -158,10 +158,10 @@ def test_sigterm_keeps_the_chunk_in_hand_and_asks_to_be_run_again(finished, tmp_
 @pytest.mark.long
 def test_twenty_kills_at_random_moments(finished, tmp_path):
     draw, run, kills = random.Random(0), command(tmp_path, *EACH_EPOCH), 0
-    for _ in range(20):
+    while kills < 20:
         process = subprocess.Popen(run, env=ENVIRON, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            process.wait(draw.uniform(1.0, 5.0))
+            process.wait(draw.uniform(1.0, 4.0))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -171,7 +171,6 @@ def test_twenty_kills_at_random_moments(finished, tmp_path):
             for path in tmp_path.glob("*/*/manifest.json"):
                 if draw.random() < 0.5:
                     path.unlink()
-    assert kills >= 10
     pipeline.run(small(), tmp_path)
     assert_same_scores(tmp_path, finished)
 
