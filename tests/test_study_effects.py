@@ -270,6 +270,8 @@ def test_the_tables_are_made_of_the_rows(tmp_path):
     made["ablation"] = [r | of for r in ablated() for of in ({}, {"attack": "", "metric": "test_accuracy"})]
     made["baselines"] = [r for r in made["quantization"] if r["seed"] == "0" and r["bits_weight"] == "32"]
     made["surrogates_recurrent"] = made["surrogates"]
+    one_seed = [r | {"dataset": "mnist10k"} for r in made["surrogates"] if (r["dataset"], r["seed"]) == ("digits", "0")]
+    made["surrogates"] = made["surrogates"] + one_seed
     made["surrogates_search"] = [
         accuracy(r["dataset"], 1000, 0.9, "validation_accuracy", surrogate=r["surrogate"], slope="2", lr="0.003")
         for r in made["surrogates"] if r["dataset"] in conditions.SEARCHED_ON and r["seed"] == "0"
@@ -304,6 +306,8 @@ def test_the_tables_are_made_of_the_rows(tmp_path):
     assert len(overall) == 27
     assert sum("**holds**" in line for line in overall) == 26
     assert sum("**not judged**" in line for line in overall) == 1  # the released attack, on one data set
+    described = text.split("## Surrogates, one seed\n")[1].split("\n## ")[0].splitlines()
+    assert len([line for line in described if ", " in line and line.startswith("| ")]) == len(conditions.SURROGATES)
     assert "| **all** | 512 | 20,480 | 10 | 2,048 | 16 |" in text
     for name in ("waterfall", "curves", "quantization", "surrogates", "ablation"):
         figure = (tmp_path / f"{name}.svg").read_text()

@@ -5,7 +5,7 @@ from typing import Any
 from jaxsnn_mia.kernels import surrogate
 
 DATASETS = ("breast_cancer", "iris", "wine", "digits", "location30")  # those that decide
-CLASSES = {"breast_cancer": 2, "iris": 3, "wine": 3, "digits": 10, "location30": 30}
+CLASSES = {"breast_cancer": 2, "iris": 3, "wine": 3, "digits": 10, "location30": 30, "mnist10k": 10}
 SEEDS = tuple(range(8))
 SEARCH = 1000  # the seed of every search, used for nothing else
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
