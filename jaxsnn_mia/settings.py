@@ -98,9 +98,8 @@ class Train:
 class Ensemble:
     # models per vmap on a device; "auto": what a short probe finds the fastest; "default": 1 on a CPU, else as "auto"
     width: int | str = "default"
-    group_size: int = (
-        64  # most shadows of a variant trained together, claimed as one by a worker; fewer where memory is
-    )
+    # most shadows of a variant that are trained together and that a worker claims; fewer where memory does not suffice
+    group_size: int = 64
     chunk_seconds: float = 2.0  # least time between checkpoints
     checkpoint_share: float = 0.03  # chunks are longer where checkpoints would take more of the time; 0: never
     asynchronous: bool = False  # write a checkpoint while the next chunk trains: a kill may then cost two chunks

@@ -205,7 +205,7 @@ def best_width(rows: Rows, family: str) -> dict[str, Found]:
 
     def of(dataset: str, rows: list) -> Found | None:
         measures = (("test_accuracy", ""), ("auc", "lira"))
-        found = {b: [width(rows, dataset, family, *of, b) for of in measures] for b in conditions.WIDTHS}
+        found = {b: [width(rows, dataset, family, *measure, b) for measure in measures] for b in conditions.WIDTHS}
         volumes = {bits: dominated(*both, dataset) for bits, both in found.items() if all(both)}
         if not set(conditions.OF_LOCATION if dataset == "location30" else conditions.WIDTHS) <= set(volumes):
             return None

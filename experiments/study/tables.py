@@ -235,6 +235,7 @@ def cost_lines(rows: list[dict[str, str]]) -> Lines:
 
 
 def spent(rows: list[dict[str, str]]) -> str:
+    """Models and hours of all runs in a sentence."""
     if not rows:
         return ""
     models, seconds = (sum(float(row[name]) for row in rows) for name in ("models", "seconds"))

@@ -63,7 +63,8 @@ def through_first_layer(
     Through a trained spiking network the full slope, with the surrogate in it twice, leads nowhere; this one is smooth,
     and as fast as a gradient. `params` are {"layers": {0: {"kernel": [D, U], "bias": [U]}, ...}, ...}; `input_of(x)`
     [B, D] is what the layer sees of x, the same at each step; loss_of is a mean over examples that do not see each
-    other.
+    other. Gives a tree of the shapes of `params`; KeyError where they have no such layer. For one example the ratio of
+    `candidates` is what a search with it should end at.
     """
     each = jax.vmap(lambda x_d, y: gradient_of(loss_of, params, x_d[None], y[None], key))(x_bd, y_b)
     each = lax.stop_gradient(each)
@@ -83,7 +84,9 @@ def client_loss(spec: ModelSpec, hyper: Hyper, statistics: Any = None, *, method
     Raises ValueError for another method, and for another than "auto" on any other network.
     """
     if method not in METHODS:
-        raise ValueError(f"`method` must be one of {METHODS}, got {method!r}.")
+        raise ValueError(
+            f"`method` must be one of {METHODS}, got {method!r}. Pass method='auto' for the model as it trains."
+        )
     if method != "auto":
         refuse_unless_dense(spec)
     model = models.build(spec)
