@@ -7,11 +7,17 @@ import os
 import sys
 
 # XLA's thread pool decides the order of sums, and more threads than cores make small models 1.6 times slower:
-# set before jax is imported, recorded in plan.json
-os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
+# set before jax is imported, recorded in plan.json. A scheduler may give a process some of the cores only
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+os.environ.setdefault("PJRT_NPROC", str(min(CORES, 4)))
 
-from absl import app, flags, logging
+from pathlib import Path
+from typing import NoReturn
+
+from absl import app, flags
 from ml_collections import config_flags
+
+from jaxsnn_mia import messages, stopping, store
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="A config file; override by --config.a.b=VALUE.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where every stage is kept; a second run goes on there.")
@@ -25,9 +31,14 @@ DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be trained and h
 WORKER = flags.DEFINE_bool("worker", False, "Join the process that runs in this workdir and share its training.")
 SPMD = flags.DEFINE_bool("spmd", False, "One job of several processes over all their devices; see spmd.py.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Several processes share the work; see distributed.py.")
+PATIENCE = flags.DEFINE_float("patience", 60, "Seconds that a worker waits while no process leads.", lower_bound=0)
+TRACK = flags.DEFINE_enum("track", None, ["tensorboard", "wandb"], "Send losses and times there as well.")
+LIST = flags.DEFINE_bool("list", False, "Print the stages of --workdir, finished or not; run nothing.")
+CLEAN = flags.DEFINE_bool("clean", False, "Remove the unfinished stages of --workdir, after asking; run nothing.")
+YES = flags.DEFINE_bool("yes", False, "Let --clean remove without asking.")
 
 
-def fail(message: str) -> None:
+def fail(message: object) -> NoReturn:
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
     sys.exit(2)
 
@@ -36,9 +47,7 @@ def parse(argv: list[str]) -> list[str]:
     """The flags, or one line and exit code 2."""
     try:
         rest = flags.FLAGS(argv)
-        if CONFIG.value is None or (WORKDIR.value is None and not DRY_RUN.value):
-            fail("--config=FILE and --workdir=DIR are needed, as in --config=experiments/configs/quickstart.py.")
-        CONFIG.value.to_dict()  # a config file that cannot be loaded fails here, not before
+        check()
         if rest[1:]:
             fail(f"unexpected argument {rest[1]!r}; flags start with --.")
         return rest
@@ -46,45 +55,80 @@ def parse(argv: list[str]) -> list[str]:
         raise
     except KeyError as error:
         fail(f"unknown setting {error}; jaxsnn_mia/settings.py lists all.")
-        raise
     except Exception as error:
         fail(error)
-        raise
+
+
+def check() -> None:
+    """Whether the flags go together."""
+    for group in ((WORKER, DISTRIBUTED, SPMD), (LIST, CLEAN, DRY_RUN)):
+        given = [f"--{flag.name}" for flag in group if flag.value]
+        if len(given) > 1:
+            fail(f"{' and '.join(given)} exclude each other. Pass one of them.")
+    if YES.value and not CLEAN.value:
+        fail("--yes is for --clean.")
+    if LIST.value or CLEAN.value:
+        if WORKDIR.value is None:
+            fail("--workdir=DIR is needed.")
+        return
+    if CONFIG.value is None or (WORKDIR.value is None and not DRY_RUN.value):
+        fail("--config=FILE and --workdir=DIR are needed, as in --config=experiments/configs/quickstart.py.")
+    CONFIG.value.to_dict()  # a config file that cannot be loaded fails here, not before
+
+
+def keep_house() -> None:
+    """--list and --clean."""
+    from jaxsnn_mia import inventory
+
+    if LIST.value:
+        print(inventory.as_text(inventory.items(Path(WORKDIR.value))))
+    else:
+        inventory.clean(Path(WORKDIR.value), agreed=YES.value)
+
+
+def audit() -> None:
+    """The run, or what it would cost."""
+    import jax
+
+    jax.config.update("jax_num_cpu_devices", min(CORES, 4))
+    from jaxsnn_mia import config, cost, distributed, pipeline, remote, results, spmd, tracking
+
+    c = config.from_dict(CONFIG.value.to_dict())
+    if DRY_RUN.value:
+        local = WORKDIR.value and not WORKDIR.value.startswith(remote.SCHEMES)
+        print(cost.as_text(cost.estimate(c, Path(WORKDIR.value) if local else None)))
+        return
+    share = distributed.share() if DISTRIBUTED.value else distributed.WORKER if WORKER.value else distributed.Share()
+    if SPMD.value:
+        spmd.start()
+        stopping.listen()  # again: JAX took SIGTERM for itself
+        share = distributed.Share(rank=jax.process_index())
+    share = share._replace(patience=PATIENCE.value)
+    alone = not (WORKER.value or DISTRIBUTED.value or SPMD.value)
+    with remote.opened(WORKDIR.value, alone=alone) as workdir, tracking.tracked(TRACK.value, workdir):
+        pipeline.run(c, workdir, until=STAGE.value, share=share)
+        if STAGE.value == "report" and share.rank == 0:
+            print(results.as_text(results.table(results.read(workdir))))
+            print(f"\n{WORKDIR.value.rstrip('/')}/report.html")
 
 
 def main(argv: list[str]) -> None:
-    import jax
-
-    jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
-    from pathlib import Path
-
-    from jaxsnn_mia import config, cost, distributed, pipeline, remote, results, spmd, stopping, store
-
-    logging.set_verbosity(logging.WARNING)
     try:
-        c = config.from_dict(CONFIG.value.to_dict())
-        if DRY_RUN.value:
-            local = WORKDIR.value and not WORKDIR.value.startswith(remote.SCHEMES)
-            print(cost.as_text(cost.estimate(c, Path(WORKDIR.value) if local else None)))
+        if LIST.value or CLEAN.value:
+            keep_house()
             return
-        share = distributed.share() if DISTRIBUTED.value else distributed.Share()
-        share = distributed.WORKER if WORKER.value else share
-        if SPMD.value:
-            spmd.start()
-            share = distributed.Share(rank=jax.process_index())
-        stopping.listen()
-        alone = not (WORKER.value or DISTRIBUTED.value or SPMD.value)
-        with remote.opened(WORKDIR.value, alone=alone) as workdir:
-            pipeline.run(c, workdir, until=STAGE.value, share=share)
-            if STAGE.value == "report" and share.rank == 0:
-                print(results.as_text(results.table(results.read(workdir))))
-                print(f"\n{WORKDIR.value.rstrip('/')}/report.html")
+        if not DRY_RUN.value:
+            stopping.gently()
+        if not flags.FLAGS["verbosity"].present:  # else it is as absl has it
+            messages.plain()
+        audit()
     except stopping.Stopped as stopped:
         print(stopped, file=sys.stderr)
-        sys.exit(stopping.REQUEUE)
+        sys.exit(stopped.code)
     except (ValueError, OSError, store.StoreError) as error:
         fail(error)
 
 
 if __name__ == "__main__":
+    stopping.listen()
     app.run(main, flags_parser=parse)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from jaxsnn_mia import comparisons, intervals
 
@@ -32,7 +31,6 @@ MEASURES = {
 }  # fmt: skip
 TOLD = {1: "more", -1: "less", 0: "cannot be told"}
 SAME = "the same"
-TINY = 1e-12  # of rounding
 
 Pair = tuple[str, str, str, str]  # threat, measure, variant, reference
 
@@ -55,7 +53,7 @@ class Difference(NamedTuple):
     p: float
 
     def __str__(self) -> str:
-        return "{:+.3g} [{:+.3g}, {:+.3g}]".format(*(0.0 if abs(x) < TINY else x for x in self[:3]))
+        return "{:+.3g} [{:+.3g}, {:+.3g}]".format(*(0.0 if abs(x) < comparisons.TINY else x for x in self[:3]))
 
 
 def stages(workdir: Path) -> Iterator[tuple[str, Found]]:
@@ -80,12 +78,8 @@ def paired(one: Found | None, other: Found | None, measure: str) -> bool:
 def difference(one: Found, other: Found, measure: str) -> Difference:
     value = one.rows[measure]["value"] - other.rows[measure]["value"]
     drawn_r = one.drawn[measure] - other.drawn[measure]
-    pairs, spread = len(one.about["models"]) // 2, np.nanstd(drawn_r, ddof=1)
-    if spread > TINY:
-        p = 2 * stats.t.sf(abs(value) / spread, max(pairs - 1, 1))
-    else:
-        p = 2 * 0.5**pairs if abs(value) > TINY else np.nan  # that all pairs have one sign
-    return Difference(value, *intervals.percentiles(drawn_r, one.rows[measure]["level"]), float(p))
+    p = comparisons.by_deviation(value, drawn_r, len(one.about["models"]) // 2)
+    return Difference(value, *intervals.percentiles(drawn_r, one.rows[measure]["level"]), p)
 
 
 def is_judged(threat: str, measure: str, measures: list[str]) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxsnn_mia import attacks, config, results
+from jaxsnn_mia import attacks, config, results, store
 from jaxsnn_mia.attacks import signals
 from jaxsnn_mia.report import page
 
@@ -127,7 +127,7 @@ def run(
     member_kn: np.ndarray | None = None, names: tuple[str, ...] | None = None, settings: config.Metrics | None = None,
     title: str = "Membership-inference audit",
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Audits models by their outputs and writes results.csv, summary.json and report.html to `workdir`.
+    """Audits models by their outputs and writes config.json, results.csv, summary.json and report.html to `workdir`.
 
     Args:
       models: what S models say of N examples.
@@ -172,6 +172,7 @@ def run(
         unit_n=np.arange(member.shape[1]),
         correct_sn=None if own.outputs.ndim == 2 else own.signal("correct")[:, :, 0],
         correct_test=None,
+        confidence_sn=own.signal("phi").mean(2),
         scores={name: scores(name, models, keep_sn, partner_s, targets) for name in names or possible},
     )
     workdir.mkdir(parents=True, exist_ok=True)
@@ -181,7 +182,8 @@ def run(
         "left out with a target": how_left_out(partner_s, targets), "attacks": list(audit.scores),
         "metrics": config.as_dict(settings),
     }  # fmt: skip
-    page.write(about, workdir, {"audit": workdir / "metrics"}, title=title, level=settings.level)
+    store.claim(workdir, about)
+    page.write(about, workdir, {"audit": {"metrics": workdir / "metrics"}}, title=title, level=settings.level)
     return results.read(workdir)
 
 

@@ -11,8 +11,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from jaxsnn_mia import intervals, metrics
+
+TINY = 1e-12  # of rounding
 
 
 class Difference(NamedTuple):
@@ -116,6 +119,16 @@ def two_sided(drawn_r: np.ndarray) -> float:
     if not len(drawn_r):
         return np.nan
     return float(min(1.0, 2 * (1 + min(np.sum(drawn_r <= 0), np.sum(drawn_r >= 0))) / (len(drawn_r) + 1)))
+
+
+def by_deviation(value: float, drawn_r: np.ndarray, units: int) -> float:
+    """The two-sided p-value of no difference by the deviation of the replicates, t with `units` - 1 degrees of freedom:
+    not bounded by the number of replicates, so that it stands a correction for many tests. Replicates that are all
+    equal but not to 0: that all units have one sign; NaN where there is no difference at all."""
+    spread = np.nanstd(drawn_r, ddof=1)
+    if spread > TINY:
+        return float(2 * stats.t.sf(abs(value) / spread, max(units - 1, 1)))
+    return 2 * 0.5**units if abs(value) > TINY else np.nan
 
 
 def ratio(a, b) -> np.ndarray:

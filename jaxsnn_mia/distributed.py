@@ -28,10 +28,12 @@ STALE_SECONDS = 60.0
 
 
 class Share(NamedTuple):
-    """This process leads where its `rank` is 0; `world` processes are expected."""
+    """This process leads where its `rank` is 0; `world` processes are expected. Where nobody leads, it waits for
+    `patience` seconds."""
 
     rank: int = 0
     world: int = 1
+    patience: float = PATIENCE_SECONDS
 
 
 WORKER = Share(rank=1)
@@ -51,14 +53,17 @@ def share(environ: Mapping[str, str] = os.environ) -> Share:
     return Share(rank, world)
 
 
-def wait_for(ready: Callable[[], bool], what: str, led: Path) -> None:
-    """Returns when `ready()` holds; says once a minute what it waits for. StoreError where for that minute no process
-    held the workdir `led`: the leader was refused or is gone."""
+def wait_for(ready: Callable[[], bool], what: str, led: Path, patience: float = PATIENCE_SECONDS) -> None:
+    """Returns when `ready()` holds; says once a minute what it waits for. StoreError where for `patience` seconds no
+    process held the workdir `led`: the leader is not there yet, was refused or is gone."""
     polls, abandoned = 0, 0
     while not ready():
         abandoned = abandoned + 1 if not store.is_locked(led) else 0
-        if abandoned * POLL_SECONDS >= PATIENCE_SECONDS:
-            raise store.StoreError(f"no process leads in {led}: gave up waiting for {what}. Start one.")
+        if abandoned * POLL_SECONDS > patience:
+            raise store.StoreError(
+                f"no process leads in {led}: gave up waiting for {what} after {patience:g} s. Start one, or pass a "
+                "longer --patience=SECONDS."
+            )
         stopping.check()
         if polls % int(60 / POLL_SECONDS) == 0:
             logging.info("waiting for %s", what)

@@ -8,11 +8,13 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from jaxsnn_mia import (
     attacking,
     config,
     inferring,
+    measuring,
     preparing,
     querying,
     reconstructing,
@@ -20,9 +22,11 @@ from jaxsnn_mia import (
     shadows,
     signals,
     splits,
+    spmd,
     stages,
     stopping,
     store,
+    tracking,
 )
 from jaxsnn_mia.distributed import POLL_SECONDS, Share, wait_for
 from jaxsnn_mia.kernels import surrogate
@@ -38,52 +42,67 @@ def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share 
 
     Raises ValueError for data that does not fit the config, StoreError for a workdir that cannot be used.
     """
-    variants = config.variants(c)
     if share.rank:
         if stages.upto("train", until):
-            wait_for((workdir / "config.json").exists, f"{workdir / 'config.json'}", workdir)
+            wait_for((workdir / "config.json").exists, f"{workdir / 'config.json'}", workdir, share.patience)
             store.check_claim(workdir, config.as_dict(c), config.FOLLOWING)
-            shared = {name: wait_for_data(variant, workdir) for name, variant in variants.items()}
-            train_stages(variants, workdir, shared, share)
-            while jax.process_count() > 1 and store.is_locked(workdir):  # one job ends together
-                time.sleep(POLL_SECONDS)
+            with tracking.logged(workdir):
+                follow(c, workdir, share)
         return {}
     with store.lock(workdir):
         store.check_claim(workdir, config.as_dict(c), config.FOLLOWING)
-        shared = {name: preparing.prepared(v, workdir) for name, v in variants.items()}  # all data is checked first
-        store.claim(workdir, config.as_dict(c))
-        if stages.upto("train", until):
-            shared = train_stages(variants, workdir, shared, share)
-        metrics = {}
-        for name, variant in variants.items():
-            stopping.check()
-            paths = run_variant(name, variant, workdir / name, shared[name], until)
-            if stages.upto("metrics", until):
-                metrics[name] = paths["metrics"]
-        if until == "report":
-            page.write(config.as_dict(c), workdir, metrics, title=c.report.title, level=c.metrics.level)
-        return metrics
+        with tracking.logged(workdir):
+            return lead(c, workdir, until, share)
 
 
-def wait_for_data(c: config.Config, workdir: Path) -> dict[str, Path]:
+def follow(c: config.Config, workdir: Path, share: Share) -> None:
+    """Trains together with the process that leads in the workdir."""
+    variants = config.variants(c)
+    shared = {name: wait_for_data(variant, workdir, share.patience) for name, variant in variants.items()}
+    train_stages(variants, workdir, shared, share)
+    while jax.process_count() > 1 and store.is_locked(workdir):  # one job ends together
+        time.sleep(POLL_SECONDS)
+
+
+def lead(c: config.Config, workdir: Path, until: str, share: Share) -> dict[str, Path]:
+    """Runs every stage in a workdir that this process holds."""
+    variants = config.variants(c)
+    shared = {name: preparing.prepared(v, workdir) for name, v in variants.items()}  # all data is checked first
+    store.claim(workdir, config.as_dict(c))
+    if stages.upto("train", until):
+        shared = train_stages(variants, workdir, shared, share)
+    found = {}
+    for name, variant in variants.items():
+        stopping.check()
+        found[name] = run_variant(name, variant, workdir / name, shared[name], until)
+    if until == "report":
+        page.write(config.as_dict(c), workdir, found, title=c.report.title, level=c.metrics.level)
+    return {name: paths["metrics"] for name, paths in found.items() if "metrics" in paths}
+
+
+def wait_for_data(c: config.Config, workdir: Path, patience: float) -> dict[str, Path]:
     """The data and splits folders of a variant that process 0 leads, once they are there."""
     paths = {"data": preparing.data_path(c, workdir)[0]}
-    wait_for((paths["data"] / store.MANIFEST).exists, f"{paths['data']}", workdir)
+    wait_for((paths["data"] / store.MANIFEST).exists, f"{paths['data']}", workdir, patience)
     paths["splits"] = preparing.splits_path(c, workdir, paths["data"])[0]
-    wait_for((paths["splits"] / store.MANIFEST).exists, f"{paths['splits']}", workdir)
+    wait_for((paths["splits"] / store.MANIFEST).exists, f"{paths['splits']}", workdir, patience)
     return paths
 
 
 def run_variant(name: str, c: config.Config, folder: Path, paths: dict[str, Path], until: str) -> dict[str, Path]:
     """The folders of all stages of one trained variant up to `until`, after running those that are not done."""
-    paths = dict(paths)
+    given, paths = paths, dict(paths)
+    before = {manifest.parent for manifest in folder.glob(f"*/{store.MANIFEST}")}
     if stages.upto("signals", until):
         paths |= querying.signals_stages(c, folder, paths)
     if stages.upto("attacks", until):
         paths |= attacking.attacks_stages(c, folder, paths)
     if stages.upto("metrics", until):
         beyond = reconstructing.inversion_stages(c, folder, paths) | inferring.attribute_stages(c, folder, paths)
-        paths["metrics"] = metrics_stage(name, c, folder, paths | beyond, tuple(beyond))
+        paths |= beyond | {"metrics": metrics_stage(name, c, folder, paths | beyond, tuple(beyond))}
+    used = {path if path.parent == folder else path.parent for key, path in paths.items() if key not in given}
+    if used & before:
+        logging.info("%s: %d of %d stages were finished already", name, len(used & before), len(used))
     return paths
 
 
@@ -117,19 +136,33 @@ def train_stages(
     ensembles: dict[str, list[str]] = {}
     works = {}
     for name, c in variants.items():
-        if found[name][0].parent.name == name and not store.is_done(found[name][0]):
+        if found[name][0].parent.name != name:
+            continue
+        if store.is_done(found[name][0]):
+            logging.info("%s is trained already", name)
+        else:
             works[name] = preparing.load_work(c, shared[name])
             program = [repr(works[name].spec), works[name].seed, config.as_dict(c.ensemble), shared[name]["splits"]]
             ensembles.setdefault(store.digest(program), []).append(name)
     for names in ensembles.values():
-        start = time.time()
+        spmd.check_stop()
+        meter = measuring.Meter()
         members = [shadows.Member(found[name][0], variants[name], works[name]) for name in names]
         shadows.train_all(members, share)
+        taken = meter.read()  # of all members together
         for name in names if not share.rank else ():
             path, inputs = found[name]
-            store.finish(path, stage=path.name, inputs=inputs, members=names,
-                         seconds=round(time.time() - start, 3), finished=time.ctime(), **stages.about())  # fmt: skip
+            store.finish(path, stage=path.name, inputs=inputs, members=names, **taken, finished=time.ctime(),
+                         **stages.about())  # fmt: skip
     return {name: paths | {"train": found[name][0]} for name, paths in shared.items()}
+
+
+def confidence(paths: dict[str, Path]) -> np.ndarray | None:
+    """float32 [S, N], the mean over queries, where it was asked for."""
+    if "signals/phi" not in paths:
+        return None
+    phi_sna = signals.read(paths["signals/phi"], "candidates")
+    return np.stack([phi_na.mean(-1) for phi_na in phi_sna])
 
 
 def metrics_stage(
@@ -173,6 +206,7 @@ def metrics_stage(
                 correct_sn=correct("candidates"),
                 correct_test=correct("test"),
                 correct_validation=correct("validation"),
+                confidence_sn=confidence(paths),
                 scores={attack: np.asarray(store.read_array(file)) for attack, file in scores.items()},
                 diverged=int(np.sum(~valid_s)),
                 coins=c.splits.rows == "iid",

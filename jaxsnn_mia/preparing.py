@@ -1,14 +1,14 @@
 """The first two stages: the data as the models see it, and who trains on what. Variants share them."""
 
 import dataclasses
-import time
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
-from jaxsnn_mia import config, data, fitting, splits, stages, store
+from jaxsnn_mia import config, data, fitting, measuring, splits, stages, stopping, store
 from jaxsnn_mia.work import Work, prepare
 
 PARTS = {
@@ -45,12 +45,12 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
     path, inputs = data_path(c, workdir)
     if store.is_done(path):
         return path
-    name = c.data.name
-    start = time.time()
+    stopping.check()
+    name, meter = c.data.name, measuring.Meter()
     dataset, unit_n, duplicates = chosen_rows(c)
     if duplicates:
         fate = "are dropped" if c.data.duplicates == "drop" else "share a column of keep"
-        print(f"{name}: {duplicates} exact duplicate rows {fate}")
+        logging.info("%s: %d exact duplicate rows %s", name, duplicates, fate)
     x, y = dataset.x, dataset.y
     role_n = splits.roles(
         jax.random.key(c.splits.seed),
@@ -59,7 +59,7 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
         validation=c.data.validation,
         test_n=dataset.test_n,
     )
-    x, pixels = standardised(c, x, role_n, dataset.timed)
+    x, pixels, moved = standardised(c, x, role_n, dataset.timed)
     if not (role_n == splits.CANDIDATE).any() or (c.data.population and not (role_n == splits.POPULATION).any()):
         raise ValueError(
             f"{name} has {len(x)} rows: population={c.data.population} and validation={c.data.validation} leave "
@@ -81,12 +81,13 @@ def data_stage(c: config.Config, workdir: Path) -> Path:
         class_names=dataset.class_names,
         features=dataset.features,
         pixels=pixels,
+        **moved,
         range=[0.0, 1.0] if pixels else [float(x.min()), float(x.max())],
         shape=dataset.shape,
         timed=dataset.timed,
         sha256=dataset.sha256,
         duplicates=duplicates,
-        seconds=round(time.time() - start, 3),
+        **meter.read(),
         **stages.about(),
     )
     return path
@@ -114,9 +115,9 @@ def rows_at(dataset: data.Dataset, at: np.ndarray) -> data.Dataset:
 
 def standardised(
     c: config.Config, x: np.ndarray, role_n: np.ndarray, timed: bool
-) -> tuple[np.ndarray, list[list[float]] | None]:
-    """(x by `data.standardise`, None); or, for uint8 images and events, (x as it is, [a, b]): a step sees (x - a) / b,
-    a and b for each channel."""
+) -> tuple[np.ndarray, list[list[float]] | None, dict[str, list[float]]]:
+    """(x by `data.standardise`, None, its "shift" and "scale" where they are the same for all); or, for uint8 images
+    and events, (x as it is, [a, b], {}): a step sees (x - a) / b, a and b for each channel."""
     how, public = c.data.standardise, x[role_n == splits.POPULATION]
     if len(public) < 2 and how in ("dataset", "range"):
         raise ValueError(f"`data.population` gives {len(public)} rows of {c.data.name}, at least 2 are needed.")
@@ -124,19 +125,20 @@ def standardised(
         if how == "per_shadow":
             raise ValueError("`data.standardise` must be 'dataset', 'range' or 'none' for uint8, got 'per_shadow'.")
         if timed:  # counts, of which most are 0 and stay 0
-            return x, [[0.0], [1.0]]
+            return x, [[0.0], [1.0]], {}
         if how != "dataset":
-            return x, [[0.0], [255.0]]
+            return x, [[0.0], [255.0]], {}
         pixels = public.astype(np.float64)
-        return x, [pixels.mean((0, 1, 2)).tolist(), np.maximum(pixels.std((0, 1, 2)), 1e-3).tolist()]
+        return x, [pixels.mean((0, 1, 2)).tolist(), np.maximum(pixels.std((0, 1, 2)), 1e-3).tolist()], {}
     if how == "dataset":
         shift, scale = public.mean(0), public.std(0)
     elif how == "range":
         shift, scale = public.min(0), np.ptp(public, 0)
     else:
-        return x, None
-    x = ((x - shift) / np.where(scale > 1e-6, scale, 1.0)).astype(np.float32)
-    return np.clip(x, 0, 1) if how == "range" else x, None
+        return x, None, {}
+    scale = np.where(scale > 1e-6, scale, 1.0)
+    x = ((x - shift) / scale).astype(np.float32)
+    return np.clip(x, 0, 1) if how == "range" else x, None, {"shift": shift.tolist(), "scale": scale.tolist()}
 
 
 def make_keep(c: config.Config, labels_n: np.ndarray, unit_n: np.ndarray) -> np.ndarray:

@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import time
 from pathlib import Path
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxsnn_mia import attacks, config, preparing, shadows, signals, stages, store
+from jaxsnn_mia import attacks, config, measuring, preparing, shadows, signals, stages, stopping, store
 from jaxsnn_mia.ensemble import make_ensemble
 from jaxsnn_mia.work import first_rows, repeat_last
 
@@ -27,11 +26,12 @@ def signals_stages(c: config.Config, folder: Path, paths: dict[str, Path]) -> di
     }
     missing = [name for name in wanted if not store.is_done(found[name])]
     if missing:
-        start = time.time()
+        stopping.check()
+        meter = measuring.Meter()
         query_all(c, paths, {name: found[name] / name for name in missing})
+        taken = meter.read()  # of the pass that made them all
         for name in missing:
-            store.finish(found[name], stage=found[name].name, inputs=inputs[name],
-                         seconds=round(time.time() - start, 3), **stages.about())  # fmt: skip
+            store.finish(found[name], stage=found[name].name, inputs=inputs[name], **taken, **stages.about())
     return {f"signals/{name}": found[name] / name for name in wanted}
 
 
@@ -70,6 +70,7 @@ def query_group(folder, work, ensemble, plan, group, n_devices, query, data, epo
     x, y = data
     whole: dict[str, np.ndarray] = {}
     for block in signals.blocks(len(x)):
+        stopping.check()
         for name, part in first_rows(query(state, batch, x[block], y[block]), real).items():
             whole.setdefault(name, np.empty((real, len(x), *part.shape[2:]), part.dtype))[:, block] = part
     return whole

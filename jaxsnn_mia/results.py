@@ -1,9 +1,10 @@
 """From scores to the rows of results.csv: one row per variant, attack and metric, with its interval."""
 
 import csv
+import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jaxsnn_mia import accounting, comparisons, epsilon, intervals, metrics, store
+from jaxsnn_mia import accounting, comparisons, epsilon, intervals, metrics, store, vulnerability
 from jaxsnn_mia.config import Config, Metrics, bits
 from jaxsnn_mia.kernels import surrogate
 
@@ -43,27 +44,31 @@ class Audit(NamedTuple):
     correct_validation: np.ndarray | None = None  # [S, validation rows], where there are any
     privacy: accounting.Privacy | None = None  # of each model alone
     stages: Sequence[str] = ()  # folders of threats beyond membership
-    beyond: Sequence[
-        dict[str, Any]
-    ] = ()  # and their rows of threats beyond membership, their names begin with one of `BEYOND`
+    beyond: Sequence[dict[str, Any]] = ()  # and their rows; the names of these attacks begin with one of `BEYOND`
+    confidence_sn: np.ndarray | None = None  # of the true class, mean over queries: tells which examples are exposed
 
 
 def write(folder: Path, audit: Audit) -> None:
-    """results.csv, summary.json and roc.npz of one variant."""
+    """results.csv, summary.json, roc.npz, replicates.npz (of the bootstrap) and examples.npz of one variant."""
     usable_s = audit.usable_s
     about = audit.labels | {
         "variant": audit.name,
         "n_shadows": int(usable_s.sum()),
         "n_examples": audit.keep_sn.shape[1],
     }
-    rows = [about | row for row in accuracy_rows(audit)]
+    accuracies, drawn = accuracy_rows(audit)
+    rows = [about | row for row in accuracies]
     with ThreadPoolExecutor(2) as pool:
         jobs = {name: pool.submit(attack_rows, audit, name) for name in audit.scores}
         for name, job in tqdm(jobs.items(), desc=f"metrics {audit.name}", leave=False):
-            rows += [about | {"attack": name, **row} for row in job.result()]
+            own, own_drawn = job.result()
+            rows += [about | {"attack": name, **row} for row in own]
+            drawn |= {f"{name} {metric}": drawn_r for metric, drawn_r in own_drawn.items()}
     rows += [about | row for row in (*strongest_rows(audit), *epsilon_rows(audit), *privacy_rows(audit), *audit.beyond)]
     curves = {name: thin(metrics.roc(scores, audit.keep_sn, usable_s)) for name, scores in audit.scores.items()}
     store.write_npz(folder / "roc.npz", curves)
+    store.write_npz(folder / "replicates.npz", drawn)
+    store.write_npz(folder / "examples.npz", exposed_examples(audit))
     store.write_text(folder / "results.csv", as_csv(rows))
     store.write_json(
         folder / "summary.json",
@@ -74,6 +79,7 @@ def write(folder: Path, audit: Audit) -> None:
             "candidates": audit.keep_sn.shape[1],
             "beyond": list(audit.stages),
             "distinct_examples": len(np.unique(audit.unit_n)),
+            "drawn": drawn_alike(audit),
             "rows": [{key: none_for_nan(value) for key, value in row.items()} for row in rows],
         },
     )
@@ -102,11 +108,51 @@ def labels(c: Config, *, timed: bool = False) -> dict[str, Any]:
     }
 
 
-def accuracy_rows(audit: Audit) -> list[dict[str, Any]]:
-    """Train and test accuracy and their gap, means over shadows. Without a test split of the source, a shadow's
-    own non-members are its test set."""
+def drawn_alike(audit: Audit) -> str:
+    """What two variants have in common whose replicates are paired: the examples, the splits and the draws."""
+    m = audit.settings
+    arrays = (audit.keep_sn, audit.usable_s, audit.unit_n, audit.pair_s)
+    hashed = [hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest() for a in arrays]
+    return store.digest([m.seed, m.replicates_auc, m.replicates_tpr, *hashed])
+
+
+def headline(names: Sequence[str]) -> str:
+    """The attack that stands for all, fixed before its result is known: online LiRA where it was run."""
+    return next((name for name in ("lira", "rmia", "attack_r") if name in names), next(iter(names)))
+
+
+def exposed_examples(audit: Audit) -> dict[str, np.ndarray]:
+    """Of each example [N]: "auc", how well its times as a member are told from those as none (by the confidence);
+    "caught", the share of the models trained on it from which `headline` tells it at the first FPR; "members", how many
+    these are. And "halves" [2], the rank correlation of "auc" between two halves of the shadows and the Jaccard index
+    of their most exposed hundredth. Nothing where the confidence is not known."""
+    if audit.confidence_sn is None or not audit.usable_s.any():
+        return {}
+    keep_sn, usable_s, pair_s = audit.keep_sn, audit.usable_s, np.asarray(audit.pair_s)
+    pairs = np.unique(pair_s[usable_s])
+    halves = (np.nan, np.nan)
+    if len(pairs) > 1:
+        of_half = [
+            vulnerability.per_example(audit.confidence_sn, keep_sn, usable_s & np.isin(pair_s, pairs[half::2]))
+            for half in (0, 1)
+        ]
+        halves = vulnerability.stability(*of_half)
+    return {
+        "auc": vulnerability.per_example(audit.confidence_sn, keep_sn, usable_s),
+        "caught": vulnerability.exposure(
+            audit.scores[headline(list(audit.scores))], keep_sn, audit.settings.fprs[0],
+            pair_s if len(pairs) > 1 else None, usable_s,
+        ),
+        "members": keep_sn[usable_s].sum(0),
+        "halves": np.array(halves),
+    }  # fmt: skip
+
+
+def accuracy_rows(audit: Audit) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """Train and test accuracy and their gap, means over shadows, and the replicates of each. Without a test split of
+    the source, a shadow's own non-members are its test set."""
     if audit.correct_sn is None:
-        return []
+        return [], {}
     m, usable_s = audit.settings, audit.usable_s
     keep_sn, correct_sn = audit.keep_sn[usable_s], np.asarray(audit.correct_sn)[usable_s]
     sides = {"train_accuracy": (correct_sn, keep_sn, audit.unit_n)}
@@ -129,24 +175,28 @@ def accuracy_rows(audit: Audit) -> list[dict[str, Any]]:
     for metric, value in values.items():
         low, high = intervals.percentiles(drawn[metric], m.level)
         rows.append({"attack": "", "metric": metric, "value": value, "low": low, "high": high, "level": m.level})
-    return rows
+    return rows, drawn
 
 
-def attack_rows(audit: Audit, name: str) -> list[dict[str, Any]]:
-    """AUC, TPR at each FPR with its PPV, what thresholds of other shadows give, and balanced accuracy of one attack."""
+def attack_rows(audit: Audit, name: str) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """AUC, TPR at each FPR with its PPV, what thresholds of other shadows give, and balanced accuracy of one attack;
+    and the replicates of AUC and TPR."""
     m, scores_sn, keep_sn, usable_s = audit.settings, audit.scores[name], audit.keep_sn, audit.usable_s
     outside = {
         "pooled_non_members": int(np.sum(~keep_sn[usable_s])),
         "distinct_non_members": len(np.unique(audit.unit_n[(~keep_sn[usable_s]).any(0)])),
     }
-    common: dict[str, Any] = {"level": m.level, "seed": m.seed, "valid_s": usable_s}
-    drawn = (scores_sn, keep_sn, audit.unit_n, audit.pair_s)
-    low, high = intervals.crossed_auc(*drawn, replicates=m.replicates_auc, **common)
+    common: dict[str, Any] = {"seed": m.seed, "valid_s": usable_s}
+    sample = (scores_sn, keep_sn, audit.unit_n, audit.pair_s)
+    drawn = {"auc": intervals.auc_replicates(*sample, replicates=m.replicates_auc, **common)}
+    low, high = intervals.percentiles(drawn["auc"], m.level)
     value = metrics.auc(scores_sn, keep_sn, usable_s)
     rows = [{"metric": "auc", "value": value, "low": low, "high": high, "level": m.level, **outside}]
-    bands = intervals.crossed_tpr(*drawn, m.fprs, replicates=m.replicates_tpr, **common)
+    tpr_rf = intervals.tpr_replicates(*sample, m.fprs, replicates=m.replicates_tpr, **common)
     several = len(np.unique(audit.pair_s[usable_s])) > 1
-    for fpr, (low, high) in zip(m.fprs, bands, strict=True):
+    for fpr, tpr_r in zip(m.fprs, tpr_rf.T, strict=True):
+        drawn[f"tpr@{fpr:g}"] = tpr_r
+        low, high = intervals.percentiles(tpr_r, m.level)
         tpr, realised = metrics.tpr_at_fpr(scores_sn, keep_sn, fpr, usable_s)
         rows.append({"metric": f"tpr@{fpr:g}", "value": tpr, "low": low, "high": high, "level": m.level,
                      "realised_fpr": realised})  # fmt: skip
@@ -158,7 +208,7 @@ def attack_rows(audit: Audit, name: str) -> list[dict[str, Any]]:
             tpr, realised = metrics.deployed(scores_sn, keep_sn, fpr, audit.pair_s, usable_s)
             rows.append({"metric": f"deployed_tpr@{fpr:g}", "value": tpr, "realised_fpr": realised})
     rows.append({"metric": "balanced_accuracy", "value": metrics.balanced_accuracy(scores_sn, keep_sn, usable_s)})
-    return rows
+    return rows, drawn
 
 
 def epsilon_rows(audit: Audit) -> list[dict[str, Any]]:
@@ -237,6 +287,12 @@ def read(workdir: Path) -> list[dict[str, Any]]:
     return [row for summary in variants.values() for row in summary["rows"]]
 
 
+def attack_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The membership attacks of the rows, in order."""
+    shown = (row["attack"] for row in rows if is_membership(row["attack"]))
+    return list(dict.fromkeys(name for name in shown if name != "strongest"))
+
+
 def is_membership(attack: str) -> bool:
     return attack != "" and not attack.startswith(BEYOND)
 
@@ -309,7 +365,7 @@ def privacy_lines(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def with_interval(row: dict[str, Any]) -> str:
+def with_interval(row: Mapping[str, Any]) -> str:
     return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
 
 

@@ -6,7 +6,6 @@ are trained side by side along the model axis, by one program. Each member keeps
 
 import functools
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ import numpy as np
 from absl import logging
 from tqdm import tqdm
 
-from jaxsnn_mia import checkpoint, config, planning, probing, spmd, stopping, store
+from jaxsnn_mia import checkpoint, config, planning, probing, spmd, stopping, store, tracking
 from jaxsnn_mia.distributed import POLL_SECONDS, Claim, Share, claimed
 from jaxsnn_mia.ensemble import Ensemble, Group, Shadows, make_ensemble
 from jaxsnn_mia.work import Work, group_length, group_of, repeat_last
@@ -28,6 +27,10 @@ class Member(NamedTuple):
     folder: Path
     config: config.Config
     work: Work
+
+    @property
+    def name(self) -> str:
+        return self.folder.parent.name
 
 
 class Job(NamedTuple):
@@ -68,11 +71,13 @@ def train_all(members: list[Member], share: Share) -> None:
         work = alike[0].work
         ensemble = make_ensemble(work.spec, seed=work.seed, width=plan["width"], devices=used)
         total = sum(group_length(work, plan, group) for group in range(plan["groups"]))
+        for member in alike:
+            tracking.tell("plan", variant=member.name, models=total, epochs=work.spec.epochs, groups=plan["groups"])
         others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
         with (
             tqdm(
                 total=total * len(alike) * work.spec.epochs, unit="epoch", leave=False,
-                desc=f"train {alike[0].folder.parent.name}{others}", disable=not spmd.is_first(),
+                desc=f"train {alike[0].name}{others}", disable=not spmd.is_first(),
             ) as bar,
             checkpoint.Writer(alike[0].config.ensemble.asynchronous) as writer,
         ):  # fmt: skip
@@ -83,7 +88,7 @@ def train_all(members: list[Member], share: Share) -> None:
 
 
 def new_plan(members: list[Member], used: list, share: Share) -> dict[str, Any]:
-    """The plan of an ensemble on the devices `used`, said on stderr: groups that fit in memory, and the width that the
+    """The plan of an ensemble on the devices `used`: groups that fit in memory, and the width that the
     config names or a probe finds."""
     c, works = members[0].config, [member.work for member in members]
     fits = probing.largest_group(works[0].spec, used)
@@ -93,12 +98,11 @@ def new_plan(members: list[Member], used: list, share: Share) -> dict[str, Any]:
         most = -(-len(members) * groups["group_size"] // len(used))
         width = probing.Cache(members[0].folder.parent.parent).get(works, None, jax.local_devices(), most).width
     plan = planning.make_plan(groups, width)
-    variants = f"{len(members)} variants" if len(members) > 1 else members[0].folder.parent.name
-    print(
-        f"plan of {variants}: {len(used)} {used[0].device_kind} device(s) x width {width}, {groups['groups']} group(s) "
-        f"of {groups['group_size']} shadows",
-        file=sys.stderr,
-    )
+    variants = f"{len(members)} variants" if len(members) > 1 else members[0].name
+    logging.info(
+        "plan of %s: %d %s device(s) x width %d, %d group(s) of %d shadows",
+        variants, len(used), used[0].device_kind, width, groups["groups"], groups["group_size"],
+    )  # fmt: skip
     return plan
 
 
@@ -108,6 +112,7 @@ def train_groups(job: Job) -> None:
     while left:
         before = len(left)
         for group in list(left):
+            spmd.check_stop()
             wanted = [path.with_suffix(".claim") for path in job.paths(group)] if spmd.is_first() else []
             with claimed(wanted) as claims:
                 held = spmd.of_first(bool(claims))
@@ -115,10 +120,21 @@ def train_groups(job: Job) -> None:
                     continue
                 if not spmd.of_first(all(is_trained(path, job.work) for path in job.paths(group))):
                     job = train_group(job, group, claims)
+                else:  # earlier, or by another process
+                    begin(job, group, [job.work.spec.epochs] * len(job.members))
                 left.remove(group)
         if len(left) == before:
-            stopping.check()
             time.sleep(POLL_SECONDS)
+
+
+def begin(job: Job, group: int, done: list[int]) -> None:
+    """Says from where a claimed group goes on: its epochs of each member that are `done`."""
+    length = group_length(job.work, job.plan, group)
+    job.bar.update(sum(done) * length)
+    if 0 < sum(done) < job.work.spec.epochs * len(done):
+        logging.info("group %d of %s goes on after epoch %d", group, job.members[0].name, min(done))
+    for member, epoch in zip(job.members, done, strict=True) if spmd.is_first() else ():
+        tracking.tell("group", variant=member.name, group=group, shadows=length, epoch=epoch)
 
 
 def gather(member: Member, plan: dict[str, Any], ensemble: Ensemble, n_devices: int) -> None:
@@ -146,7 +162,7 @@ def train_group(job: Job, group: int, claims: list[Claim]) -> Job:
     until they have caught up with the next. Returns the job, narrower where it did not fit in memory."""
     epochs = job.work.spec.epochs
     done = latest(job, group)
-    job.bar.update(sum(done) * group_length(job.work, job.plan, group))
+    begin(job, group, done)
     while (first := min(done)) < epochs:
         last = min((d for d in done if d > first), default=epochs)
         behind = [member for member, d in zip(job.members, done, strict=True) if d == first]
@@ -200,12 +216,24 @@ def train_epochs(job: Job, group: int, first: int, last: int, claims: list[Claim
             saving = spmd.of_first(save(job, group, end, state, real, claims))
             wanted, unsaved = max(least, saving / (job.settings.checkpoint_share or np.inf)), 0.0
         job.bar.update((end - first) * real * len(job.members))
+        told(job, group, end, state, real, seconds)
         ahead = max(1, int(min(least, wanted - unsaved) * (end - first) / seconds))
         first = end
         if asked:
             job.writer.wait()
             stopping.stop()
     job.writer.wait()
+
+
+def told(job: Job, group: int, epoch: int, state: Group, real: int, seconds: float) -> None:
+    """Tells those who track the run what each member's shadows have reached."""
+    last_gh = spmd.on_host(state.history)[:, epoch - 1]
+    for i, member in enumerate(job.members) if spmd.is_first() else ():
+        loss, accuracy = (tracking.mean(last_gh[i * real : (i + 1) * real, column]) for column in (0, 1))
+        tracking.tell(
+            "chunk", variant=member.name, group=group, shadows=real, epoch=epoch, epochs=job.work.spec.epochs,
+            loss=loss, accuracy=accuracy, seconds=round(seconds, 3),
+        )  # fmt: skip
 
 
 def save(job: Job, group: int, epoch: int, state: Group, real: int, claims: list[Claim]) -> float:

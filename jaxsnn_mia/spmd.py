@@ -9,15 +9,23 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from jaxsnn_mia import stopping
+
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
 
 def start(environ: Mapping[str, str] = os.environ) -> None:
     """Connects to the other processes: by `VARIABLES`, or as JAX finds out by itself where a cluster's scheduler or
-    a TPU slice tells. ValueError where only some of the variables are there."""
+    a TPU slice tells. ValueError where only some of the variables are there, or nothing tells."""
     given = {name: environ[name] for name in VARIABLES if name in environ}
     if not given:
-        jax.distributed.initialize()
+        try:
+            jax.distributed.initialize()
+        except ValueError as error:
+            raise ValueError(
+                f"--spmd found no cluster that says who takes part: {error} Set {VARIABLES[0]} (HOST:PORT of process "
+                f"0), {VARIABLES[1]} and {VARIABLES[2]}."
+            ) from None
         return
     missing = [name for name in VARIABLES if name not in given]
     if missing:
@@ -42,3 +50,9 @@ def of_first(value: float) -> float:
 
 def is_first() -> bool:
     return jax.process_index() == 0
+
+
+def check_stop() -> None:
+    """Raises `stopping.Stopped`, in every process of the job, where the first one was asked to stop."""
+    if of_first(stopping.asked()):
+        stopping.stop()

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from jaxsnn_mia import measuring, stopping, tracking
+
 MANIFEST = "manifest.json"
 
 
@@ -103,6 +105,8 @@ def is_done(path: Path) -> bool:
     if broken:
         logging.warning("%s: %s is damaged or missing; this stage is done again", path.name, ", ".join(broken))
         (path / MANIFEST).unlink()
+    else:
+        logging.debug("%s is finished and used again", path)
     return not broken
 
 
@@ -111,22 +115,25 @@ def intact(path: Path, sha: str) -> bool:
 
 
 def finish(path: Path, **about: Any) -> None:
-    """Writes the manifest, last of all: what `about` says and the sha256 of every file."""
+    """Writes the manifest, last of all: what `about` says and the sha256 of every file. Tells those who track the
+    run."""
     files = {
         str(file.relative_to(path)): file_sha256(file)
         for file in sorted(path.rglob("*"))
         if file.is_file() and file.name != MANIFEST and not file.name.startswith(".") and file.suffix != ".claim"
     }
     write_json(path / MANIFEST, {**about, "files": files})
+    tracking.tell_stage(path, about)
 
 
 def run_stage(path: Path, work: Callable[[Path], None], **about: Any) -> Path:
-    """The folder of a finished stage: `work(path)` runs only where it is not done yet."""
+    """The folder of a finished stage: `work(path)` runs only where it is not done yet, and no stop was asked for."""
     if not is_done(path):
+        stopping.check()
         path.mkdir(parents=True, exist_ok=True)
-        start = time.time()
+        meter = measuring.Meter()
         work(path)
-        finish(path, stage=path.name, seconds=round(time.time() - start, 3), finished=time.ctime(), **about)
+        finish(path, stage=path.name, **meter.read(), finished=time.ctime(), **about)
     return path
 
 

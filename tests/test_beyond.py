@@ -59,7 +59,7 @@ def test_reconstructions_are_rows_and_pictures(inverted):
     text = (inverted / "report.html").read_text()
     assert "<h2>Beyond membership</h2>" in text
     assert "<h3>inversion white class</h3>" in text
-    assert text.count("Targets above reconstructions") == 2 * 3
+    assert text.count("Targets above their reconstructions") == 2 * 3
 
 
 def test_the_targets_are_what_the_rows_are_about(inverted):

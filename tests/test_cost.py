@@ -39,14 +39,16 @@ def test_a_dry_run_counts_models_and_writes_only_its_probes(tmp_path, monkeypatc
 @pytest.mark.parametrize("missing", ["JAX_PROCESS_ID", "JAX_NUM_PROCESSES"])
 def test_a_share_needs_both_variables(missing, tmp_path, monkeypatch):
     environ = {"JAX_PROCESS_ID": "1", "JAX_NUM_PROCESSES": "2"}
-    assert distributed.share(environ) == (1, 2)
+    assert distributed.share(environ)[:2] == (1, 2)
     del environ[missing]
     with pytest.raises(ValueError, match=missing):
         distributed.share(environ)
-    monkeypatch.setattr(distributed, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(distributed, "POLL_SECONDS", 0.05)
-    with pytest.raises(store.StoreError, match="no process leads in"):
-        distributed.wait_for(lambda: False, "nothing", tmp_path)
+    polls = iter([False] * 10)
+    with pytest.raises(store.StoreError, match=r"no process leads in.* after 0\.1 s.*--patience"):
+        distributed.wait_for(lambda: next(polls), "nothing", tmp_path, 0.1)
+    slow = iter([False] * 6 + [True])  # the leader comes after .3 s, of which nobody led
+    distributed.wait_for(lambda: next(slow), "a leader", tmp_path, 0.4)
     with pytest.raises(ValueError, match=r"in \[0, 1\], got 2"):
         distributed.share({"JAX_PROCESS_ID": "2", "JAX_NUM_PROCESSES": "2"})
 

@@ -1,11 +1,13 @@
 """Kills, stops, damage, full disks, many processes: real ones, and the scores are those of an undisturbed run."""
 
 import errno
+import json
 import os
 import random
 import signal
 import socket
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -62,6 +64,43 @@ def test_kill_9_in_training_then_resume_equals_uninterrupted(finished, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "report.html" in done.stdout
     assert_same_scores(tmp_path, finished)
+    said = [line.split("\r")[-1].strip() for line in done.stderr.splitlines()]
+    assert any(line.startswith("group 1 of breast_cancer-ann goes on after epoch") for line in said), said
+    assert not any("orbax" in line.lower() for line in said)
+
+
+def log_of(workdir, pid="*"):
+    """The lines that the processes wrote, one after the other."""
+    return [json.loads(line) for path in workdir.glob(f"log/*-{pid}.jsonl") for line in path.read_text().splitlines()]
+
+
+def test_the_log_says_what_was_done(finished):
+    lines = log_of(finished, os.getpid())
+    assert [line["time"] for line in lines] == sorted(line["time"] for line in lines)
+    by_event = {event: [{k: v for k, v in line.items() if k not in ("time", "event")} for line in lines
+                        if line["event"] == event] for event in ("plan", "group", "chunk", "stage", "end")}  # fmt: skip
+    assert sum(map(len, by_event.values())) == len(lines)
+    train = next(finished.glob("*/train-*"))
+    variant, history = train.parent.name, np.load(train / "history.npz")
+    assert by_event["plan"] == [{"variant": variant, "models": 8, "epochs": 6, "groups": 2}]
+    assert by_event["group"] == [{"variant": variant, "group": g, "shadows": 4, "epoch": 0} for g in (0, 1)]
+    for chunk in by_event["chunk"]:
+        epoch, rows = chunk["epoch"], slice(4 * chunk["group"], 4 * chunk["group"] + 4)
+        assert list(chunk) == ["variant", "group", "shadows", "epoch", "epochs", "loss", "accuracy", "seconds"]
+        assert [chunk[name] for name in ("variant", "shadows", "epochs")] == [variant, 4, 6]
+        for name in ("loss", "accuracy"):
+            np.testing.assert_allclose(chunk[name], history[name][rows, epoch - 1].mean(), rtol=1e-6)
+    for group in (0, 1):  # the snapshot ends a chunk
+        assert {2, 6} <= {chunk["epoch"] for chunk in by_event["chunk"] if chunk["group"] == group}
+    manifests = {path.parent: json.loads(path.read_text()) for path in finished.rglob("manifest.json")}
+    names = ("seconds", "peak_host_bytes", "peak_device_bytes")
+    kept = [
+        {"variant": "" if folder.parent == finished else variant, "stage": folder.name, **{n: about[n] for n in names}}
+        for folder, about in manifests.items()
+    ]
+    assert sorted(by_event["stage"], key=str) == sorted(kept, key=str)
+    assert all(stage["peak_host_bytes"] > 1e8 and stage["seconds"] >= 0 for stage in kept)
+    assert by_event["end"] == [{"status": "done", "message": ""}]
 
 
 @pytest.mark.long
@@ -89,7 +128,7 @@ def test_one_job_of_two_processes_equals_one(finished, tmp_path):
     processes = [start(tmp_path, *EACH_EPOCH, "--spmd", JAX_PROCESS_ID=str(rank), **environ) for rank in (0, 1)]
     messages = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], messages
-    both = 2 * min(os.cpu_count(), 4)
+    both = 2 * min(len(os.sched_getaffinity(0)), 4)
     assert f"{both} cpu device(s) x width 1, 2 group(s) of 4 shadows" in messages[0]
     assert_same_scores(tmp_path, finished)
 
@@ -107,6 +146,15 @@ def test_one_job_of_two_processes_equals_one(finished, tmp_path):
 def test_one_job_says_what_it_lacks(environ, message):
     with pytest.raises(ValueError, match=message):
         spmd.start(environ)
+
+
+def test_one_job_without_a_cluster_names_the_variables(monkeypatch):
+    def no_cluster():
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(spmd.jax.distributed, "initialize", no_cluster)
+    with pytest.raises(ValueError, match=r"no cluster.*JAX_COORDINATOR_ADDRESS.*JAX_NUM_PROCESSES and JAX_PROCESS_ID"):
+        spmd.start({})
 
 
 def test_checkpoints_in_a_thread_equal_those_at_once(finished, tmp_path):
@@ -141,18 +189,70 @@ def wait_until(ready, process, seconds=120.0):
         time.sleep(0.01)
 
 
-def test_sigterm_keeps_the_chunk_in_hand_and_asks_to_be_run_again(finished, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
+def test_a_stop_keeps_the_chunk_in_hand_and_asks_to_be_run_again(number, finished, tmp_path):
     process = start(tmp_path, *EACH_EPOCH)
     wait_until(lambda: list(tmp_path.glob("*/train-*/group-00000/epoch-000003/sha256.json")), process)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     message = process.communicate()[1]
-    assert process.returncode == stopping.REQUEUE
+    assert process.returncode == {signal.SIGTERM: 75, signal.SIGINT: 130}[number]
+    assert "Traceback" not in message
     assert message.strip().endswith("Run the same command again to go on.")
     group = next(tmp_path.glob("*/train-*/group-00000"))
     assert checkpoint.latest(group) == max(checkpoint.epochs(group))  # the last chunk is whole
     assert not list(tmp_path.glob("*/train-*/*.claim"))
+    last = log_of(tmp_path, process.pid)[-1]
+    assert (last["event"], last["status"]) == ("end", "stopped")
+    assert "Run the same command again" in last["message"]
     pipeline.run(small(), tmp_path)
     assert_same_scores(tmp_path, finished)
+
+
+DEAF = """
+import hashlib, sys
+from pathlib import Path
+from jaxsnn_mia import stopping, tracking
+stopping.listen()
+if sys.argv[1] == "gently":
+    stopping.gently()
+with tracking.logged(Path(sys.argv[2])):
+    print("ready", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 100_000_000)  # a minute of compiled code, without the interpreter's lock
+"""
+
+
+@pytest.mark.parametrize("how", ["at once", "gently"])
+def test_ctrl_c_is_answered_while_a_compiled_program_runs(how, tmp_path):
+    """At once where nothing is worth keeping; else the first is acknowledged and the second ends the process."""
+    run = [sys.executable, "-c", DEAF, how, str(tmp_path)]
+    process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    if how == "gently":
+        assert process.stderr.readline() == "\n"
+        assert "a second Ctrl-C stops at once" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+    message = process.communicate(timeout=20)[1]
+    assert process.returncode == 130
+    assert time.monotonic() - start < 10
+    assert message.strip().endswith("Run the same command again to go on.")
+    assert "Traceback" not in message
+    last = log_of(tmp_path, process.pid)[-1]
+    assert (last["event"], last["status"]) == ("end", "stopped")
+
+
+def test_a_stop_is_looked_at_between_stages(tmp_path, monkeypatch):
+    monkeypatch.setattr(stopping, "asked", lambda: True)
+    made = []
+    with pytest.raises(stopping.Stopped):
+        store.run_stage(tmp_path / "s", made.append)
+    with pytest.raises(stopping.Stopped):
+        spmd.check_stop()
+    with pytest.raises(stopping.Stopped):
+        pipeline.run(small(), tmp_path)
+    assert not made
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 @pytest.mark.long

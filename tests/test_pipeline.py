@@ -50,8 +50,9 @@ def test_the_report_is_one_file_with_everything_in_it(finished):
     html = (finished / "report.html").read_text()
     for needle in ("lira_offline", "n/a", "breast_cancer", "n_shadows", "false positive rate", "jaxlib"):
         assert needle in html
+    for needle in ("experiments/resolved.py:config.json", "training loss", "told from", "peak memory", "no. "):
+        assert needle in html
     assert "<script src" not in html
-    assert "<link" not in html
     assert "url(http" not in html
 
 

@@ -1,159 +1,219 @@
-"""Figures as inline SVG: privacy against accuracy, and log-log ROC curves."""
+"""Figures of the report: privacy against accuracy, ROC curves, training curves, exposed examples, reconstructions."""
 
-import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxsnn_mia import results
+from jaxsnn_mia.report.plots import (
+    COLOURS,
+    GREY,
+    LINES,
+    MARKERS,
+    SIZE,
+    Figure,
+    as_csv,
+    as_svg,
+    bars,
+    below,
+    logarithmic,
+    pyplot,
+)
 
-# Okabe and Ito's palette: told apart by colour-blind readers; markers differ as well
-UNKNOWN = {"value": float("nan"), "low": float("nan"), "high": float("nan")}
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = "osD^vPX*"
-
-
-def pyplot():
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot as plt
-
-    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "jaxsnn_mia", "font.family": "sans-serif",
-                         "axes.spines.top": False, "axes.spines.right": False})  # fmt: skip
-    return plt
-
-
-def as_svg(figure) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    pyplot().close(figure)
-    return out.getvalue()[out.getvalue().index("<svg") :]
+KINDS = {
+    "weight": "weights", "activation": "activations", "state": "membranes", "both": "weights and activations",
+    "all": "weights, activations and membranes",
+}  # fmt: skip
+WIDE = 4.0  # errors that differ by more are shown on a log axis
 
 
-def privacy_against_accuracy(rows: list[dict[str, Any]]) -> str:
-    """A curve per family over the bit widths where they vary, else a point per variant and attack."""
-    return over_bit_widths(rows) if len({row["bits"] for row in rows}) > 1 else over_variants(rows)
-
-
-def attack_names(rows: list[dict[str, Any]]) -> list[str]:
-    shown = (row["attack"] for row in rows if results.is_membership(row["attack"]))
-    return list(dict.fromkeys(name for name in shown if name != "strongest"))
-
-
-def over_bit_widths(rows: list[dict[str, Any]]) -> str:
-    """Test error on a log axis against AUC, with intervals: a panel for each data set and each thing that is quantized,
-    a curve for each family, a marker for each bit width. The attack is online LiRA, or the first of the config."""
-    plt = pyplot()
-    names = attack_names(rows)
-    attack = "lira" if "lira" in names else names[0]
+def privacy_against_accuracy(rows: Sequence[dict[str, Any]]) -> list[Figure]:
+    """A figure for each data set (and each thing that is quantized, where widths vary): test accuracy against the AUC
+    of `results.headline`, with intervals. Variants that differ in their width alone are one curve; the points that no
+    other beats in both are joined by a dashed line."""
+    attack = results.headline(results.attack_names(rows))
     accuracy = {row["variant"]: row for row in rows if row["metric"] == "test_accuracy"}
-    aucs = [row for row in rows if (row["metric"], row["attack"]) == ("auc", attack)]
-    panels = list(dict.fromkeys((row["dataset"], row["quantized"]) for row in aucs))
-    families = list(dict.fromkeys(map(curve_of, aucs)))
-    widths = sorted({row["bits"] for row in aucs}, reverse=True)
-    lines, columns = -(-len(panels) // 2), min(len(panels), 2)
-    figure, axes = plt.subplots(
-        lines, columns, figsize=(4.6 * columns, 3.6 * lines), sharex=True, sharey=True, squeeze=False
+    points = [row for row in rows if (row["metric"], row["attack"]) == ("auc", attack) and row["variant"] in accuracy]
+    swept = len({row["bits"] for row in points}) > 1
+    panels: dict[tuple, list[dict[str, Any]]] = {}
+    for row in points:
+        panels.setdefault((row["dataset"], row["quantized"] if swept else ""), []).append(row)
+    return [panel(of, kind, attack, there, accuracy, swept) for (of, kind), there in panels.items()]
+
+
+def panel(
+    dataset: str, kind: str, attack: str, points: list[dict[str, Any]], accuracy: Mapping[str, dict[str, Any]],
+    swept: bool,
+) -> Figure:  # fmt: skip
+    plt = pyplot()
+    figure, axes = plt.subplots(figsize=SIZE)
+    errors = {row["variant"]: error_of(accuracy[row["variant"]]) for row in points}
+    values = [error["value"] for error in errors.values()]
+    curves = list(dict.fromkeys(map(curve_of, points)))
+    widths = sorted({row["bits"] for row in points}, reverse=True)
+    for i, curve in enumerate(curves):
+        of_curve = sorted((row for row in points if curve_of(row) == curve), key=lambda row: row["bits"])
+        colour = COLOURS[i % len(COLOURS)]
+        if len(of_curve) > 1:
+            xs = [errors[row["variant"]]["value"] for row in of_curve]
+            axes.plot(xs, [row["value"] for row in of_curve], color=colour, linewidth=1)
+        for row in of_curve:
+            error, j = errors[row["variant"]], widths.index(row["bits"]) if swept else i
+            axes.errorbar(
+                error["value"], row["value"], xerr=bars(error), yerr=bars(row), capsize=2, alpha=0.9, color=colour,
+                fmt=MARKERS[j % len(MARKERS)], markerfacecolor="none" if i >= len(COLOURS) else colour,
+            )  # fmt: skip
+        label = {"marker": "none" if swept else MARKERS[i % len(MARKERS)], "linestyle": "-" if swept else "none"}
+        axes.plot([], [], color=colour, label=curve, markerfacecolor="none" if i >= len(COLOURS) else colour, **label)
+    for j, width in enumerate(widths if swept else ()):
+        name = "float" if width == 32 else f"{width} bits"
+        axes.plot([], [], MARKERS[j % len(MARKERS)], color=GREY, label=name)
+    best = front([(errors[row["variant"]]["value"], row["value"]) for row in points])
+    axes.plot(
+        *zip(*best, strict=True),
+        "o",
+        markersize=13,
+        markerfacecolor="none",
+        color=GREY,
+        linestyle=":",
+        linewidth=1.2,
+        zorder=0,
+        label="Pareto front",
     )
-    for ax, panel in zip(axes.flat, panels, strict=False):
-        for i, family in enumerate(families):
-            there = [row for row in aucs if (row["dataset"], row["quantized"], curve_of(row)) == (*panel, family)]
-            there.sort(key=lambda row: row["bits"])
-            points = [(error_of(accuracy[row["variant"]]), row) for row in there]
-            colour = COLOURS[i % len(COLOURS)]
-            ax.plot([x["value"] for x, _ in points], [y["value"] for _, y in points], color=colour, linewidth=1)
-            for x, y in points:
-                ax.errorbar(
-                    x["value"], y["value"], xerr=bars(x), yerr=bars(y), color=colour, capsize=2, alpha=0.85,
-                    fmt=MARKERS[widths.index(y["bits"]) % len(MARKERS)],
-                )  # fmt: skip
-        ax.axhline(0.5, color="grey", linewidth=0.8, linestyle="--")
-        what = {"both": "weights and activations", "all": "weights, activations and membranes"}
-        names_of = {"weight": "weights", "activation": "activations", "state": "membranes"}
-        ax.set_title(f"{panel[0]}: {(what | names_of)[panel[1]]}", fontsize=10)
-    for ax in axes.flat[len(panels) :]:
-        ax.set_visible(False)
-    axes[0, 0].set_xscale("log")
-    axes[0, 0].invert_xaxis()
-    axes[0, 0].xaxis.set_major_locator(plt.LogLocator(subs=(1, 2, 5)))
-    axes[0, 0].xaxis.set_minor_formatter(plt.NullFormatter())
-    axes[0, 0].xaxis.set_major_formatter(lambda x, _: f"{100 * x:g} %")
-    figure.supylabel(f"AUC of {attack} (lower leaks less)", fontsize=10)
-    figure.supxlabel("test error (right is better)", fontsize=10)
-    for i, family in enumerate(families):
-        axes[0, 0].plot([], [], color=COLOURS[i % len(COLOURS)], label=family)
-    for j, width in enumerate(widths):
-        label = "float" if width == 32 else f"{width} bits"
-        axes[0, 0].plot([], [], MARKERS[j % len(MARKERS)], color="grey", label=label)
-    figure.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 0.9), frameon=False)
-    figure.tight_layout()
-    return as_svg(figure)
+    axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle="--")
+    if max(values) > WIDE * min(values):
+        axes.set_xscale("log")
+        logarithmic(axes.xaxis)
+    else:
+        axes.xaxis.set_major_locator(plt.MaxNLocator(5))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:g} %")
+    axes.invert_xaxis()
+    axes.set(xlabel="test error (right is better)", ylabel=f"AUC of {attack} (lower leaks less)")
+    below(axes)
+    table = [
+        {
+            "variant": row["variant"], "bits": row["bits"], "quantized": row["quantized"],
+            **{f"test_accuracy{end}": accuracy[row["variant"]][name] for end, name in ENDS.items()},
+            **{f"auc_{attack}{end}": row[name] for end, name in ENDS.items()},
+            "on_front": (errors[row["variant"]]["value"], row["value"]) in best,
+        }
+        for row in points
+    ]  # fmt: skip
+    caption = f"{dataset}{': ' + KINDS[kind] if kind else ''}: privacy against accuracy"
+    words = ", ".join(
+        f"{row['variant']}: test accuracy {accuracy[row['variant']]['value']:.3f}, AUC {row['value']:.3f}"
+        for row in points
+    )
+    return Figure(caption, f"Test error against the AUC of {attack}. {words}.", as_svg(figure), as_csv(table))
 
 
-def curve_of(row: dict[str, Any]) -> str:
+ENDS = {"": "value", "_low": "low", "_high": "high"}
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points (error, leak) that no other is below in one and not above in the other, in order."""
+    best: list[tuple[float, float]] = []
+    for point in sorted(set(points)):
+        if not best or point[1] < best[-1][1]:
+            best.append(point)
+    return best
+
+
+def curve_of(row: Mapping[str, Any]) -> str:
     """The family and whatever else the sweep varies beside the data, the width and what is quantized."""
-    rest = row["variant"].partition(f"-{row['family']}")[2]
-    return row["family"] + rest.replace(f"-bits{row['bits']}", "").replace(f"-quantize{row['quantized']}", "")
+    before, _, rest = row["variant"].partition(f"-{row['family']}")
+    run = before.rpartition("/")[0]  # of several runs
+    rest = rest.replace(f"-bits{row['bits']}", "").replace(f"-quantize{row['quantized']}", "")
+    return f"{run}/{row['family']}{rest}" if run else row["family"] + rest
 
 
-def error_of(accuracy: dict[str, Any]) -> dict[str, Any]:
+def short(variant: str, dataset: str) -> str:
+    """The name of a variant where the data set is known."""
+    return variant.replace(f"{dataset}-", "", 1)
+
+
+def error_of(accuracy: Mapping[str, Any]) -> dict[str, Any]:
     """1 - accuracy and its interval, kept above what a log axis can show."""
     ends = {"value": "value", "low": "high", "high": "low"}
     return {end: max(1 - accuracy[other], 1e-4) for end, other in ends.items()}
 
 
-def over_variants(rows: list[dict[str, Any]]) -> str:
-    """Test accuracy against the mean AUC of every attack, with intervals: a colour per variant, a marker per attack.
-    No attack is picked out by its own result."""
-    plt = pyplot()
-    figure, axes = plt.subplots(figsize=(6.2, 4.2))
-    variants = list(dict.fromkeys(row["variant"] for row in rows))
-    names = attack_names(rows)
-    accuracies = {row["variant"]: row for row in rows if row["metric"] == "test_accuracy"}
-    for row in rows:
-        if row["metric"] == "auc" and row["attack"] in names:
-            i, j = variants.index(row["variant"]), names.index(row["attack"])
-            accuracy = accuracies.get(row["variant"], UNKNOWN)
-            axes.errorbar(
-                accuracy["value"], row["value"], xerr=bars(accuracy), yerr=bars(row), capsize=2, alpha=0.85,
-                fmt=MARKERS[j % len(MARKERS)], **looks(i),
-            )  # fmt: skip
-    axes.axhline(0.5, color="grey", linewidth=0.8, linestyle="--")
-    axes.set(xlabel="test accuracy (right is better)", ylabel="AUC of the attack (lower leaks less)")
-    for i, variant in enumerate(variants):
-        axes.plot([], [], "s", label=variant, **looks(i))
-    for j, name in enumerate(names):
-        axes.plot([], [], MARKERS[j % len(MARKERS)], color="grey", label=name)
-    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16), ncols=2, frameon=False)
-    return as_svg(figure)
-
-
-def looks(i: int) -> dict[str, str]:
-    """The colour of the i-th variant; hollow once the colours begin again."""
-    return {"color": COLOURS[i % len(COLOURS)]} | ({"markerfacecolor": "white"} if i >= len(COLOURS) else {})
-
-
-def bars(row: dict[str, Any]) -> np.ndarray:
-    """[2, 1] distances to the ends of an interval; a percentile interval need not hold the value."""
-    return np.maximum([[row["value"] - row["low"]], [row["high"] - row["value"]]], 0)
-
-
-def log_log_roc(variant: str, curves: dict[str, np.ndarray]) -> str:
+def log_log_roc(variant: str, curves: Mapping[str, np.ndarray]) -> Figure:
     """TPR against FPR on log axes with the diagonal of guessing; curves hold [2, K]."""
     plt = pyplot()
-    figure, axes = plt.subplots(figsize=(4.4, 4.0))
+    figure, axes = plt.subplots(figsize=SIZE)
     lowest = min(curve[0][curve[0] > 0].min() for curve in curves.values())
+    table = []
     for i, (attack, (fpr, tpr)) in enumerate(curves.items()):
-        axes.step(np.maximum(fpr, lowest / 2), tpr, where="post", color=COLOURS[i % len(COLOURS)], label=attack)
-    axes.plot([lowest, 1], [lowest, 1], color="grey", linewidth=0.8, linestyle="--", label="guessing")
+        axes.step(np.maximum(fpr, lowest / 2), tpr, where="post", color=COLOURS[i % len(COLOURS)], label=attack,
+                  linestyle=LINES[i % len(LINES)], linewidth=1.3)  # fmt: skip
+        table += [{"attack": attack, "fpr": float(x), "tpr": float(y)} for x, y in zip(fpr, tpr, strict=True)]
+    axes.plot([lowest, 1], [lowest, 1], color=GREY, linewidth=0.8, linestyle="--", label="guessing")
     axes.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest, 1),
-             xlabel="false positive rate", ylabel="true positive rate", title=variant)  # fmt: skip
-    axes.legend(fontsize=8)
-    return as_svg(figure)
+             xlabel="false positive rate", ylabel="true positive rate")  # fmt: skip
+    below(axes)
+    words = f"ROC curves of {', '.join(curves)} on log axes; their values at fixed rates are in the table of results."
+    return Figure(f"{variant}: ROC curves", words, as_svg(figure), as_csv(table))
 
 
-def image_grid(images: np.ndarray) -> str:
+def training_curves(dataset: str, histories: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """Mean loss and accuracy on its own rows of each variant's models, epoch by epoch, with the middle 90 % of them;
+    histories hold "loss" and "accuracy" [S, E]."""
+    plt = pyplot()
+    figure, (left, right) = plt.subplots(1, 2, figsize=(SIZE[0], 2.6))
+    table, words = [], []
+    for i, (variant, history) in enumerate(histories.items()):
+        for axes, measure in ((left, "loss"), (right, "accuracy")):
+            values_se = np.asarray(history[measure], np.float64)
+            values_se = values_se[np.isfinite(values_se).all(1)]
+            if not len(values_se):
+                continue
+            epochs = np.arange(1, values_se.shape[1] + 1)
+            low, high = np.percentile(values_se, (5, 95), axis=0)
+            mean = values_se.mean(0)
+            axes.plot(epochs, mean, color=COLOURS[i % len(COLOURS)], label=short(variant, dataset), linewidth=1.3,
+                      linestyle=LINES[i % len(LINES)])  # fmt: skip
+            axes.fill_between(epochs, low, high, color=COLOURS[i % len(COLOURS)], alpha=0.2, linewidth=0)
+            table += [
+                {"variant": variant, "measure": measure, "epoch": int(e), "mean": m, "low": a, "high": b}
+                for e, m, a, b in zip(epochs, mean.tolist(), low.tolist(), high.tolist(), strict=True)
+            ]
+            words.append(f"{variant}: {measure} {mean[-1]:.3g} after {len(epochs)} epochs")
+    left.set(xlabel="epoch", ylabel="training loss", yscale="log")
+    logarithmic(left.yaxis)
+    right.set(xlabel="epoch", ylabel="training accuracy")
+    below(left, -0.25, -0.25)
+    figure.subplots_adjust(wspace=0.45)
+    return Figure(f"{dataset}: training curves", f"{'; '.join(words)}.", as_svg(figure), as_csv(table))
+
+
+def vulnerability(dataset: str, aucs: Mapping[str, np.ndarray], luck: Mapping[str, float]) -> Figure:
+    """The share of examples at most as exposed, a curve for each variant; `luck`: the deviation without any leak."""
+    plt = pyplot()
+    figure, axes = plt.subplots(figsize=SIZE)
+    table, words = [], []
+    for i, (variant, auc_n) in enumerate(aucs.items()):
+        ordered = np.sort(auc_n[~np.isnan(auc_n)])
+        if not len(ordered):
+            continue
+        share = np.linspace(0, 1, 201)
+        values = np.quantile(ordered, share)
+        axes.plot(values, share, color=COLOURS[i % len(COLOURS)], label=short(variant, dataset),
+                  linestyle=LINES[i % len(LINES)], linewidth=1.3)  # fmt: skip
+        table += [
+            {"variant": variant, "share": s, "auc": v} for s, v in zip(share.tolist(), values.tolist(), strict=True)
+        ]
+        words.append(f"{variant}: median {np.median(ordered):.3f}, the most exposed hundredth above {values[198]:.3f}")
+    spread = max(luck.values(), default=0.0)
+    axes.axvspan(0.5 - 2 * spread, 0.5 + 2 * spread, color=GREY, alpha=0.15, linewidth=0, label="luck (2 deviations)")
+    axes.axvline(0.5, color=GREY, linewidth=0.8, linestyle="--")
+    axes.set(xlabel="AUC of one example, member against not", ylabel="share of examples", ylim=(0, 1))
+    below(axes)
+    return Figure(f"{dataset}: exposure of single examples", f"{'; '.join(words)}.", as_svg(figure), as_csv(table))
+
+
+def image_grid(name: str, images: np.ndarray) -> Figure:
     """Two rows of images, uint8 [2, K, H, W, channels]: what there was above what was reconstructed."""
     plt = pyplot()
     count = images.shape[1]
@@ -163,4 +223,9 @@ def image_grid(images: np.ndarray) -> str:
             ax.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
             ax.set(xticks=[], yticks=[])
         line[0].set_ylabel(said, fontsize=8)
-    return as_svg(figure)
+    table = [
+        {"image": i, "row": said, "values": " ".join(map(str, image.ravel().tolist()))}
+        for said, row in zip(("target", "found"), images, strict=True)
+        for i, image in enumerate(row)
+    ]
+    return Figure(name, "Targets above their reconstructions.", as_svg(figure), as_csv(table))

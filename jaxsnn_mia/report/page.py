@@ -1,9 +1,10 @@
-"""results.csv, summary.json and one self-contained report.html over all variants of a workdir."""
+"""results.csv, summary.json and one self-contained report.html over all variants of a run, or of several runs."""
 
 import json
 import os
 import platform
 import time
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,39 +12,47 @@ from typing import Any
 import numpy as np
 
 from jaxsnn_mia import __version__, results, store
+from jaxsnn_mia.report import answers, exposed, reading, stability
+from jaxsnn_mia.report.reading import Variant
 
-TEMPLATE_VERSION = 5
+TEMPLATE_VERSION = 7
 FILES = ("results.csv", "report.html")
+Paths = Mapping[str, Mapping[str, Path]]
 
 
-def write(settings: dict[str, Any], workdir: Path, metrics: dict[str, Path], *, title: str, level: float) -> None:
-    """Makes the report from the metrics folder of each variant, unless it is up to date; `settings` are shown in it."""
-    inputs = store.digest([TEMPLATE_VERSION, settings, {name: path.name for name, path in metrics.items()}])
+def write(
+    settings: dict[str, Any], workdir: Path, paths: Paths, *, title: str, level: float,
+    pairs: Sequence[tuple[str, str]] | None = None,
+) -> None:  # fmt: skip
+    """Makes the report from the folders of the stages of each variant, by stage, unless it is up to date. `settings`
+    are shown in it. `pairs`: (variant, reference) of the differences; None: each against the first of the same splits.
+    """
+    names = {
+        name: {stage: path.parent.name + "/" + path.name for stage, path in of.items()} for name, of in paths.items()
+    }
+    inputs = store.digest([TEMPLATE_VERSION, settings, names, pairs])
     if is_current(workdir, inputs):
         return
-    summaries = {name: json.loads((path / "summary.json").read_text()) for name, path in metrics.items()}
-    rows = [row for summary in summaries.values() for row in summary["rows"]]
+    variants = reading.read(paths)
+    rows = [row for variant in variants.values() for row in variant.rows]
     store.write_text(
         workdir / "results.csv",
         results.as_csv([{k: nan_for_none(v) for k, v in row.items()} for row in rows]),
     )
-    curves, grids = (arrays_of(metrics, file) for file in ("roc.npz", "grids.npz"))
-    store.write_text(workdir / "report.html", html(settings, summaries, rows, curves, grids, title, level))
-    files = {name: store.file_sha256(workdir / name) for name in FILES}
+    store.write_text(workdir / "report.html", html(settings, variants, rows, title, level, pairs))
     store.write_json(
-        workdir / "summary.json", {"inputs": inputs, "made": time.ctime(), "files": files, "variants": summaries}
-    )
-
-
-def arrays_of(metrics: dict[str, Path], file: str) -> dict[str, dict[str, np.ndarray]]:
-    """variant -> the arrays of one of its files, by name; none where it is not there."""
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for name, path in metrics.items():
-        found[name] = {}
-        if (path / file).exists():
-            with np.load(path / file, allow_pickle=False) as arrays:
-                found[name] = {array: arrays[array] for array in arrays.files}
-    return found
+        workdir / "summary.json",
+        {
+            "inputs": inputs,
+            "made": time.ctime(),
+            "files": {name: store.file_sha256(workdir / name) for name in FILES},
+            "stages": {
+                name: {stage: os.path.relpath(path, workdir) for stage, path in of.items()}
+                for name, of in paths.items()
+            },
+            "variants": {name: variant.summary for name, variant in variants.items()},
+        },
+    )  # fmt: skip
 
 
 def is_current(workdir: Path, inputs: str) -> bool:
@@ -61,36 +70,92 @@ def nan_for_none(value: Any) -> Any:
     return float("nan") if value is None else value
 
 
-def html(settings: dict, summaries: dict, rows: list[dict], curves: dict, grids: dict, title: str, level: float) -> str:
+def in_turn(variants: Mapping[str, Variant]) -> list[tuple[str, str]]:
+    """(variant, reference): the first variant of the same data and splits."""
+    first: dict[tuple[str, str], str] = {}
+    of = {name: (variant.dataset, variant.summary["drawn"]) for name, variant in variants.items()}
+    for name, key in of.items():
+        first.setdefault(key, name)
+    return [(name, first[key]) for name, key in of.items() if first[key] != name]
+
+
+def html(
+    settings: dict, variants: Mapping[str, Variant], rows: list[dict], title: str, level: float,
+    pairs: Sequence[tuple[str, str]] | None = None,
+) -> str:  # fmt: skip
     import jinja2
 
     from jaxsnn_mia.report import figures
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("jaxsnn_mia", "report"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
+        loader=jinja2.PackageLoader("jaxsnn_mia", "report"), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    found = {name: variant.found for name, variant in variants.items()}
+    by_dataset: dict[str, list[str]] = {}
+    for name, variant in variants.items():
+        by_dataset.setdefault(variant.dataset, []).append(name)
+    shown = {
+        name: exposed.most_exposed(variant.examples, variant.paths.get("data")) for name, variant in variants.items()
+    }
+    per_example = {
+        of: {name: variants[name].examples["auc"] for name in names if "auc" in variants[name].examples}
+        for of, names in by_dataset.items()
+    }
+    histories = {
+        of: {name: variants[name].history for name in names if "loss" in variants[name].history}
+        for of, names in by_dataset.items()
+    }
     return environment.get_template("page.html.j2").render(
         title=title,
+        level=level,
+        answers={of: [answers.answer(name, found[name]) for name in names] for of, names in by_dataset.items()},
+        differences=[
+            {
+                "variant": one.variant, "less": one.reference, "paired": "yes" if one.paired else "no",
+                "AUC": answers.signed(one.auc), "TPR": answers.signed(one.tpr),
+                "test accuracy": answers.signed(one.accuracy), "verdict": one.verdict,
+            }
+            for one in answers.differences(found, in_turn(variants) if pairs is None else pairs, level)
+        ],
+        scatter=figures.privacy_against_accuracy(rows),
+        rocs=[figures.log_log_roc(name, variant.curves) for name, variant in variants.items()],
         lines=results.table(rows),
         strongest=results.strongest_table(rows),
+        exposure=[figures.vulnerability(of, aucs, luck(variants, aucs)) for of, aucs in per_example.items() if aucs],
+        exposed={name: of for name, of in shown.items() if of},
+        halves=stability.halves(variants),
+        over_seeds=stability.over_seeds(variants, level),
+        training=[figures.training_curves(of, curves) for of, curves in histories.items() if curves],
         privacy=results.privacy_lines(rows),
-        summaries=summaries,
-        scatter=figures.privacy_against_accuracy(rows),
         beyond=results.beyond_tables(rows),
-        grids={
-            f"{variant}, {way.replace('_', ' ')}": figures.image_grid(images)
-            for variant, by_way in grids.items()
-            for way, images in by_way.items()
-        },
-        rocs=[figures.log_log_roc(name, curve) for name, curve in curves.items()],
+        grids=[
+            figures.image_grid(f"{name}, {way.replace('_', ' ')}", images)
+            for name, variant in variants.items()
+            for way, images in variant.grids.items()
+        ],
+        samples=[sample(name, variant.summary) for name, variant in variants.items()],
+        costs=reading.costs({name: variant.paths for name, variant in variants.items()}),
         config=json.dumps(settings, indent=1),
         config_hash=store.digest(settings),
         hardware=hardware(),
         versions={name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")},
         version=__version__,
         made=time.strftime("%Y-%m-%d %H:%M"),
-        level=level,
-    )
+        repeatable="train" in settings,
+    )  # fmt: skip
+
+
+def luck(variants: Mapping[str, Variant], names: Mapping[str, Any]) -> dict[str, float]:
+    """The deviation of an example's AUC without any leak, by the number of targets (`vulnerability.per_example`)."""
+    targets = {name: variants[name].rows[0]["n_shadows"] for name in names}
+    return {name: float(np.sqrt((s + 1) / 3) / s) for name, s in targets.items()}
+
+
+def sample(name: str, summary: Mapping[str, Any]) -> dict[str, str]:
+    names = {"shadows": "shadow models", "diverged": "diverged", "candidates": "candidates",
+             "distinct_examples": "distinct examples"}  # fmt: skip
+    return {"variant": name, **{said: str(summary[key]) for key, said in names.items()}}
 
 
 def hardware() -> str:

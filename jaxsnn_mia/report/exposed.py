@@ -1,0 +1,108 @@
+"""The most exposed examples of a variant, shown as images or as rows."""
+
+import base64
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxsnn_mia import preparing, stages
+
+SHOWN = 12
+CELLS = 4  # features of a row that are named
+PIXEL = re.compile(r"pixel_(\d+)_(\d+)$")
+
+
+class Exposed(NamedTuple):
+    """An example: its place among the candidates, its class, the share of the `members` models trained on it from which
+    it is told (None where the FPR is not resolved), its AUC, and what it looks like: a PNG as a data URI, or words."""
+
+    number: int
+    label: str
+    caught: float | None
+    members: int
+    auc: float
+    image: str
+    row: str
+
+
+def most_exposed(examples: Mapping[str, np.ndarray], data: Path | None, count: int = SHOWN) -> list[Exposed]:
+    """The `count` first by the share that is told, then by AUC, of the arrays of `results.exposed_examples`; `data` is
+    the folder of the data stage, or None where the examples themselves are not known."""
+    if not examples:
+        return []
+    auc_n, caught_n = examples["auc"], np.nan_to_num(examples["caught"])
+    order = np.lexsort((-np.nan_to_num(auc_n), -caught_n))[:count]
+    x, labels, features = None, None, ()
+    if data is not None:
+        x, y, _ = preparing.candidates(data)
+        about = stages.manifest(data)
+        if "scale" in about:  # as the source has it
+            x = x * np.float32(about["scale"]) + np.float32(about["shift"])
+        labels, features = [about["class_names"][label] for label in y[order]], about.get("features", ())
+    return [
+        Exposed(
+            number=int(n),
+            label="" if labels is None else str(labels[i]),
+            caught=None if np.isnan(examples["caught"][n]) else float(caught_n[n]),
+            members=int(examples["members"][n]),
+            auc=float(auc_n[n]),
+            image="" if x is None else as_png(picture(x[n], features)),
+            row="" if x is None or picture(x[n], features) is not None else in_words(x, n, features),
+        )
+        for i, n in enumerate(order)
+    ]
+
+
+def picture(example: np.ndarray, features: Sequence[str] = ()) -> np.ndarray | None:
+    """uint8 [H, W] or [H, W, 3] of an image, of a row whose columns are named pixel_ROW_COLUMN, or of events
+    summed over time (or laid out over it); None for any other row."""
+    places = [PIXEL.match(name) for name in features]
+    if example.ndim == 1 and places and all(places):
+        at = np.array([[int(part) for part in place.groups()] for place in places if place])
+        image = np.zeros(at.max(0) + 1)
+        image[tuple(at.T)] = example
+        example = image
+    elif example.ndim == 1:
+        return None
+    elif example.ndim == 4:
+        example = example.astype(np.float64).sum(0)
+    if example.dtype == np.uint8 and example.ndim == 3 and example.shape[-1] in (1, 3):
+        return example.squeeze(-1) if example.shape[-1] == 1 else example
+    if example.ndim == 3:
+        example = example[..., :3]
+        missing = 3 - example.shape[-1]
+        example = example.squeeze(-1) if missing == 2 else np.pad(example, ((0, 0), (0, 0), (0, missing)))
+    low, high = example.min(), example.max()
+    return np.asarray(255 * (example - low) / max(high - low, 1e-9), np.uint8)
+
+
+def as_png(image: np.ndarray | None) -> str:
+    """A PNG as a data URI; empty without an image."""
+    if image is None:
+        return ""
+    from matplotlib import image as files
+
+    out = io.BytesIO()
+    files.imsave(out, image, format="png", cmap="gray", vmin=0, vmax=255, metadata={"Software": ""})
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def in_words(x: np.ndarray, n: int, features: Sequence[str] = ()) -> str:
+    """The columns in which a row is furthest from the mean of all, in standard deviations."""
+    deviation = x.std(0)
+    z = (x[n] - x.mean(0)) / np.where(deviation > 0, deviation, 1)
+    furthest = np.argsort(-np.abs(z), kind="stable")[:CELLS]
+    return ", ".join(f"{features[d] if features else f'column {d}'} {z[d]:+.1f} sd" for d in furthest)
+
+
+def as_rows(shown: Mapping[str, Sequence[Exposed]]) -> list[dict[str, Any]]:
+    """Of all variants, for the download."""
+    return [
+        {"variant": variant, **{k: v for k, v in one._asdict().items() if k != "image"}}
+        for variant, of in shown.items()
+        for one in of
+    ]

@@ -1,0 +1,102 @@
+"""What the page shows of each variant, read from the folders of its stages."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxsnn_mia import splits, stages, store
+from jaxsnn_mia.report.answers import Found
+
+
+class Variant(NamedTuple):
+    """Of one variant: the folders of its stages, its summary, the arrays of its files (none where one is missing)."""
+
+    paths: Mapping[str, Path]
+    summary: dict[str, Any]
+    curves: dict[str, np.ndarray]
+    grids: dict[str, np.ndarray]
+    examples: dict[str, np.ndarray]
+    drawn: dict[str, np.ndarray]
+    history: dict[str, np.ndarray]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return self.summary["rows"]
+
+    @property
+    def dataset(self) -> str:
+        return self.rows[0]["dataset"]
+
+    @property
+    def found(self) -> Found:
+        pairs = self.rows[0]["n_shadows"] // 2
+        return Found(self.rows, self.drawn, max(pairs, 1), self.summary["drawn"])
+
+
+def read(paths: Mapping[str, Mapping[str, Path]]) -> dict[str, Variant]:
+    """Every variant by name, of the folders of its stages by stage: "metrics", and others that are shown if there."""
+    found = {}
+    for name, of in paths.items():
+        summary = json.loads((of["metrics"] / "summary.json").read_text())
+        summary |= {
+            "variant": name,
+            "rows": [{**row, "variant": name} for row in summary["rows"]],
+        }  # RUN/VARIANT of many
+        files = {"curves": "roc", "grids": "grids", "examples": "examples", "drawn": "replicates"}
+        found[name] = Variant(
+            of,
+            summary,
+            history=arrays(of["train"] / "history.npz") if "train" in of else {},
+            **{field: arrays(of["metrics"] / f"{file}.npz") for field, file in files.items()},
+        )
+    return found
+
+
+def arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file by name; none where it is not there."""
+    if not file.exists():
+        return {}
+    with np.load(file, allow_pickle=False) as held:
+        return {name: held[name] for name in held.files}
+
+
+def folders(paths: Mapping[str, Mapping[str, Path]]) -> dict[str, Path]:
+    """The folder of each stage once, "VARIANT/STAGE" or "STAGE" where variants share it, in the order of the stages."""
+    found: dict[Path, str] = {}
+    for of in paths.values():
+        for path in of.values():
+            folder = path if (path / store.MANIFEST).exists() else path.parent
+            if (folder / store.MANIFEST).exists():
+                found[folder] = folder.name if folder.name.startswith(("data-", "splits-")) else ""
+    return {name or f"{folder.parent.name}/{folder.name}": folder for folder, name in found.items()}
+
+
+def costs(paths: Mapping[str, Mapping[str, Path]]) -> list[dict[str, str]]:
+    """One line per stage: when, how long, how much memory, where; ready to print."""
+    lines = []
+    for name, folder in folders(paths).items():
+        about = stages.manifest(folder)
+        lines.append(
+            {
+                "stage": name,
+                "seconds": f"{about['seconds']:.1f}",
+                "peak memory (MB)": megabytes(about.get("peak_host_bytes")),
+                "on devices (MB)": megabytes(about.get("peak_device_bytes")),
+                "device": about["device"],
+                "Python, jax": f"{about['python']}, {about['jax']}",
+                "commit": about["commit"][:10] or "n/a",
+            }
+        )
+    return lines
+
+
+def megabytes(count: int | None) -> str:
+    return "n/a" if count is None else f"{count / 1e6:.0f}"
+
+
+def candidate_rows(data: Path) -> np.ndarray:
+    """The places of the candidates among all rows of the data stage: what names an example in other splits of it."""
+    return np.flatnonzero(store.read_array(data / "role.npy") == splits.CANDIDATE)

@@ -1,0 +1,67 @@
+"""Whether the same examples are exposed again: in the other half of the shadows, and under other seeds."""
+
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from jaxsnn_mia import results, stages, vulnerability
+from jaxsnn_mia.report.reading import Variant, candidate_rows
+
+SEED = re.compile(r"-seed\d+")
+
+
+def halves(variants: Mapping[str, Variant]) -> list[dict[str, str]]:
+    """One line per variant: two halves of its shadows against each other, ready to print."""
+    lines = []
+    for name, variant in variants.items():
+        if "halves" in variant.examples:
+            rank, overlap = variant.examples["halves"].tolist()
+            lines.append({"variant": name, "rank correlation": shown(rank), "overlap of the top 1 %": shown(overlap)})
+    return lines
+
+
+def over_seeds(variants: Mapping[str, Variant], level: float) -> list[dict[str, str]]:
+    """One line per group of variants that differ in their seed alone: the AUC over seeds with its interval (t), and how
+    far two seeds agree on who is exposed; ready to print."""
+    groups: dict[str, dict[str, Variant]] = {}
+    for name, variant in variants.items():
+        groups.setdefault(SEED.sub("", name), {})[name] = variant
+    return [line(name, list(of.values()), level) for name, of in groups.items() if len(of) > 1]
+
+
+def line(name: str, variants: list[Variant], level: float) -> dict[str, str]:
+    attack = results.headline(results.attack_names(variants[0].rows))
+    aucs = [auc["value"] for variant in variants if (auc := variant.found.row(attack, "auc"))]
+    mean, spread = float(np.mean(aucs)), float(np.std(aucs, ddof=1))
+    half = stats.t.ppf(0.5 + level / 2, len(aucs) - 1) * spread / len(aucs) ** 0.5
+    agreed = [agreement(*pair) for pair in itertools.combinations(variants, 2)]
+    known = np.array([pair for pair in agreed if pair])
+    rank, overlap = known.mean(0).tolist() if len(known) else (np.nan, np.nan)
+    row: dict[str, Any] = {"value": mean, "low": mean - half, "high": mean + half}
+    return {
+        "variant": name, "seeds": str(len(variants)), f"AUC of {attack}": results.with_interval(row),
+        "deviation": f"{spread:.4f}", "rank correlation": shown(rank), "overlap of the top 1 %": shown(overlap),
+    }  # fmt: skip
+
+
+def agreement(a: Variant, b: Variant) -> tuple[float, float] | None:
+    """`vulnerability.stability` of the examples that are candidates under both seeds; None where that is unknown."""
+    if not (a.examples and b.examples and "data" in a.paths and "data" in b.paths):
+        return None
+    about = [stages.manifest(of.paths["data"]) for of in (a, b)]
+    if about[0]["sha256"] != about[1]["sha256"] or any(of["inputs"]["rows"] for of in about):  # each drew its own rows
+        return None
+    rows_a, rows_b = (candidate_rows(of.paths["data"]) for of in (a, b))
+    _, at_a, at_b = np.intersect1d(rows_a, rows_b, return_indices=True)
+    try:
+        return vulnerability.stability(a.examples["auc"][at_a], b.examples["auc"][at_b])
+    except ValueError:  # too few that both have
+        return None
+
+
+def shown(value: float) -> str:
+    return "n/a" if np.isnan(value) else f"{value:.2f}"
