@@ -17,7 +17,7 @@ import sys
 
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
-from absl import app, flags, logging
+from absl import app, flags
 
 PATHS = {
     name: flags.DEFINE_string(name, None, help_)
@@ -76,9 +76,10 @@ def as_bool(array, name):
 def main(argv):
     from pathlib import Path
 
-    from jaxsnn_mia import audit, config, results
+    from jaxsnn_mia import audit, config, messages, results
 
-    logging.set_verbosity(logging.WARNING)
+    if not flags.FLAGS["verbosity"].present:
+        messages.plain()
     try:
         if argv[1:]:
             raise ValueError(f"unexpected argument {argv[1]!r}; flags start with --.")

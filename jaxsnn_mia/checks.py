@@ -78,8 +78,7 @@ def check_data(c: Config) -> None:
 
 def check_model(c: Config) -> None:
     one_of(models.FAMILIES, "model.family", c.model.family)
-    one_of(models.MODELS, "model.architecture", c.model.architecture)
-    there = sorted(models.MODELS[c.model.architecture])
+    there = sorted(models.modules(c.model.architecture))
     require(c.model.family in there, "model.family", f"one of {there} for {c.model.architecture}", c.model.family)
     one_of(augmenting.AUGMENTATIONS, "data.augment", c.data.augment)
     one_of(models.READOUTS, "model.readout", c.model.readout)

@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxsnn_mia import spmd
 from jaxsnn_mia.train import State, Train, TrainSpec, at_epoch, make_train
 
 LIGHT = {"xla_backend_optimization_level": 1}
@@ -140,8 +141,7 @@ def over_shadows(one: Callable, width: int, devices: list, *, once: bool = False
         jax.shard_map(shard, mesh=mesh, in_specs=(each, whole), out_specs=each, check_vma=False),
         compiler_options=LIGHT if once and devices[0].platform == "cpu" else None,
     )
-    put_each = partial(jax.device_put, device=NamedSharding(mesh, each))
-    put_whole = partial(jax.device_put, device=NamedSharding(mesh, whole))
+    put_each, put_whole = (partial(spmd.place, sharding=NamedSharding(mesh, spec)) for spec in (each, whole))
     return Lifted(
         lambda per_shadow, shared: sharded(put_each(per_shadow), put_whole(shared)),
         lambda per_shadow, shared: sharded.lower(put_each(per_shadow), put_whole(shared)).compile(),
@@ -184,7 +184,7 @@ def make_ensemble(spec: TrainSpec, *, seed: int, width: int, devices: list) -> E
 
     whole = NamedSharding(jax.sharding.Mesh(np.array(devices), ("shadow",)), PartitionSpec())
     return Ensemble(
-        lambda data: jax.device_put(data, whole),
+        lambda data: spmd.place(data, whole),
         lambda shadows, data: programs.init.call(shadows, (root, data)),
         lambda shadows, data: jax.eval_shape(programs.shape, shadows, (root, data)),
         run,

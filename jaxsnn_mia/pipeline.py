@@ -15,6 +15,7 @@ from jaxsnn_mia import (
     config,
     inferring,
     measuring,
+    models,
     preparing,
     querying,
     reconstructing,
@@ -91,8 +92,7 @@ def wait_for_data(c: config.Config, workdir: Path, patience: float) -> dict[str,
 
 def run_variant(name: str, c: config.Config, folder: Path, paths: dict[str, Path], until: str) -> dict[str, Path]:
     """The folders of all stages of one trained variant up to `until`, after running those that are not done."""
-    given, paths = paths, dict(paths)
-    before = {manifest.parent for manifest in folder.glob(f"*/{store.MANIFEST}")}
+    paths = dict(paths)
     if stages.upto("signals", until):
         paths |= querying.signals_stages(c, folder, paths)
     if stages.upto("attacks", until):
@@ -100,9 +100,6 @@ def run_variant(name: str, c: config.Config, folder: Path, paths: dict[str, Path
     if stages.upto("metrics", until):
         beyond = reconstructing.inversion_stages(c, folder, paths) | inferring.attribute_stages(c, folder, paths)
         paths |= beyond | {"metrics": metrics_stage(name, c, folder, paths | beyond, tuple(beyond))}
-    used = {path if path.parent == folder else path.parent for key, path in paths.items() if key not in given}
-    if used & before:
-        logging.info("%s: %d of %d stages were finished already", name, len(used & before), len(used))
     return paths
 
 
@@ -116,8 +113,11 @@ def train_path(c: config.Config, folder: Path, paths: dict[str, Path]) -> tuple[
         "data": stages.manifest(paths["data"])["sha256"],
         "splits": paths["splits"].name,
     }
-    if ":" in c.model.surrogate:  # a changed surrogate of the caller's own is another training
+    if ":" in c.model.surrogate:  # changed code of the caller's own is another training
         inputs["surrogate"] = store.file_sha256(Path(inspect.getfile(surrogate.factory(c.model.surrogate))))
+    if ":" in c.model.architecture:
+        module = models.modules(c.model.architecture)[c.model.family]
+        inputs["architecture"] = store.file_sha256(Path(inspect.getfile(module)))
     return store.stage_path(folder, "train", stages.STAGE_VERSION["train"], inputs), inputs
 
 

@@ -20,7 +20,7 @@ SAME_BITS = ("pool", "isa", "versions", "platform")  # a difference here means: 
 def plan_of(folder: Path, share: Share, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The plan of a training stage: the leader makes it where there is none yet."""
     if share.rank:
-        wait_for((folder / "plan.json").exists, f"the plan of {folder}", folder.parent.parent)
+        wait_for((folder / "plan.json").exists, f"the plan of {folder}", folder.parent.parent, share.patience)
     return agreed_plan(folder, make)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jaxsnn_mia import accounting, comparisons, epsilon, intervals, metrics, store, vulnerability
+from jaxsnn_mia import accounting, comparisons, epsilon, intervals, metrics, stopping, store, vulnerability
 from jaxsnn_mia.config import Config, Metrics, bits
 from jaxsnn_mia.kernels import surrogate
 
@@ -61,6 +61,7 @@ def write(folder: Path, audit: Audit) -> None:
     with ThreadPoolExecutor(2) as pool:
         jobs = {name: pool.submit(attack_rows, audit, name) for name in audit.scores}
         for name, job in tqdm(jobs.items(), desc=f"metrics {audit.name}", leave=False):
+            stopping.check()
             own, own_drawn = job.result()
             rows += [about | {"attack": name, **row} for row in own]
             drawn |= {f"{name} {metric}": drawn_r for metric, drawn_r in own_drawn.items()}

@@ -38,7 +38,8 @@ class Splits:
 @dataclasses.dataclass(frozen=True)
 class Model:
     family: str = "snn"  # "ann"; "hybrid": convolutions with ReLU, dense layers that spike
-    architecture: str = "dense"  # "recurrent"; for images "convnet", "vgg11", "vgg16", "resnet8", "resnet18"
+    # "recurrent"; for images "convnet", "vgg11", "vgg16", "resnet8", "resnet18"; "package.module:Class" of your own
+    architecture: str = "dense"
     hidden: tuple[int, ...] = (128,)  # dense layers before the last
     time_steps: int = 10
     encoding: str = "direct"  # "rate", "latency": spikes of inputs in [0, 1]; the ANN then runs at every step too

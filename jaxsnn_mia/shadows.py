@@ -237,15 +237,15 @@ def told(job: Job, group: int, epoch: int, state: Group, real: int, seconds: flo
 
 
 def save(job: Job, group: int, epoch: int, state: Group, real: int, claims: list[Claim]) -> float:
-    """Writes a checkpoint of every member; gives the seconds that training waited for it. StoreError where another
-    process took the group over: it thought this one dead."""
+    """Writes a checkpoint of every member; gives the seconds that training waited for it. Stopped where
+    another process took the group over: it thought this one dead."""
     start = time.perf_counter()
     whole = spmd.on_host(state)
 
     def write() -> None:
         lost = [claim.path for claim in claims if not claim.held()]
         if lost:
-            raise store.StoreError(
+            raise stopping.Stopped(
                 f"{lost[0]} was taken over by another process. Start this one again to share the work."
             )
         for i, path in enumerate(job.paths(group)):

@@ -36,6 +36,18 @@ def start(environ: Mapping[str, str] = os.environ) -> None:
     jax.distributed.initialize(address, int(count), int(index))
 
 
+def place(tree: Any, sharding: jax.sharding.Sharding) -> Any:
+    """Every array on its devices; what is not there yet must be the same in all processes."""
+
+    def put(a: Any) -> jax.Array:
+        if jax.process_count() == 1 or isinstance(a, jax.Array):
+            return jax.device_put(a, sharding)
+        # device_put would compare the processes' arrays, and NaN (an epoch of a history yet to come) is not NaN
+        return jax.make_array_from_callback(np.shape(a), sharding, lambda index: np.asarray(a)[index])
+
+    return jax.tree.map(put, tree)
+
+
 def on_host(tree: Any) -> Any:
     """Every array whole, as numpy, in every process."""
     if jax.process_count() == 1:

@@ -118,14 +118,32 @@ def test_two_processes_that_share_the_groups_equal_one(finished, tmp_path):
     assert_same_scores(tmp_path, finished)
 
 
-@pytest.mark.long
-def test_one_job_of_two_processes_equals_one(finished, tmp_path):
-    """jax.distributed on loopback, two devices in each process."""
+def one_job(workdir, *flags):
+    """Two processes of one job (jax.distributed) on loopback, two devices in each."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     environ = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": "2"}
-    processes = [start(tmp_path, *EACH_EPOCH, "--spmd", JAX_PROCESS_ID=str(rank), **environ) for rank in (0, 1)]
+    return [start(workdir, *flags, "--spmd", JAX_PROCESS_ID=str(rank), **environ) for rank in (0, 1)]
+
+
+@pytest.mark.long
+def test_one_job_that_is_stopped_goes_on(finished, tmp_path):
+    processes = one_job(tmp_path, *EACH_EPOCH)
+    wait_until(lambda: list(tmp_path.glob("*/train-*/group-00000/epoch-000003/sha256.json")), processes[0])
+    processes[0].send_signal(signal.SIGTERM)
+    messages = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [stopping.REQUEUE] * 2, messages
+    assert not list(tmp_path.glob("*/train-*/manifest.json"))
+    processes = one_job(tmp_path)
+    messages = [process.communicate(timeout=300)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], messages
+    assert "goes on after epoch" in messages[0]
+    assert_same_scores(tmp_path, finished)
+
+
+def test_one_job_of_two_processes_equals_one(finished, tmp_path):
+    processes = one_job(tmp_path)
     messages = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], messages
     both = 2 * min(len(os.sched_getaffinity(0)), 4)
@@ -364,7 +382,7 @@ def test_a_group_that_was_taken_over_is_not_written(tmp_path, monkeypatch):
         write_claim(group.with_suffix(".claim"), "elsewhere", 1, age=0)
 
     monkeypatch.setattr(checkpoint, "save", robbed)
-    with pytest.raises(store.StoreError, match=r"group-00000\.claim was taken over by another process"):
+    with pytest.raises(stopping.Stopped, match=r"group-00000\.claim was taken over by another process"):
         pipeline.run(small(ensemble={"group_size": 4, **CHUNKS}), tmp_path)
     assert checkpoint.epochs(next(tmp_path.glob("*/train-*/group-00000"))) == [1]
 

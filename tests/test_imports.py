@@ -13,7 +13,7 @@ LAYER = {
     "splits": 0,
     "models": 1, "augmenting": 1, "private": 1, "train": 1, "reconstruction": 1,
     "accounting": 2, "ensemble": 2, "signals": 2, "data": 2, "store": 2, "stopping": 2, "inquiries": 2, "defences": 2,
-    "measuring": 2, "tracking": 2, "messages": 2,
+    "measuring": 2, "tracking": 2, "messages": 2, "progress": 2,
     "checkpoint": 2, "distributed": 2, "spmd": 2, "remote": 2,
     "settings": 3, "checks": 3, "config": 3, "planning": 3, "work": 3, "probing": 3, "shadows": 3,
     "stages": 3, "inventory": 3, "fitting": 3, "preparing": 3, "querying": 3, "attacking": 3, "pipeline": 3,

@@ -62,13 +62,14 @@ def test_the_fastest_width_that_fits(monkeypatch, seconds, memory, chosen):
     assert probing.fastest([], jax.devices(), 16).width == chosen
 
 
-def test_a_probed_width_is_kept(tmp_path, capsys, monkeypatch):
+def test_a_probed_width_is_kept(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(probing, "ENOUGH_SECONDS", 0.01)
     c = small(ensemble={"group_size": 8, "width": "auto"})
-    pipeline.run(c, tmp_path, until="train")
+    with caplog.at_level("INFO", logger="absl"):
+        pipeline.run(c, tmp_path, until="train")
     plan = json.loads(next(tmp_path.glob("*/train-*/plan.json")).read_text())
     assert plan["width"] in (1, 2)  # eight models on four devices
-    assert f"4 cpu device(s) x width {plan['width']}, 1 group(s) of 8 shadows" in capsys.readouterr().err
+    assert f"4 cpu device(s) x width {plan['width']}, 1 group(s) of 8 shadows" in caplog.text
     (kept,) = json.loads((tmp_path / "probe.json").read_text()).values()
     assert kept[0] == plan["width"]
     assert all(value > 0 for value in kept)

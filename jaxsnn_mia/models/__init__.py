@@ -1,5 +1,8 @@
 """Model families: `build(spec)` gives pure (init, apply) functions of one model."""
 
+import importlib
+from collections.abc import Mapping
+
 from flax import nnx
 
 from jaxsnn_mia.models.coding import ENCODINGS
@@ -37,17 +40,33 @@ NORMALISED = ("vgg11", "vgg16", "resnet8", "resnet18")
 STATELESS = ("ann",)  # families without membranes
 
 
+def modules(architecture: str) -> Mapping[str, type[nnx.Module]]:
+    """family -> module of an architecture of `MODELS`, or of "package.module:Class" of the caller's own, a flax.nnx
+    module as `pure` takes it, which then stands for every family. ValueError for a name that is neither."""
+    if architecture in MODELS:
+        return MODELS[architecture]
+    module, colon, name = architecture.partition(":")
+    remedy = "Name an own one package.module:Class, with its folder in PYTHONPATH."
+    if not colon:
+        raise ValueError(f"`model.architecture` must be one of {sorted(MODELS)}, got {architecture!r}. {remedy}")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"`model.architecture` {architecture!r} could not be found: {error!r}. {remedy}") from error
+    if not (isinstance(found, type) and issubclass(found, nnx.Module)):
+        raise ValueError(f"`model.architecture` {architecture!r} must be a flax.nnx.Module class, got {found!r}.")
+    return dict.fromkeys(FAMILIES, found)
+
+
 def build(spec: ModelSpec) -> Model:
-    """The pure functions of one model; ValueError for an architecture or a family that is not in `MODELS`."""
-    if spec.architecture not in MODELS:
-        raise ValueError(f"`model.architecture` must be one of {sorted(MODELS)}, got {spec.architecture!r}.")
-    if spec.family not in MODELS[spec.architecture]:
-        known = sorted(MODELS[spec.architecture])
-        raise ValueError(f"`model.family` must be one of {known} for {spec.architecture}, got {spec.family!r}.")
-    return pure(MODELS[spec.architecture][spec.family], spec)
+    """The pure functions of one model; ValueError for an architecture or a family that is not there."""
+    there = modules(spec.architecture)
+    if spec.family not in there:
+        raise ValueError(f"`model.family` must be one of {sorted(there)} for {spec.architecture}, got {spec.family!r}.")
+    return pure(there[spec.family], spec)
 
 
 __all__ = [
     "ENCODINGS", "FAMILIES", "MODELS", "NORMALISED", "NORMS", "ON_IMAGES", "QUANTIZED", "QUANT_OPTIONS", "READOUTS",
-    "STATELESS", "Hyper", "Model", "ModelSpec", "Output", "QuantSpec", "build",
+    "STATELESS", "Hyper", "Model", "ModelSpec", "Output", "QuantSpec", "build", "modules",
 ]  # fmt: skip
