@@ -114,7 +114,7 @@ def scalars(line: dict[str, Any]) -> tuple[str, dict[str, float], int | None]:
 
 
 def tensorboard(workdir: Path) -> tuple[Callable, Callable]:
-    from tensorboardX import SummaryWriter  # type: ignore[import-not-found]
+    from tensorboardX import SummaryWriter
 
     writer = SummaryWriter(str(workdir / "log" / "tensorboard" / f"{socket.gethostname()}-{os.getpid()}"))
 
@@ -127,7 +127,7 @@ def tensorboard(workdir: Path) -> tuple[Callable, Callable]:
 
 
 def wandb(workdir: Path) -> tuple[Callable, Callable]:
-    import wandb as client  # type: ignore[import-not-found]
+    import wandb as client
 
     (workdir / "log").mkdir(parents=True, exist_ok=True)
     run = client.init(project="jaxsnn_mia", name=workdir.name, dir=str(workdir / "log"))

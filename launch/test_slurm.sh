@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs launch/slurm.sbatch on a Slurm cluster of one node, made for the tests in a temporary folder and taken down after.
+# Runs launch/slurm.sbatch on a Slurm cluster of one node, made in a temporary folder for the tests and taken down after.
 #   bash launch/test_slurm.sh [arguments of pytest]
 # Installs Debian's Slurm and munge where they are missing (as root). The transcript is tests/transcripts/slurm.txt.
 set -euo pipefail
@@ -9,7 +9,7 @@ export PATH="$PATH:/usr/sbin"
 installed() { command -v slurmctld && command -v slurmd && command -v sbatch && command -v munged; }
 if ! installed >/dev/null; then
     if [ "$(id -u)" != 0 ]; then
-        echo "error: Slurm or munge is missing; install them as root: apt-get install slurmctld slurmd slurm-client munge" >&2
+        echo "error: Slurm or munge is missing. Install slurmctld, slurmd, slurm-client and munge as root." >&2
         exit 2
     fi
     apt-get update -qq
@@ -85,8 +85,9 @@ start munged --foreground --key-file="$cluster/munge.key" --socket="$cluster/mun
 for _ in $(seq 50); do [ ! -S "$cluster/munge.socket" ] || break; sleep 0.1; done
 start slurmctld -D
 start slurmd -D
-for _ in $(seq 60); do [ "$(sinfo --noheader --partition=normal --format=%T 2>/dev/null)" != idle ] || break; sleep 0.5; done
-if [ "$(sinfo --noheader --partition=normal --format=%T 2>&1)" != idle ]; then
+state() { sinfo --noheader --partition=normal --format=%T 2>&1; }
+for _ in $(seq 60); do [ "$(state)" != idle ] || break; sleep 0.5; done
+if [ "$(state)" != idle ]; then
     tail -n 20 "$cluster"/*.log >&2
     echo "error: the cluster did not start." >&2
     exit 1
