@@ -48,7 +48,7 @@ def pairs_of(variants: dict[str, reading.Variant], first: str) -> list[tuple[str
         if name not in own:
             same = f"{first}/{name.partition('/')[2]}"
             of_set = [other for other in own if own[other].dataset == variant.dataset]
-            alike = [other for other in of_set if own[other].found.alike == variant.found.alike]
+            alike = [other for other in of_set if own[other].found.splits == variant.found.splits]
             pairs += [(name, reference) for reference in [same] * (same in own) or (alike or of_set)[:1]]
     return pairs
 
@@ -65,6 +65,8 @@ def compare(folders: list[Path], out: Path, title: str) -> None:
     """Writes the report over all runs to `out`."""
     if len({folder.resolve() for folder in folders}) < max(len(folders), 2):
         raise ValueError(f"at least two different runs are needed, got {[str(folder) for folder in folders]}.")
+    if out.resolve() in {folder.resolve() for folder in folders}:
+        raise ValueError(f"--out must be another folder than the runs, got {out}.")
     runs = {name: stages_of(folder) for name, folder in zip(names_of(folders), folders, strict=True)}
     paths = {f"{run}/{name}": of for run, variants in runs.items() for name, of in variants.items()}
     variants = reading.read(paths)

@@ -9,6 +9,7 @@ from jaxsnn_mia import attacks, config, results, store
 from jaxsnn_mia.attacks import signals
 from jaxsnn_mia.report import page
 
+LEFT_OUT = "left out with a target"
 LOSSES = ("phi", "logp")  # the signals that a loss gives
 LOGITS = (*LOSSES, "entropy", "modified_entropy", "correct", "logits")
 # attacks that can hold separate targets against references, by the argument that takes their signal
@@ -147,6 +148,9 @@ def run(
         that the arrays are not enough for, and what an attack refuses.
     """
     settings = settings or config.Metrics()
+    config_file = workdir / "config.json"
+    if config_file.exists() and LEFT_OUT not in config_file.read_text():
+        raise ValueError(f"{workdir} holds a run of another kind. Pass another workdir; nothing was overwritten.")
     check(models, "models", keep_sn)
     if (targets is None) != (member_kn is None):
         raise ValueError("separate targets need their membership, and the other way round: pass both or neither.")
@@ -173,17 +177,19 @@ def run(
         correct_sn=None if own.outputs.ndim == 2 else own.signal("correct")[:, :, 0],
         correct_test=None,
         confidence_sn=own.signal("phi").mean(2),
+        data=results.hashed(own.outputs if own.labels_n is None else own.labels_n),
         scores={name: scores(name, models, keep_sn, partner_s, targets) for name in names or possible},
     )
     workdir.mkdir(parents=True, exist_ok=True)
     results.write(workdir / "metrics", audit)
     about = {
         "models": list(models.outputs.shape), "targets": None if targets is None else list(targets.outputs.shape),
-        "left out with a target": how_left_out(partner_s, targets), "attacks": list(audit.scores),
+        LEFT_OUT: how_left_out(partner_s, targets), "attacks": list(audit.scores),
         "metrics": config.as_dict(settings),
     }  # fmt: skip
     store.claim(workdir, about)
-    page.write(about, workdir, {"audit": {"metrics": workdir / "metrics"}}, title=title, level=settings.level)
+    how = f"Left out with a target: {about[LEFT_OUT]}."
+    page.write(about, workdir, {"audit": {"metrics": workdir / "metrics"}}, title=title, level=settings.level, how=how)
     return results.read(workdir)
 
 

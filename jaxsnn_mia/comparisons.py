@@ -124,7 +124,9 @@ def two_sided(drawn_r: np.ndarray) -> float:
 def by_deviation(value: float, drawn_r: np.ndarray, units: int) -> float:
     """The two-sided p-value of no difference by the deviation of the replicates, t with `units` - 1 degrees of freedom:
     not bounded by the number of replicates, so that it stands a correction for many tests. Replicates that are all
-    equal but not to 0: that all units have one sign; NaN where there is no difference at all."""
+    equal but not to 0: that all units have one sign; NaN where there is no difference at all, or no replicate."""
+    if np.isnan(drawn_r).all():
+        return np.nan
     spread = np.nanstd(drawn_r, ddof=1)
     if spread > TINY:
         return float(2 * stats.t.sf(abs(value) / spread, max(units - 1, 1)))

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,7 @@ class Item(NamedTuple):
 
 def items(workdir: Path) -> list[Item]:
     """Every stage, those that all variants share first. StoreError where there is no such workdir."""
-    if not workdir.is_dir():
+    if not (workdir / "config.json").is_file() and not any(STAGE.fullmatch(path.name) for path in workdir.glob("*-*")):
         raise store.StoreError(f"there is no workdir {workdir}. Pass the --workdir of a run, a local folder.")
     folders = (("", workdir), *((path.name, path) for path in sorted(workdir.iterdir()) if is_folder(path)))
     order = list(stages.STAGE_VERSION)
@@ -41,9 +42,10 @@ def is_folder(path: Path) -> bool:
 
 
 def manifest(path: Path) -> dict[str, Any]:
+    """Empty where there is none; one that cannot be read is an error."""
     try:
         return json.loads((path / store.MANIFEST).read_text())
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return {}
 
 
@@ -80,12 +82,14 @@ def as_text(found: list[Item]) -> str:
 
 
 def leftovers(workdir: Path) -> list[Path]:
-    """Unfinished stages, and what a kill left elsewhere: files that were being written, claims of dead processes."""
-    found = [item.path for item in items(workdir) if not item.about]
-    for path in sorted(workdir.rglob("*")):
-        if LEFT.fullmatch(path.name) and not set(found) & set(path.parents):
-            found.append(path)
-    return found
+    """Unfinished stages, and what a kill left in others and beside them: files that were being written, claims of dead
+    processes. Nothing outside of stages but in the workdir itself and the folders of its variants."""
+    stages_of = items(workdir)
+    found = [item.path for item in stages_of if not item.about]
+    beside = {workdir, *(item.path.parent for item in stages_of)}
+    others = [path for folder in sorted(beside) for path in folder.iterdir()]
+    inside = [path for item in stages_of if item.about for path in item.path.rglob("*")]
+    return found + sorted(path for path in {*others, *inside} if LEFT.fullmatch(path.name))
 
 
 def check_free(workdir: Path) -> None:
@@ -116,7 +120,7 @@ def clean(workdir: Path, *, agreed: bool = False) -> None:
             print("nothing was removed")
             return
         for path in found:
-            store.remove(path) if path.is_dir() else path.unlink(missing_ok=True)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         print(f"removed {len(found)}, {sum(sizes.values()) / 1e6:.2f} MB")
 
 

@@ -35,6 +35,7 @@ from jaxsnn_mia.report import page
 from jaxsnn_mia.work import privacy
 
 ALONE = Share()
+ROLES = ("rows", "population", "validation", "duplicates", "seed")  # settings of the data that tell who is a candidate
 
 
 def run(c: config.Config, workdir: Path, *, until: str = "report", share: Share = ALONE) -> dict[str, Path]:
@@ -176,6 +177,8 @@ def metrics_stage(
         "correct": paths["signals/correct"].parent.name,
         "scores": [path.parent.name for path in scores.values()],
     }
+    if "signals/phi" in paths:
+        inputs["confidence"] = paths["signals/phi"].parent.name
     if beyond:
         inputs["beyond"] = [paths[stage].name for stage in beyond]
     path = store.stage_path(folder, "metrics", stages.STAGE_VERSION["metrics"], inputs)
@@ -192,12 +195,13 @@ def metrics_stage(
             return signals.read(paths["signals/correct"], part)[:, :, 0] if there else None
 
         valid_s = shadows.valid(paths["train"])
+        about = stages.manifest(paths["data"])
         keep_sn = np.asarray(store.read_array(paths["splits"] / "keep.npy"))
         results.write(
             path,
             results.Audit(
                 name=name,
-                labels=results.labels(c, timed=stages.manifest(paths["data"])["timed"]),
+                labels=results.labels(c, timed=about["timed"]),
                 settings=c.metrics,
                 keep_sn=keep_sn,
                 usable_s=valid_s & valid_s[splits.partners(len(valid_s))],
@@ -207,6 +211,7 @@ def metrics_stage(
                 correct_test=correct("test"),
                 correct_validation=correct("validation"),
                 confidence_sn=confidence(paths),
+                data=store.digest([about["sha256"], *(about["inputs"][name] for name in ROLES)]),
                 scores={attack: np.asarray(store.read_array(file)) for attack, file in scores.items()},
                 diverged=int(np.sum(~valid_s)),
                 coins=c.splits.rows == "iid",

@@ -23,6 +23,7 @@ class Logs:
         self.folder = folder
         self.offsets: dict[str, int] = {}
         self.newest: dict[str, dict[str, Any]] = {}  # line of each log
+        self.stages: dict[str, str] = {}  # the last training of each variant
         self.planned: dict[str, int] = {}  # epochs of models of each variant
         self.done: dict[tuple[str, int], int] = {}  # of each of its groups
 
@@ -41,7 +42,11 @@ class Logs:
     def note(self, line: dict[str, Any], log: str) -> None:
         self.newest[log] = line | {"text": describe(line)}
         if line["event"] == "plan":
-            self.planned[line["variant"]] = line["models"] * line["epochs"]
+            variant = line["variant"]
+            if line["stage"] != self.stages.setdefault(variant, line["stage"]):  # another training than before
+                self.stages[variant] = line["stage"]
+                self.done = {group: done for group, done in self.done.items() if group[0] != variant}
+            self.planned[variant] = line["models"] * line["epochs"]
         if line["event"] in ("group", "chunk"):
             group = line["variant"], line["group"]
             self.done[group] = max(self.done.get(group, 0), line["epoch"] * line["shadows"])

@@ -1,5 +1,6 @@
 """From scores to the rows of results.csv: one row per variant, attack and metric, with its interval."""
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -46,6 +47,7 @@ class Audit(NamedTuple):
     stages: Sequence[str] = ()  # folders of threats beyond membership
     beyond: Sequence[dict[str, Any]] = ()  # and their rows; the names of these attacks begin with one of `BEYOND`
     confidence_sn: np.ndarray | None = None  # of the true class, mean over queries: tells which examples are exposed
+    data: str = ""  # a hash that only the same examples, in the same roles, have
 
 
 def write(folder: Path, audit: Audit) -> None:
@@ -60,11 +62,14 @@ def write(folder: Path, audit: Audit) -> None:
     rows = [about | row for row in accuracies]
     with ThreadPoolExecutor(2) as pool:
         jobs = {name: pool.submit(attack_rows, audit, name) for name in audit.scores}
-        for name, job in tqdm(jobs.items(), desc=f"metrics {audit.name}", leave=False):
-            stopping.check()
-            own, own_drawn = job.result()
-            rows += [about | {"attack": name, **row} for row in own]
-            drawn |= {f"{name} {metric}": drawn_r for metric, drawn_r in own_drawn.items()}
+        try:
+            for name, job in tqdm(jobs.items(), desc=f"metrics {audit.name}", leave=False):
+                stopping.check()
+                own, own_drawn = job.result()
+                rows += [about | {"attack": name, **row} for row in own]
+                drawn |= {f"{name} {metric}": drawn_r for metric, drawn_r in own_drawn.items()}
+        finally:
+            pool.shutdown(cancel_futures=True)  # those that have not begun, where a stop or an error came
     rows += [about | row for row in (*strongest_rows(audit), *epsilon_rows(audit), *privacy_rows(audit), *audit.beyond)]
     curves = {name: thin(metrics.roc(scores, audit.keep_sn, usable_s)) for name, scores in audit.scores.items()}
     store.write_npz(folder / "roc.npz", curves)
@@ -80,7 +85,8 @@ def write(folder: Path, audit: Audit) -> None:
             "candidates": audit.keep_sn.shape[1],
             "beyond": list(audit.stages),
             "distinct_examples": len(np.unique(audit.unit_n)),
-            "drawn": drawn_alike(audit),
+            "splits": store.digest(fixed(audit)),
+            "drawn": store.digest([*fixed(audit), *drawn_by(audit)]),
             "rows": [{key: none_for_nan(value) for key, value in row.items()} for row in rows],
         },
     )
@@ -109,12 +115,19 @@ def labels(c: Config, *, timed: bool = False) -> dict[str, Any]:
     }
 
 
-def drawn_alike(audit: Audit) -> str:
-    """What two variants have in common whose replicates are paired: the examples, the splits and the draws."""
+def fixed(audit: Audit) -> list[str]:
+    """What variants have in common that are compared: the examples, and who trained on them."""
+    return [audit.data, *map(hashed, (audit.keep_sn, audit.unit_n))]
+
+
+def drawn_by(audit: Audit) -> list[Any]:
+    """What they have in common beside it whose replicates are paired: the usable targets and the draws."""
     m = audit.settings
-    arrays = (audit.keep_sn, audit.usable_s, audit.unit_n, audit.pair_s)
-    hashed = [hashlib.sha256(np.ascontiguousarray(a).tobytes()).hexdigest() for a in arrays]
-    return store.digest([m.seed, m.replicates_auc, m.replicates_tpr, *hashed])
+    return [*map(hashed, (audit.usable_s, audit.pair_s)), m.seed, m.replicates_auc, m.replicates_tpr]
+
+
+def hashed(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def headline(names: Sequence[str]) -> str:
@@ -137,7 +150,8 @@ def exposed_examples(audit: Audit) -> dict[str, np.ndarray]:
             vulnerability.per_example(audit.confidence_sn, keep_sn, usable_s & np.isin(pair_s, pairs[half::2]))
             for half in (0, 1)
         ]
-        halves = vulnerability.stability(*of_half)
+        with contextlib.suppress(ValueError):  # separate targets: too few examples are IN and OUT in both halves
+            halves = vulnerability.stability(*of_half)
     return {
         "auc": vulnerability.per_example(audit.confidence_sn, keep_sn, usable_s),
         "caught": vulnerability.exposure(

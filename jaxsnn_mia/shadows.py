@@ -72,7 +72,8 @@ def train_all(members: list[Member], share: Share) -> None:
         ensemble = make_ensemble(work.spec, seed=work.seed, width=plan["width"], devices=used)
         total = sum(group_length(work, plan, group) for group in range(plan["groups"]))
         for member in alike:
-            tracking.tell("plan", variant=member.name, models=total, epochs=work.spec.epochs, groups=plan["groups"])
+            tracking.tell("plan", variant=member.name, stage=member.folder.name, models=total, epochs=work.spec.epochs,
+                          groups=plan["groups"])  # fmt: skip
         others = f" and {len(alike) - 1} more" if len(alike) > 1 else ""
         with (
             tqdm(

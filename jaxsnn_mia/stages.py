@@ -42,8 +42,9 @@ def about() -> dict[str, Any]:
 
 @functools.cache
 def git_commit() -> str:
-    """The commit of the checkout that this package runs from; empty where it is none."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """The commit of the checkout that this package runs from, "-dirty" where files were changed since; empty where it
+    is none."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

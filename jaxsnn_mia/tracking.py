@@ -2,7 +2,7 @@
 
 A line is a dict with "time" (unix seconds) and "event":
 
-    plan   variant, models, epochs, groups                       when the training of a variant starts in this process
+    plan   variant, stage (its folder), models, epochs, groups   when the training of a variant starts in this process
     group  variant, group, shadows, epoch                        when a group is claimed: so many epochs are done
     chunk  variant, group, shadows, epoch, epochs, loss, accuracy, seconds     when `epoch` of `epochs` are done: means
            over the group's shadows in their last epoch, those that are finite; the chunk's seconds, of all variants
@@ -22,6 +22,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from absl import logging
 
 from jaxsnn_mia import stopping
 
@@ -96,7 +98,10 @@ def tracked(name: str | None, workdir: Path) -> Iterator[None]:
 
     def sink(line: dict[str, Any]) -> None:
         if line["event"] in SCALARS:
-            send(*scalars(line))
+            try:
+                send(*scalars(line))
+            except Exception as error:  # training does not end for it
+                logging.log_first_n(logging.WARNING, "--track=%s failed: %s", 1, name, error)
 
     _sinks.append(sink)
     try:

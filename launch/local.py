@@ -29,6 +29,7 @@ import ctypes
 import importlib.util
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -233,7 +234,7 @@ def main(argv: list[str]) -> int:
     of_run.add_argument("--workdir", "-workdir")
     workdir = of_run.parse_known_args(flags)[0].workdir
     command = [sys.executable, str(RUN)]
-    if workdir is None or {"--dry_run", "--list", "--clean"}.intersection(flags):
+    if workdir is None or any(re.match(r"--?(dry_run|list|clean)(=|$)", flag) for flag in flags):
         os.execv(sys.executable, command + flags)
     try:
         if "://" in workdir:

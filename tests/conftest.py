@@ -26,8 +26,8 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     data = os.environ.get("JAXSNN_MIA_DATA")
     for item in items:
-        if "long" in item.keywords and not config.getoption("--all"):
-            item.add_marker(pytest.mark.skip(reason="long: run by --all"))
+        if {"long", "browser"} & set(item.keywords) and not config.getoption("--all"):
+            item.add_marker(pytest.mark.skip(reason="run by --all"))
         if "real_data" in item.keywords and not data:
             item.add_marker(pytest.mark.skip(reason="needs JAXSNN_MIA_DATA"))
 

@@ -46,6 +46,25 @@ def test_the_numbers_are_those_of_the_attacks_and_the_report_is_there(tmp_path):
     assert "its complementary model" in (tmp_path / "report.html").read_text()
 
 
+def test_a_second_audit_in_a_workdir_is_its_own_and_that_of_a_run_is_left_alone(tmp_path):
+    first = by_name(audit.run(MODELS, KEEP, tmp_path, names=("loss",), settings=QUICK))
+    again = MODELS._replace(outputs=logits(LABELS, np.zeros(KEEP.shape), S))
+    assert by_name(audit.run(again, KEEP, tmp_path, names=("loss",), settings=QUICK)) != first
+    (tmp_path / "config.json").write_text('{"config": {"train": {}}}')
+    with pytest.raises(ValueError, match="holds a run of another kind"):
+        audit.run(MODELS, KEEP, tmp_path, names=("loss",), settings=QUICK)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_few_separate_targets_are_reported_without_what_they_cannot_tell(tmp_path, count):
+    member = np.random.default_rng(count).random((count, N)) < 0.5
+    targets = audit.Models(logits(LABELS, member, count, 7), LABELS)
+    audit.run(MODELS, KEEP, tmp_path, targets=targets, member_kn=member, names=("loss", "lira"), settings=QUICK)
+    page = (tmp_path / "report.html").read_text()
+    assert "Left out with a target: nothing: the targets are no references." in page
+    assert "AUC nan" not in page
+
+
 @pytest.mark.long
 def test_separate_targets_are_held_against_all_models(tmp_path):
     member = np.random.default_rng(5).random((2, N)) < 0.5

@@ -48,9 +48,10 @@ def smoke(name, workdir, *flags):
 @pytest.mark.parametrize(
     "name",
     [
-        "quickstart",
-        pytest.param("dp_sgd", marks=pytest.mark.long),
-        *(pytest.param(n, marks=pytest.mark.long) for n in ("moving_glyphs", "all_attacks", "quantization_sweep")),
+        *(
+            pytest.param(n, marks=pytest.mark.long)
+            for n in ("quickstart", "dp_sgd", "moving_glyphs", "all_attacks", "quantization_sweep")
+        ),
     ],
 )
 def test_smoke_of_embedded_and_generated_data(name, tmp_path):

@@ -103,3 +103,17 @@ def test_by_flags(workdir):
     assert "3 stages, 1 unfinished" in listed.stdout
     assert "removed 2" in cleaned.stdout
     assert len(inventory.items(workdir)) == 2
+
+
+def test_what_is_no_workdir_is_left_alone(workdir):
+    """The folder of several runs, say: nothing of theirs is looked at."""
+    (workdir.parent / "other").mkdir(exist_ok=True)
+    for folder in (workdir.parent, workdir.parent / "other"):
+        with pytest.raises(store.StoreError, match="there is no workdir"):
+            inventory.clean(folder, agreed=True)
+
+
+def test_a_manifest_that_cannot_be_read_is_an_error_and_no_reason_to_remove(workdir):
+    (next((workdir / "v").glob("signals-*")) / store.MANIFEST).write_text("{")
+    with pytest.raises(ValueError, match="Expecting"):
+        inventory.clean(workdir, agreed=True)

@@ -128,7 +128,7 @@ os.kill(me, signal.SIGSEGV)
 def test_what_is_refused_stops_all_at_once(tmp_path):
     code = f"""
 refused = int(folder.name)
-(folder / "log" / "elsewhere-1.jsonl").write_text({line("plan", models=6, epochs=10, groups=2)!r})
+(folder / "log" / "elsewhere-1.jsonl").write_text({line("plan", stage="train-1", models=6, epochs=10, groups=2)!r})
 if rank != refused: obey(75, lambda: (folder / "obeyed").touch())
 until(lambda: (folder / f"ready-{{1 - refused}}").exists())
 print("a warning\\nerror: `epochs` must be less.", file=sys.stderr)
@@ -189,25 +189,28 @@ def chunk(group, shadows, epoch, **about):
 def test_the_total_is_the_farthest_of_each_group_over_what_is_planned(tmp_path):
     logs = progress.Logs(tmp_path)
     one, other = tmp_path / "a-1.jsonl", tmp_path / "b-1.jsonl"
-    plan = line("plan", models=6, epochs=10, groups=2)
+    plan = line("plan", stage="train-1", models=6, epochs=10, groups=2)
     one.write_text(plan + line("group", group=0, shadows=4, epoch=3) + chunk(1, 2, 5)[:-9])
     logs.read()
     assert logs.total() == (4 * 3, 60)
     with one.open("a") as file:  # the rest of the line; a kill in the middle of one, then another process
         file.write(chunk(1, 2, 5)[-9:] + '{"time": 1, "ev\n' + '{"event": "chunk"}\n' + chunk(0, 4, 10))
     logs.read()
-    other.write_text(plan + chunk(0, 4, 7) + line("plan", "w", models=2, epochs=10, groups=1))
+    other.write_text(plan + chunk(0, 4, 7) + line("plan", "w", stage="train-2", models=2, epochs=10, groups=1))
     logs.read()
     assert logs.total() == (4 * 10 + 2 * 5, 60 + 20)
     assert logs.newest["a-1"]["text"] == "v, group 0: epoch 10 of 10, loss 0.5"
     assert logs.newest["b-1"]["text"] == "w: 2 models in 1 group(s)"
+    other.write_text(other.read_text() + line("plan", "v", stage="train-3", models=4, epochs=10, groups=1))
+    logs.read()
+    assert logs.total() == (0, 40 + 20)  # another training of v
 
 
 WRITES = f"""
 def tell(text):
     with open(folder / "log" / f"{{socket.gethostname()}}-{{me}}.jsonl", "a") as file:
         file.write(text)
-tell({line("plan", models=6, epochs=10, groups=2)!r})
+tell({line("plan", stage="train-1", models=6, epochs=10, groups=2)!r})
 tell({chunk(0, 4, 10)!r} if rank else {chunk(1, 2, 5)!r})
 time.sleep(.3)
 tell({line("stage", stage="signals-1", seconds=1)!r})

@@ -27,8 +27,6 @@ SMALLER = {
 QUICK = (
     "python experiments/run.py --config=experiments/configs/quickstart.py:smoke --workdir=runs/first",
     "python experiments/run.py --list",
-    "python my_logits.py",
-    "python experiments/audit_logits.py",
 )
 
 
@@ -74,8 +72,7 @@ def test_the_quick_commands_run(checkout):
     assert "snn" in said[0]
     assert "report.html" in said[0]
     assert "0 unfinished" in said[1]
-    assert "its complementary model" in said[3]
-    assert (checkout / "runs/audit/report.html").stat().st_size > 10_000
+    assert (checkout / "runs/first/report.html").stat().st_size > 10_000
 
 
 @pytest.mark.long

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxsnn_mia import audit, comparisons, config, metrics, store, vulnerability
-from jaxsnn_mia.report import answers, exposed, figures, plots, reading, stability
+from jaxsnn_mia.report import answers, exposed, figures, page, plots, reading, stability
 from tests.attacks import planted
 from tests.runs import ROOT
 
@@ -96,6 +96,7 @@ def lab(rgb):
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_colours_are_told_apart_by_colour_blind_readers_and_from_the_page(dark):
     css = (Path(figures.__file__).parent / "style.css").read_text()
+    assert css.count("{") == css.count("}")
     block = css.split("prefers-color-scheme: dark")[1] if dark else css
     colours = re.findall(r"--c\d: (#\w+)", block)[:7]
     assert dark or tuple(colours) == plots.COLOURS
@@ -185,6 +186,7 @@ def test_by_deviation_is_the_t_test_of_the_replicates():
     assert comparisons.by_deviation(0.3, drawn, 30) == pytest.approx(0.0057, abs=0.0012)  # t of 3 with 29 degrees
     assert comparisons.by_deviation(0.0, drawn, 30) == pytest.approx(1.0)
     assert np.isnan(comparisons.by_deviation(0.0, np.zeros(9), 5))
+    assert np.isnan(comparisons.by_deviation(0.3, np.full(9, np.nan), 5))
     assert comparisons.by_deviation(1.0, np.ones(9), 5) == 2 / 2**5
 
 
@@ -216,8 +218,11 @@ def test_examples_are_shown_as_images_where_they_are():
     assert exposed.as_png(shown).startswith("data:image/png;base64,iVBOR")
     table = np.random.default_rng(0).normal(size=(50, 5))
     table[7, 3] = 9.0
-    assert exposed.in_words(table, 7, ["a", "b", "c", "d", "e"]).startswith("d +")
-    assert exposed.in_words(table, 7).startswith("column 3 +")
+    (z_d,) = exposed.in_deviations(table, np.array([7]))
+    np.testing.assert_allclose(z_d, (table[7] - table.mean(0)) / table.std(0))
+    assert exposed.in_words(z_d, ["a", "b", "c", "d", "e"]).startswith(f"d {z_d[3]:+.1f} sd, ")
+    assert exposed.in_words(z_d).startswith("column 3 +")
+    assert exposed.in_deviations(events, np.array([0])) is None
 
 
 def test_stability_between_halves_and_over_seeds(runs):
@@ -252,13 +257,13 @@ class Page(HTMLParser):
 def test_the_page_is_whole_by_itself(runs, tmp_path):
     compare.compare([runs / "leaks", runs / "private"], tmp_path, "A <title> & more")
     text = (tmp_path / "report.html").read_text()
-    page = Page(text)
+    whole = Page(text)
     assert "<title>A &lt;title&gt; &amp; more</title>" in text
-    assert all(link.startswith(("#", "data:")) for link in page.links)
-    assert len(page.ids) == len(set(page.ids))
-    assert set(link[1:] for link in page.links if link.startswith("#") and "-" not in link) <= set(page.ids)
-    assert page.tags.count("figure") == page.labels == page.tags.count("template") >= 4
-    assert page.tags.count("h1") == 1
+    assert all(link.startswith(("#", "data:")) for link in whole.links)
+    assert len(whole.ids) == len(set(whole.ids))
+    assert set(link[1:] for link in whole.links if link.startswith("#") and "-" not in link) <= set(whole.ids)
+    assert whole.tags.count("figure") == whole.labels == whole.tags.count("template") - 1 >= 4
+    assert whole.tags.count("h1") == 1
     assert "its complementary model" in text
     for needle in (">nan", "nan%", ">None", "{{", "https://"):
         assert needle not in text
@@ -274,6 +279,8 @@ def test_runs_are_compared_by_name_and_what_cannot_be_is_said(runs, tmp_path):
     assert {row["variant"] for row in store_rows(tmp_path)} == {"private/audit", "leaks/audit", "other/audit"}
     with pytest.raises(ValueError, match="at least two different runs are needed"):
         compare.compare([runs / "leaks", runs / "leaks"], tmp_path, "")
+    with pytest.raises(ValueError, match="--out must be another folder"):
+        compare.compare([runs / "leaks", runs / "other"], runs / "leaks", "")
     with pytest.raises(ValueError, match="holds no report of this version"):
         compare.compare([runs / "leaks", tmp_path / "nothing"], tmp_path, "")
 
@@ -286,6 +293,40 @@ def store_rows(folder):
     from jaxsnn_mia import results
 
     return results.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "realised", "said"),
+    [
+        (0.3, 0.28, 0.32, 0.0, "6.0 times what guessing finds"),  # ties: no rate between 0 and 5 %
+        (0.02, 0.01, 0.03, 0.049, "fewer than guessing finds"),
+        (0.06, 0.04, 0.08, 0.049, "which cannot be told from guessing"),
+    ],
+)
+def test_sentences_of_ties_and_of_less_than_guessing(runs, value, low, high, realised, said):
+    found = variants(runs, "leaks")["leaks"].found
+    tpr = {"value": value, "low": low, "high": high, "realised_fpr": realised}
+    rows = [row | tpr if row["metric"].startswith("tpr@") else row for row in found.rows]
+    assert said in answers.answer("a", found._replace(rows=rows)).sentence
+
+
+def test_other_data_and_other_usable_targets_are_not_paired(runs, tmp_path):
+    other = logits(2.0, 9)
+    audit.run(
+        other._replace(labels_n=1 - np.minimum(other.labels_n, 1)), KEEP, tmp_path, names=("lira",), settings=QUICK
+    )
+    leaks, data = variants(runs, "leaks")["leaks"], reading.read({"d": {"metrics": tmp_path / "metrics"}})["d"]
+    assert leaks.found.splits != data.found.splits
+    assert page.in_turn({"a": leaks, "b": data}) == []
+    summary = {**leaks.summary, "drawn": "one target less"}
+    assert page.in_turn({"a": leaks, "b": leaks._replace(summary=summary)}) == [("b", "a")]
+    found = {"a": leaks.found, "b": leaks._replace(summary=summary).found}
+    assert not answers.differences(found, [("b", "a")], 0.95)[0].paired
+
+
+def test_many_curves_are_several_figures():
+    assert [len(part) for part in figures.parts(dict.fromkeys(range(16)))] == [7, 7, 2]
+    assert figures.parts({}) == []
 
 
 def test_a_page_is_made_once(runs, tmp_path):

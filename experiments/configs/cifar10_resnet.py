@@ -6,7 +6,8 @@
 Stops by itself before eight minutes with everything kept and exit code 75; the same command goes on. FOLDER holds
 `cifar10_jpeg.npz`; `--config.data.name=tfds:cifar10` reads the original images. The recipe is that of fast single runs
 (momentum with a cosine, smoothed labels, crop, flip and cutout) in bfloat16; `--dry_run` tells the FLOPs. Expected on 2
-x86 cores: 50 days (`--dry_run`). The goal, ten minutes for all 256 at 92 % test accuracy on an H200, is unmeasured.
+x86 cores: 37 to 50 days (`--dry_run`). The goal, ten minutes for all 256 at 92 % test accuracy on an H200, is
+unmeasured.
 `--config.model.family=snn` trains the spiking twin (T = 10; `--config.model.time_steps=4` for less).
 `cifar10_resnet.py:smoke` is a ResNet-8 on 600 rows.
 """

@@ -25,11 +25,13 @@ class Answer(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Of one variant: its rows and its replicates; the units of the bootstrap and what makes two variants paired."""
+    """Of one variant: its rows and its replicates; the units of the bootstrap; what variants have in common that are
+    compared (`splits`) and those whose replicates are paired (`alike`)."""
 
     rows: Sequence[Mapping[str, Any]]
     drawn: Mapping[str, np.ndarray]
     pairs: int
+    splits: str
     alike: str
 
     def row(self, attack: str, metric: str) -> Mapping[str, Any] | None:
@@ -37,10 +39,12 @@ class Found(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A variant less its reference: in AUC, in TPR at the first FPR (None where it is not resolved) and in accuracy."""
+    """A variant less its reference: in the AUC of an attack, in its TPR at the first FPR (None where that is not
+    resolved) and in accuracy. The verdict is on the AUC."""
 
     variant: str
     reference: str
+    attack: str
     paired: bool
     auc: comparisons.Difference
     tpr: comparisons.Difference | None
@@ -60,8 +64,11 @@ def answer(variant: str, found: Found) -> Answer:
     if tpr and tpr["value"] is not None:
         ends = f"{percent(tpr['value'])} [{percent(tpr['low'])}, {percent(tpr['high'])}]"
         parts.append(f"At {rate} false positives, {attack} finds {ends} of the members")
-        if tpr["low"] > tpr["realised_fpr"] and tpr["realised_fpr"] > 0:
-            parts[-1] += f", {tpr['value'] / tpr['realised_fpr']:.1f} times what guessing finds"
+        guessed = tpr["realised_fpr"] or fpr  # ties may leave no rate between 0 and what was asked for
+        if tpr["low"] > guessed:
+            parts[-1] += f", {tpr['value'] / guessed:.1f} times what guessing finds"
+        elif tpr["high"] < guessed:
+            parts[-1] += ", fewer than guessing finds"
         else:
             parts[-1] += ", which cannot be told from guessing"
     else:
@@ -94,7 +101,7 @@ def differences(found: Mapping[str, Found], pairs: Sequence[tuple[str, str]], le
             assert auc is not None
             tpr = difference(one, other, attack, first, level)
             accuracy = difference(one, other, "", "test_accuracy", level)
-            every.append(Difference(variant, reference, one.alike == other.alike, auc, tpr, accuracy, ""))
+            every.append(Difference(variant, reference, attack, one.alike == other.alike, auc, tpr, accuracy, ""))
     adjusted = comparisons.holm([one.auc.p for one in every])
     signs = [int(np.sign(one.auc.difference)) if p < 1 - level else 0 for one, p in zip(every, adjusted, strict=True)]
     return [one._replace(verdict=TOLD[sign]) for one, sign in zip(every, signs, strict=True)]

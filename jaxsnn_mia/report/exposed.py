@@ -35,11 +35,14 @@ def most_exposed(examples: Mapping[str, np.ndarray], data: Path | None, count: i
     if not examples:
         return []
     auc_n, caught_n = examples["auc"], np.nan_to_num(examples["caught"])
-    order = np.lexsort((-np.nan_to_num(auc_n), -caught_n))[:count]
-    x, labels, features = None, None, ()
+    order = np.lexsort((-np.nan_to_num(auc_n), -caught_n))
+    order = order[~np.isnan(auc_n[order])][:count]  # of one target, nothing is known of an example
+    x, z, labels, features = None, None, None, ()
     if data is not None:
         x, y, _ = preparing.candidates(data)
         about = stages.manifest(data)
+        z = in_deviations(x, order)
+        x = x[order]
         if "scale" in about:  # as the source has it
             x = x * np.float32(about["scale"]) + np.float32(about["shift"])
         labels, features = [about["class_names"][label] for label in y[order]], about.get("features", ())
@@ -50,8 +53,8 @@ def most_exposed(examples: Mapping[str, np.ndarray], data: Path | None, count: i
             caught=None if np.isnan(examples["caught"][n]) else float(caught_n[n]),
             members=int(examples["members"][n]),
             auc=float(auc_n[n]),
-            image="" if x is None else as_png(picture(x[n], features)),
-            row="" if x is None or picture(x[n], features) is not None else in_words(x, n, features),
+            image="" if x is None else as_png(picture(x[i], features)),
+            row="" if x is None or z is None or picture(x[i], features) is not None else in_words(z[i], features),
         )
         for i, n in enumerate(order)
     ]
@@ -91,12 +94,18 @@ def as_png(image: np.ndarray | None) -> str:
     return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def in_words(x: np.ndarray, n: int, features: Sequence[str] = ()) -> str:
-    """The columns in which a row is furthest from the mean of all, in standard deviations."""
+def in_deviations(x: np.ndarray, at: np.ndarray) -> np.ndarray | None:
+    """float [len(at), D]: rows of a table in standard deviations from its mean; None of other examples."""
+    if x.ndim != 2:
+        return None
     deviation = x.std(0)
-    z = (x[n] - x.mean(0)) / np.where(deviation > 0, deviation, 1)
-    furthest = np.argsort(-np.abs(z), kind="stable")[:CELLS]
-    return ", ".join(f"{features[d] if features else f'column {d}'} {z[d]:+.1f} sd" for d in furthest)
+    return (x[at] - x.mean(0)) / np.where(deviation > 0, deviation, 1)
+
+
+def in_words(z_d: np.ndarray, features: Sequence[str] = ()) -> str:
+    """The columns in which a row is furthest from the mean of all, in standard deviations."""
+    furthest = np.argsort(-np.abs(z_d), kind="stable")[:CELLS]
+    return ", ".join(f"{features[d] if features else f'column {d}'} {z_d[d]:+.1f} sd" for d in furthest)
 
 
 def as_rows(shown: Mapping[str, Sequence[Exposed]]) -> list[dict[str, Any]]:

@@ -17,14 +17,17 @@ from jaxsnn_mia.report.plots import (
     as_svg,
     bars,
     below,
+    decades,
     logarithmic,
     pyplot,
+    styled,
 )
 
 KINDS = {
     "weight": "weights", "activation": "activations", "state": "membranes", "both": "weights and activations",
     "all": "weights, activations and membranes",
 }  # fmt: skip
+MOST = 7  # curves in a figure
 WIDE = 4.0  # errors that differ by more are shown on a log axis
 
 
@@ -42,6 +45,7 @@ def privacy_against_accuracy(rows: Sequence[dict[str, Any]]) -> list[Figure]:
     return [panel(of, kind, attack, there, accuracy, swept) for (of, kind), there in panels.items()]
 
 
+@styled
 def panel(
     dataset: str, kind: str, attack: str, points: list[dict[str, Any]], accuracy: Mapping[str, dict[str, Any]],
     swept: bool,
@@ -139,6 +143,13 @@ def error_of(accuracy: Mapping[str, Any]) -> dict[str, Any]:
     return {end: max(1 - accuracy[other], 1e-4) for end, other in ends.items()}
 
 
+def parts(curves: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The curves in as many figures as it takes to tell them apart."""
+    names = list(curves)
+    return [{name: curves[name] for name in names[i : i + MOST]} for i in range(0, len(names), MOST)]
+
+
+@styled
 def log_log_roc(variant: str, curves: Mapping[str, np.ndarray]) -> Figure:
     """TPR against FPR on log axes with the diagonal of guessing; curves hold [2, K]."""
     plt = pyplot()
@@ -152,11 +163,14 @@ def log_log_roc(variant: str, curves: Mapping[str, np.ndarray]) -> Figure:
     axes.plot([lowest, 1], [lowest, 1], color=GREY, linewidth=0.8, linestyle="--", label="guessing")
     axes.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest, 1),
              xlabel="false positive rate", ylabel="true positive rate")  # fmt: skip
+    decades(axes.xaxis)
+    decades(axes.yaxis)
     below(axes)
     words = f"ROC curves of {', '.join(curves)} on log axes; their values at fixed rates are in the table of results."
     return Figure(f"{variant}: ROC curves", words, as_svg(figure), as_csv(table))
 
 
+@styled
 def training_curves(dataset: str, histories: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """Mean loss and accuracy on its own rows of each variant's models, epoch by epoch, with the middle 90 % of them;
     histories hold "loss" and "accuracy" [S, E]."""
@@ -188,6 +202,7 @@ def training_curves(dataset: str, histories: Mapping[str, Mapping[str, np.ndarra
     return Figure(f"{dataset}: training curves", f"{'; '.join(words)}.", as_svg(figure), as_csv(table))
 
 
+@styled
 def vulnerability(dataset: str, aucs: Mapping[str, np.ndarray], luck: Mapping[str, float]) -> Figure:
     """The share of examples at most as exposed, a curve for each variant; `luck`: the deviation without any leak."""
     plt = pyplot()
@@ -213,6 +228,7 @@ def vulnerability(dataset: str, aucs: Mapping[str, np.ndarray], luck: Mapping[st
     return Figure(f"{dataset}: exposure of single examples", f"{'; '.join(words)}.", as_svg(figure), as_csv(table))
 
 
+@styled
 def image_grid(name: str, images: np.ndarray) -> Figure:
     """Two rows of images, uint8 [2, K, H, W, channels]: what there was above what was reconstructed."""
     plt = pyplot()

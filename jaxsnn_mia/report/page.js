@@ -62,7 +62,7 @@ document.addEventListener("click", (event) => {
   const { svg, csv, table, json } = button.dataset;
   const figure = button.closest("figure");
   if (svg) download(`${svg}.svg`, "image/svg+xml", asSvg(figure.querySelector("svg")));
-  if (csv) download(`${csv}.csv`, "text/csv", figure.querySelector("template").content.textContent);
+  if (csv) download(`${csv}.csv`, "text/csv", button.closest("div").nextElementSibling.content.textContent);
   if (table) download(`${table}.csv`, "text/csv", asCsv(button.parentNode.nextElementSibling.querySelector("table")));
   if (json) download(`${json}.json`, "application/json", button.closest("details").querySelector("pre").textContent);
 });

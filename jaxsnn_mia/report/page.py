@@ -12,25 +12,28 @@ from typing import Any
 import numpy as np
 
 from jaxsnn_mia import __version__, results, store
-from jaxsnn_mia.report import answers, exposed, reading, stability
+from jaxsnn_mia.report import answers, exposed, plots, reading, stability
 from jaxsnn_mia.report.reading import Variant
 
-TEMPLATE_VERSION = 7
+TEMPLATE_VERSION = 8
+HOW = "Every model is a target once, attacked with the others, its complement left out."
 FILES = ("results.csv", "report.html")
 Paths = Mapping[str, Mapping[str, Path]]
 
 
 def write(
     settings: dict[str, Any], workdir: Path, paths: Paths, *, title: str, level: float,
-    pairs: Sequence[tuple[str, str]] | None = None,
+    pairs: Sequence[tuple[str, str]] | None = None, how: str = HOW,
 ) -> None:  # fmt: skip
     """Makes the report from the folders of the stages of each variant, by stage, unless it is up to date. `settings`
     are shown in it. `pairs`: (variant, reference) of the differences; None: each against the first of the same splits.
+    `how`: targets were attacked.
     """
     names = {
         name: {stage: path.parent.name + "/" + path.name for stage, path in of.items()} for name, of in paths.items()
     }
-    inputs = store.digest([TEMPLATE_VERSION, settings, names, pairs])
+    made = [store.file_sha256(of["metrics"] / "summary.json") for of in paths.values()]
+    inputs = store.digest([TEMPLATE_VERSION, settings, names, made, pairs, how])
     if is_current(workdir, inputs):
         return
     variants = reading.read(paths)
@@ -39,7 +42,7 @@ def write(
         workdir / "results.csv",
         results.as_csv([{k: nan_for_none(v) for k, v in row.items()} for row in rows]),
     )
-    store.write_text(workdir / "report.html", html(settings, variants, rows, title, level, pairs))
+    store.write_text(workdir / "report.html", html(settings, variants, rows, title, level, pairs, how))
     store.write_json(
         workdir / "summary.json",
         {
@@ -73,7 +76,7 @@ def nan_for_none(value: Any) -> Any:
 def in_turn(variants: Mapping[str, Variant]) -> list[tuple[str, str]]:
     """(variant, reference): the first variant of the same data and splits."""
     first: dict[tuple[str, str], str] = {}
-    of = {name: (variant.dataset, variant.summary["drawn"]) for name, variant in variants.items()}
+    of = {name: (variant.dataset, variant.found.splits) for name, variant in variants.items()}
     for name, key in of.items():
         first.setdefault(key, name)
     return [(name, first[key]) for name, key in of.items() if first[key] != name]
@@ -81,7 +84,7 @@ def in_turn(variants: Mapping[str, Variant]) -> list[tuple[str, str]]:
 
 def html(
     settings: dict, variants: Mapping[str, Variant], rows: list[dict], title: str, level: float,
-    pairs: Sequence[tuple[str, str]] | None = None,
+    pairs: Sequence[tuple[str, str]] | None = None, how: str = HOW,
 ) -> str:  # fmt: skip
     import jinja2
 
@@ -109,24 +112,36 @@ def html(
     return environment.get_template("page.html.j2").render(
         title=title,
         level=level,
+        how=how,
         answers={of: [answers.answer(name, found[name]) for name in names] for of, names in by_dataset.items()},
         differences=[
             {
                 "variant": one.variant, "less": one.reference, "paired": "yes" if one.paired else "no",
-                "AUC": answers.signed(one.auc), "TPR": answers.signed(one.tpr),
-                "test accuracy": answers.signed(one.accuracy), "verdict": one.verdict,
+                f"AUC of {one.attack}": answers.signed(one.auc), "its TPR": answers.signed(one.tpr),
+                "test accuracy": answers.signed(one.accuracy), "by AUC": one.verdict,
             }
             for one in answers.differences(found, in_turn(variants) if pairs is None else pairs, level)
         ],
         scatter=figures.privacy_against_accuracy(rows),
-        rocs=[figures.log_log_roc(name, variant.curves) for name, variant in variants.items()],
+        rocs=[
+            figures.log_log_roc(name, part)
+            for name, variant in variants.items()
+            for part in figures.parts(variant.curves)
+        ],
         lines=results.table(rows),
         strongest=results.strongest_table(rows),
-        exposure=[figures.vulnerability(of, aucs, luck(variants, aucs)) for of, aucs in per_example.items() if aucs],
+        exposure=[
+            figures.vulnerability(of, part, luck(variants, part))
+            for of, aucs in per_example.items()
+            for part in figures.parts(aucs)
+        ],
         exposed={name: of for name, of in shown.items() if of},
+        exposed_csv=plots.as_csv(exposed.as_rows(shown)),
         halves=stability.halves(variants),
         over_seeds=stability.over_seeds(variants, level),
-        training=[figures.training_curves(of, curves) for of, curves in histories.items() if curves],
+        training=[
+            figures.training_curves(of, part) for of, curves in histories.items() for part in figures.parts(curves)
+        ],
         privacy=results.privacy_lines(rows),
         beyond=results.beyond_tables(rows),
         grids=[

@@ -1,10 +1,11 @@
 """How every figure is drawn: SVG whose ink follows the page, with the numbers behind it as rows."""
 
 import csv
+import functools
 import hashlib
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,11 @@ LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 MARKERS = "osD^vPX*"
 INK = "#010203"  # becomes the colour of the page's text
 GREY = "#808080"
+STYLE = {
+    "svg.fonttype": "none", "svg.hashsalt": "jaxsnn_mia", "font.family": "sans-serif", "font.size": 10,
+    "axes.spines.top": False, "axes.spines.right": False, "savefig.transparent": True,
+    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
+}  # fmt: skip
 SIZE = (4.4, 3.5)  # inches: one column of the page, and a phone's whole width
 
 
@@ -39,12 +45,18 @@ def pyplot():
     matplotlib.use("svg")
     from matplotlib import pyplot as plt
 
-    plt.rcParams.update({
-        "svg.fonttype": "none", "svg.hashsalt": "jaxsnn_mia", "font.family": "sans-serif", "font.size": 10,
-        "axes.spines.top": False, "axes.spines.right": False, "savefig.transparent": True,
-        **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
-    })  # fmt: skip
     return plt
+
+
+def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+    """Draws in the style of the page, and leaves matplotlib's settings as they were."""
+
+    @functools.wraps(draw)
+    def drawn(*args: Any) -> Figure:
+        with pyplot().rc_context(STYLE):
+            return draw(*args)
+
+    return drawn
 
 
 def as_svg(figure) -> str:
@@ -90,3 +102,11 @@ def logarithmic(axis) -> None:
     axis.set_major_locator(plt.LogLocator(subs=(1, 2, 5), numticks=6))
     axis.set_major_formatter(lambda x, _: f"{x:g}")
     axis.set_minor_formatter(plt.NullFormatter())
+
+
+def decades(axis) -> None:
+    """The powers of ten in plain numbers."""
+    plt = pyplot()
+    axis.set_major_locator(plt.LogLocator(numticks=9))
+    axis.set_major_formatter(lambda x, _: f"{x:g}")
+    axis.set_minor_locator(plt.NullLocator())

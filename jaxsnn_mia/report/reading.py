@@ -33,7 +33,7 @@ class Variant(NamedTuple):
     @property
     def found(self) -> Found:
         pairs = self.rows[0]["n_shadows"] // 2
-        return Found(self.rows, self.drawn, max(pairs, 1), self.summary["drawn"])
+        return Found(self.rows, self.drawn, max(pairs, 1), self.summary["splits"], self.summary["drawn"])
 
 
 def read(paths: Mapping[str, Mapping[str, Path]]) -> dict[str, Variant]:
@@ -64,18 +64,20 @@ def arrays(file: Path) -> dict[str, np.ndarray]:
 
 
 def folders(paths: Mapping[str, Mapping[str, Path]]) -> dict[str, Path]:
-    """The folder of each stage once, "VARIANT/STAGE" or "STAGE" where variants share it, in the order of the stages."""
+    """The folder of each stage once, as [RUN/]VARIANT/STAGE, or [RUN/]STAGE where variants share it."""
     found: dict[Path, str] = {}
-    for of in paths.values():
+    for name, of in paths.items():
+        run = name.rpartition("/")[0]
         for path in of.values():
             folder = path if (path / store.MANIFEST).exists() else path.parent
             if (folder / store.MANIFEST).exists():
-                found[folder] = folder.name if folder.name.startswith(("data-", "splits-")) else ""
-    return {name or f"{folder.parent.name}/{folder.name}": folder for folder, name in found.items()}
+                shared = folder.name.startswith(("data-", "splits-"))
+                found.setdefault(folder, "/".join(filter(None, (run if shared else name, folder.name))))
+    return {name: folder for folder, name in found.items()}
 
 
 def costs(paths: Mapping[str, Mapping[str, Path]]) -> list[dict[str, str]]:
-    """One line per stage: when, how long, how much memory, where; ready to print."""
+    """One line per stage: how long, how much memory, where; ready to print."""
     lines = []
     for name, folder in folders(paths).items():
         about = stages.manifest(folder)
@@ -87,7 +89,7 @@ def costs(paths: Mapping[str, Mapping[str, Path]]) -> list[dict[str, str]]:
                 "on devices (MB)": megabytes(about.get("peak_device_bytes")),
                 "device": about["device"],
                 "Python, jax": f"{about['python']}, {about['jax']}",
-                "commit": about["commit"][:10] or "n/a",
+                "commit": about["commit"][:10] + "-dirty" * about["commit"].endswith("-dirty") or "n/a",
             }
         )
     return lines

@@ -30,12 +30,16 @@ def over_seeds(variants: Mapping[str, Variant], level: float) -> list[dict[str, 
     groups: dict[str, dict[str, Variant]] = {}
     for name, variant in variants.items():
         groups.setdefault(SEED.sub("", name), {})[name] = variant
-    return [line(name, list(of.values()), level) for name, of in groups.items() if len(of) > 1]
+    lines = [line(name, list(of.values()), level) for name, of in groups.items() if len(of) > 1]
+    return [one for one in lines if one]
 
 
-def line(name: str, variants: list[Variant], level: float) -> dict[str, str]:
+def line(name: str, variants: list[Variant], level: float) -> dict[str, str] | None:
+    """None where fewer than two of them have the attack."""
     attack = results.headline(results.attack_names(variants[0].rows))
     aucs = [auc["value"] for variant in variants if (auc := variant.found.row(attack, "auc"))]
+    if len(aucs) < 2:
+        return None
     mean, spread = float(np.mean(aucs)), float(np.std(aucs, ddof=1))
     half = stats.t.ppf(0.5 + level / 2, len(aucs) - 1) * spread / len(aucs) ** 0.5
     agreed = [agreement(*pair) for pair in itertools.combinations(variants, 2)]
