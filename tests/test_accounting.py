@@ -273,6 +273,7 @@ def lower_bounds(scores, member, per, first):
     return np.array([bound(slice(i, i + per), chosen) for i in range(first, len(scores) - per + 1, per)])
 
 
+@pytest.mark.long
 def test_audits_of_honest_training_stay_below_and_of_broken_ones_do_not():
     accounted = accounting.epsilon(NOISE, SPEC.rate, SPEC.epochs, LARGE)
     bounds = lower_bounds(*trained(MANY, SPEC)[:2], per=500, first=4000)
@@ -357,6 +358,7 @@ def works(n=120, **changes):
     return keep_sn, {name: work.prepare(one, x, y, 2, keep_sn) for name, one in config.variants(c).items()}
 
 
+@pytest.mark.long
 def test_a_sweep_over_epsilon_is_one_program_with_the_noise_solved():
     keep_sn, made = works(train={"dp_clip": 0.5, "epochs": 10, "batch_size": 20}, sweep={"dp_epsilon": (1.0, 4.0)})
     one, four = made.values()

@@ -123,6 +123,7 @@ def command(folder: Path, **paths):
     return subprocess.run(run, capture_output=True, text=True, cwd=folder)
 
 
+@pytest.mark.long
 def test_the_command_reads_npy_npz_and_csv_and_fails_in_one_line(tmp_path):
     np.save(tmp_path / "logits.npy", LOGITS)
     np.savez(tmp_path / "more.npz", labels=LABELS, keep=KEEP)

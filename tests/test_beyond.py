@@ -220,6 +220,7 @@ def test_spikes_are_reconstructed_where_the_input_is_spikes(tmp_path):
         np.testing.assert_allclose(z * 3, np.rint(z * 3), atol=1e-6)  # counts of 3 steps
 
 
+@pytest.mark.long
 def test_a_column_is_guessed_and_set_against_what_is_known_without_the_model(tmp_path):
     pipeline.run(small(**ATTRIBUTE), tmp_path)
     found = {key[1:]: float(r["value"]) for key, r in rows_of(tmp_path).items() if key[1].startswith("attribute_")}

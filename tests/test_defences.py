@@ -316,6 +316,7 @@ def wine(**changes):
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_one_training_serves_all_defences_and_labels_give_away_what_they_did(tmp_path):
     """Rounding to one digit takes from LiRA what probabilities tell, and nothing from attacks on labels."""
     pipeline.run(wine(sweep={"round_digits": (0, 1)}), tmp_path, until="metrics")

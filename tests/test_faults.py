@@ -82,7 +82,7 @@ def test_the_log_says_what_was_done(finished):
     assert sum(map(len, by_event.values())) == len(lines)
     train = next(finished.glob("*/train-*"))
     variant, history = train.parent.name, np.load(train / "history.npz")
-    assert by_event["plan"] == [{"variant": variant, "models": 8, "epochs": 6, "groups": 2}]
+    assert by_event["plan"] == [{"variant": variant, "stage": train.name, "models": 8, "epochs": 6, "groups": 2}]
     assert by_event["group"] == [{"variant": variant, "group": g, "shadows": 4, "epoch": 0} for g in (0, 1)]
     for chunk in by_event["chunk"]:
         epoch, rows = chunk["epoch"], slice(4 * chunk["group"], 4 * chunk["group"] + 4)

@@ -62,6 +62,7 @@ def test_the_fastest_width_that_fits(monkeypatch, seconds, memory, chosen):
     assert probing.fastest([], jax.devices(), 16).width == chosen
 
 
+@pytest.mark.long
 def test_a_probed_width_is_kept(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(probing, "ENOUGH_SECONDS", 0.01)
     c = small(ensemble={"group_size": 8, "width": "auto"})

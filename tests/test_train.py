@@ -146,6 +146,7 @@ def test_noise_on_private_gradients_has_its_deviation():
 ANN = dataclasses.replace(SNN, family="ann")
 
 
+@pytest.mark.long
 def test_a_private_step_divides_by_the_expected_size_whatever_the_padding():
     """Half of the batch, and the same rows in one that is padded to twice the length."""
     half = (np.arange(B), (np.arange(B) < 4).astype(np.float32))

@@ -187,7 +187,10 @@ def small_resnet(p, x, fire):
 
 
 @pytest.mark.parametrize("family", [pytest.param("ann", marks=pytest.mark.long), "snn"])
-@pytest.mark.parametrize(("architecture", "formula"), [("vgg11", small_vgg), ("resnet8", small_resnet)])
+@pytest.mark.parametrize(
+    ("architecture", "formula"),
+    [pytest.param("vgg11", small_vgg, marks=pytest.mark.long), ("resnet8", small_resnet)],
+)
 def test_deep_networks_are_loops_over_single_steps(architecture, formula, family, monkeypatch):
     monkeypatch.setitem(vgg.STAGES, "vgg11", ((8,), (8, 16)))
     monkeypatch.setitem(resnet.RESNETS, "resnet8", ((8, 16), 1))

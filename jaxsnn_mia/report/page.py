@@ -15,7 +15,7 @@ from jaxsnn_mia import __version__, results, store
 from jaxsnn_mia.report import answers, exposed, plots, reading, stability
 from jaxsnn_mia.report.reading import Variant
 
-TEMPLATE_VERSION = 8
+TEMPLATE_VERSION = 9
 HOW = "Every model is a target once, attacked with the others, its complement left out."
 FILES = ("results.csv", "report.html")
 Paths = Mapping[str, Mapping[str, Path]]

@@ -84,6 +84,7 @@ def costs(paths: Mapping[str, Mapping[str, Path]]) -> list[dict[str, str]]:
         lines.append(
             {
                 "stage": name,
+                "of": about.get("inputs", {}).get("name", ""),
                 "seconds": f"{about['seconds']:.1f}",
                 "peak memory (MB)": megabytes(about.get("peak_host_bytes")),
                 "on devices (MB)": megabytes(about.get("peak_device_bytes")),

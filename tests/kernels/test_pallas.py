@@ -64,6 +64,7 @@ def test_a_gradient_is_differentiated_again_as_that_of_the_scan(membrane):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(jnp.abs(b).max()))
 
 
+@pytest.mark.long
 def test_under_vmap_and_in_sixteen_bits():
     options = {"spike": surrogate.fast_sigmoid(5.0), "state": 0.2 * CURRENT[0]}
 
