@@ -76,7 +76,7 @@ def as_bool(array, name):
 def main(argv):
     from pathlib import Path
 
-    from jaxsnn_mia import audit, config, messages, results
+    from jaxsnn_mia import audit, config, messages, tables
 
     if not flags.FLAGS["verbosity"].present:
         messages.plain()
@@ -103,8 +103,8 @@ def main(argv):
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     print(f"left out with a target: {audit.how_left_out(audit.partners(keep), targets)}")
-    print(results.as_text(results.table(rows)))
-    for line in results.strongest_table(rows):
+    print(tables.as_text(tables.table(rows)))
+    for line in tables.strongest_table(rows):
         print("\nstrongest, chosen on half of the pairs and measured on the rest: ", end="")
         print("; ".join(f"{head} {cell}" for head, cell in line.items() if head != "variant"))
     print(f"\n{WORKDIR.value.rstrip('/')}/report.html")

@@ -14,7 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from jaxsnn_mia import results
+from jaxsnn_mia import tables
 from jaxsnn_mia.report import page, reading
 
 
@@ -90,7 +90,7 @@ def main(argv: list[str]) -> None:
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    print(results.as_text(results.table(results.read(given.out))))
+    print(tables.as_text(tables.table(tables.read(given.out))))
     print(f"\n{os.path.join(given.out, 'report.html')}")
 
 

@@ -91,7 +91,7 @@ def audit() -> None:
     import jax
 
     jax.config.update("jax_num_cpu_devices", min(CORES, 4))
-    from jaxsnn_mia import config, cost, distributed, pipeline, remote, results, spmd, tracking
+    from jaxsnn_mia import config, cost, distributed, pipeline, remote, spmd, tables, tracking
 
     c = config.from_dict(CONFIG.value.to_dict())
     if DRY_RUN.value:
@@ -108,7 +108,7 @@ def audit() -> None:
     with remote.opened(WORKDIR.value, alone=alone) as workdir, tracking.tracked(TRACK.value, workdir):
         pipeline.run(c, workdir, until=STAGE.value, share=share)
         if STAGE.value == "report" and share.rank == 0:
-            print(results.as_text(results.table(results.read(workdir))))
+            print(tables.as_text(tables.table(tables.read(workdir))))
             print(f"\n{WORKDIR.value.rstrip('/')}/report.html")
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxsnn_mia import attacks, config, results, store
+from jaxsnn_mia import attacks, config, results, store, tables
 from jaxsnn_mia.attacks import signals
 from jaxsnn_mia.report import page
 
@@ -190,7 +190,7 @@ def run(
     store.claim(workdir, about)
     how = f"Left out with a target: {about[LEFT_OUT]}."
     page.write(about, workdir, {"audit": {"metrics": workdir / "metrics"}}, title=title, level=settings.level, how=how)
-    return results.read(workdir)
+    return tables.read(workdir)
 
 
 def how_left_out(partner_s: np.ndarray | None, targets: Models | None) -> str:

@@ -1,11 +1,8 @@
 """From scores to the rows of results.csv: one row per variant, attack and metric, with its interval."""
 
 import contextlib
-import csv
 import hashlib
-import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,18 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from jaxsnn_mia import accounting, comparisons, epsilon, intervals, metrics, stopping, store, vulnerability
+from jaxsnn_mia import accounting, comparisons, epsilon, intervals, metrics, stopping, store, tables, vulnerability
 from jaxsnn_mia.config import Config, Metrics, bits
 from jaxsnn_mia.kernels import surrogate
 
-COLUMNS = (
-    "variant", "dataset", "family", "bits_weight", "bits_activation", "bits_state", "surrogate", "encoding", "T",
-    "attack", "metric", "value", "low", "high", "level", "realised_fpr", "n_shadows", "n_examples", "seed",
-    "chosen", "quantized", "mode", "readout", "reset", "lr", "slope", "epoch",
-)  # fmt: skip
-BEYOND = ("inversion_", "attribute_")  # first letters of what stands in the column "attack" for other threats
 ROC_POINTS = 400
-ACCURACIES = {"train acc": "train_accuracy", "test acc": "test_accuracy", "gap": "gap"}
 
 
 class Audit(NamedTuple):
@@ -45,7 +35,7 @@ class Audit(NamedTuple):
     correct_validation: np.ndarray | None = None  # [S, validation rows], where there are any
     privacy: accounting.Privacy | None = None  # of each model alone
     stages: Sequence[str] = ()  # folders of threats beyond membership
-    beyond: Sequence[dict[str, Any]] = ()  # and their rows; the names of these attacks begin with one of `BEYOND`
+    beyond: Sequence[dict[str, Any]] = ()  # and their rows, of attacks that begin with one of `tables.BEYOND`
     confidence_sn: np.ndarray | None = None  # of the true class, mean over queries: tells which examples are exposed
     data: str = ""  # a hash that only the same examples, in the same roles, have
 
@@ -75,7 +65,7 @@ def write(folder: Path, audit: Audit) -> None:
     store.write_npz(folder / "roc.npz", curves)
     store.write_npz(folder / "replicates.npz", drawn)
     store.write_npz(folder / "examples.npz", exposed_examples(audit))
-    store.write_text(folder / "results.csv", as_csv(rows))
+    store.write_text(folder / "results.csv", tables.as_csv(rows))
     store.write_json(
         folder / "summary.json",
         {
@@ -130,11 +120,6 @@ def hashed(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
-def headline(names: Sequence[str]) -> str:
-    """The attack that stands for all, fixed before its result is known: online LiRA where it was run."""
-    return next((name for name in ("lira", "rmia", "attack_r") if name in names), next(iter(names)))
-
-
 def exposed_examples(audit: Audit) -> dict[str, np.ndarray]:
     """Of each example [N]: "auc", how well its times as a member are told from those as none (by the confidence);
     "caught", the share of the models trained on it from which `headline` tells it at the first FPR; "members", how many
@@ -155,7 +140,7 @@ def exposed_examples(audit: Audit) -> dict[str, np.ndarray]:
     return {
         "auc": vulnerability.per_example(audit.confidence_sn, keep_sn, usable_s),
         "caught": vulnerability.exposure(
-            audit.scores[headline(list(audit.scores))], keep_sn, audit.settings.fprs[0],
+            audit.scores[tables.headline(list(audit.scores))], keep_sn, audit.settings.fprs[0],
             pair_s if len(pairs) > 1 else None, usable_s,
         ),
         "members": keep_sn[usable_s].sum(0),
@@ -279,121 +264,3 @@ def thin(roc: metrics.Roc) -> np.ndarray:
 
 def none_for_nan(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
-
-
-def as_csv(rows: list[dict[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: shown(value) for key, value in row.items()})
-    return out.getvalue()
-
-
-def shown(value: Any) -> Any:
-    if isinstance(value, float):
-        return "n/a" if np.isnan(value) else f"{value:.6g}"
-    return value
-
-
-def read(workdir: Path) -> list[dict[str, Any]]:
-    """The rows of every variant from a workdir's summary.json."""
-    variants = json.loads((workdir / "summary.json").read_text())["variants"]
-    return [row for summary in variants.values() for row in summary["rows"]]
-
-
-def attack_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The membership attacks of the rows, in order."""
-    shown = (row["attack"] for row in rows if is_membership(row["attack"]))
-    return list(dict.fromkeys(name for name in shown if name != "strongest"))
-
-
-def is_membership(attack: str) -> bool:
-    return attack != "" and not attack.startswith(BEYOND)
-
-
-def beyond_tables(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, str]]]:
-    """threat -> one line per variant, every measure with its interval, ready to print."""
-    tables: dict[str, dict[str, dict[str, str]]] = {}
-    for row in rows:
-        if row["attack"].startswith(BEYOND):
-            line = tables.setdefault(row["attack"], {}).setdefault(row["variant"], {"variant": row["variant"]})
-            line[row["metric"].replace("_", " ")] = "n/a" if row["value"] is None else with_interval(row)
-    return {attack.replace("_", " "): list(lines.values()) for attack, lines in tables.items()}
-
-
-def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """One line per variant and attack, ready to print: every cell is a string."""
-    by_key = {(row["variant"], row["attack"], row["metric"]): row for row in rows}
-    lines = []
-    shown = (row for row in rows if is_membership(row["attack"]) and row["attack"] != "strongest")
-    for variant, attack in dict.fromkeys((row["variant"], row["attack"]) for row in shown):
-
-        def value(metric: str, attack=attack, variant=variant) -> dict[str, Any]:
-            return by_key[variant, attack, metric]
-
-        auc = value("auc")
-        line = {
-            "dataset": auc["dataset"],
-            "model": variant.removeprefix(auc["dataset"] + "-"),
-            **{
-                head: f"{value(metric, '')['value']:.3f}"
-                for head, metric in ACCURACIES.items()
-                if (variant, "", metric) in by_key
-            },
-            "attack": attack,
-            "AUC [95 %]".replace("95", f"{100 * auc['level']:g}"): with_interval(auc),
-        }
-        for of, name, metric in by_key:
-            if (of, name) == (variant, attack) and metric.startswith("tpr@"):
-                line[f"TPR @ {100 * float(metric[4:]):g} % FPR"] = with_realised_fpr(value(metric))
-        line["bal. acc"] = f"{value('balanced_accuracy')['value']:.3f}"
-        line["non-members (distinct)"] = f"{auc['pooled_non_members']} ({auc['distinct_non_members']})"
-        lines.append(line)
-    return lines
-
-
-def strongest_table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
-    """One line per variant: the strongest attack by AUC and at each FPR, ready to print."""
-    lines: dict[str, dict[str, str]] = {}
-    for row in rows:
-        if row["attack"] == "strongest":
-            line = lines.setdefault(row["variant"], {"variant": row["variant"]})
-            head = "AUC" if row["metric"] == "auc" else f"TPR @ {100 * float(row['metric'][4:]):g} % FPR"
-            shown = f"{row['value']:.3f}" if row["metric"] == "auc" else f"{100 * (row['value'] or 0):.2f} %"
-            line[head] = "n/a" if row["value"] is None else f"{shown} ({row['chosen']})"
-    return list(lines.values())
-
-
-def privacy_lines(rows: list[dict[str, Any]]) -> list[str]:
-    """One sentence per variant that was trained privately."""
-    lines = []
-    for row in rows:
-        if row["metric"] == "dp_epsilon":
-            how = f"noise {row['noise']:.4g}, rate {row['rate']:.4g}, {row['steps']} steps"
-            what = (
-                f"({row['value']:.4g}, {row['delta']:g})-differentially private, {row['adjacency']}"
-                if row["value"] < float("inf")
-                else f"not differentially private by any finite epsilon at delta {row['delta']:g}"
-            )
-            lines.append(f"{row['variant']}: {what} ({how})")
-    return lines
-
-
-def with_interval(row: Mapping[str, Any]) -> str:
-    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-
-
-def with_realised_fpr(row: dict[str, Any]) -> str:
-    if row["value"] is None:
-        return "n/a"
-    return f"{100 * row['value']:.2f} % (at {100 * row['realised_fpr']:.3f} %)"
-
-
-def as_text(lines: list[dict[str, str]]) -> str:
-    """A plain table with aligned columns."""
-    heads = list(lines[0])
-    widths = [max(len(head), *(len(line[head]) for line in lines)) for head in heads]
-    out = ["  ".join(head.ljust(width) for head, width in zip(heads, widths, strict=True)).rstrip()]
-    out += ["  ".join(line[h].ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join(out)

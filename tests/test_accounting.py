@@ -13,7 +13,7 @@ from scipy import optimize, stats
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from jaxsnn_mia import accounting, config, ensemble, epsilon, pipeline, preparing, results, work
+from jaxsnn_mia import accounting, config, ensemble, epsilon, pipeline, preparing, results, tables, work
 from jaxsnn_mia.ensemble import Shadows
 from jaxsnn_mia.models import Hyper, ModelSpec
 from jaxsnn_mia.train import TrainSpec
@@ -413,9 +413,9 @@ def test_a_private_audit_reports_what_it_spent(tmp_path):
 def test_without_noise_the_report_claims_nothing():
     privacy = accounting.plan(20, 60, 60, 3, 2, delta=1e-5)
     audit = results.Audit("a", {}, config.Metrics(), *[np.zeros(0)] * 6, {}, privacy=privacy)
-    (line,) = results.privacy_lines([{"variant": "a", **row} for row in results.privacy_rows(audit)])
+    (line,) = tables.privacy_lines([{"variant": "a", **row} for row in results.privacy_rows(audit)])
     assert line.startswith("a: not differentially private by any finite epsilon at delta 1e-05 (noise 0,")
-    assert results.privacy_rows(audit._replace(privacy=None)) == results.privacy_lines([]) == []
+    assert results.privacy_rows(audit._replace(privacy=None)) == tables.privacy_lines([]) == []
 
 
 def paths_of(workdir, variant):

@@ -18,7 +18,7 @@ LAYER = {
     "settings": 3, "checks": 3, "config": 3, "planning": 3, "work": 3, "probing": 3, "shadows": 3,
     "stages": 3, "inventory": 3, "fitting": 3, "preparing": 3, "querying": 3, "attacking": 3, "pipeline": 3,
     "reconstructing": 3, "judging": 3, "inferring": 3,
-    "cost": 3, "results": 3, "audit": 3, "report": 3,
+    "cost": 3, "tables": 3, "results": 3, "audit": 3, "report": 3,
 }  # fmt: skip
 ONLY = {
     "dp_accounting": {"accounting"},

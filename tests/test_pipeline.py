@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from jaxsnn_mia import attacks, checkpoint, config, pipeline, querying, results, shadows, store
+from jaxsnn_mia import attacks, checkpoint, config, pipeline, querying, results, shadows, store, tables
 from tests.runs import scores, small
 
 
@@ -28,14 +28,14 @@ def test_every_artefact_is_there(finished):
     assert [line["id"] for line in lines] == list(range(8))
     assert {line["status"] for line in lines} == {"ok"}
     assert 2 in checkpoint.epochs(next(variant.glob("train-*/group-00000")))
-    rows = results.read(finished)
+    rows = tables.read(finished)
     assert {row["attack"] for row in rows} == {"", "strongest", *config.Attacks().names}
     at = [f"{of}@{fpr}" for fpr in ("0.01", "0.001") for of in ("tpr", "deployed_tpr")]
     at += [f"ppv@{fpr}@{prior}" for fpr in ("0.01", "0.001") for prior in ("0.5", "0.1", "0.01")]
     assert {row["metric"] for row in rows} == {
         "auc", "balanced_accuracy", "train_accuracy", "test_accuracy", "gap", *at
     }  # fmt: skip
-    assert (finished / "results.csv").read_text().splitlines()[0] == ",".join(results.COLUMNS)
+    assert (finished / "results.csv").read_text().splitlines()[0] == ",".join(tables.COLUMNS)
     for row in rows:
         if row["metric"] == "auc" and row["attack"] == "strongest":
             assert set(row["chosen"].split(", ")) <= set(config.Attacks().names)
@@ -101,7 +101,7 @@ def test_a_diverged_shadow_is_recorded_and_excluded_with_its_pair(tmp_path, monk
         excluded = [5] if name == "loss" else [4, 5]
         assert np.isnan(array[excluded]).all()
         assert np.isfinite(np.delete(array, [4, 5], axis=0)).all()
-    assert {row["n_shadows"] for row in results.read(tmp_path)} == {6}
+    assert {row["n_shadows"] for row in tables.read(tmp_path)} == {6}
 
 
 @pytest.mark.long
@@ -109,7 +109,7 @@ def test_online_lira_beats_the_loss_threshold_on_digits(tmp_path):
     """64 shadows of the quickstart: online LiRA well above the loss threshold, for both twins."""
     c = config.from_dict({"sweep": {"family": ("ann", "snn")}, "metrics": {"replicates_auc": 100}})
     pipeline.run(c, tmp_path)
-    auc = {(r["family"], r["attack"]): r for r in results.read(tmp_path) if r["metric"] == "auc"}
+    auc = {(r["family"], r["attack"]): r for r in tables.read(tmp_path) if r["metric"] == "auc"}
     for family, lira, loss in (("ann", 0.65, 0.54), ("snn", 0.69, 0.56)):
         assert auc[family, "lira"]["value"] == pytest.approx(lira, abs=0.02)
         assert auc[family, "loss"]["value"] == pytest.approx(loss, abs=0.02)
@@ -121,7 +121,7 @@ def test_online_lira_beats_the_loss_threshold_on_digits(tmp_path):
 def test_online_lira_on_location30(tmp_path):
     c = config.from_dict({"data": {"name": "location30"}, "metrics": {"replicates_auc": 100}})
     pipeline.run(c, tmp_path)
-    auc = {r["attack"]: r["value"] for r in results.read(tmp_path) if r["metric"] == "auc"}
+    auc = {r["attack"]: r["value"] for r in tables.read(tmp_path) if r["metric"] == "auc"}
     assert auc["lira"] > 0.93
 
 
@@ -156,7 +156,7 @@ def test_attacks_with_signals_of_their_own_run_from_the_config(tmp_path, names):
 def test_fair_coins_give_a_lower_bound_of_epsilon_from_one_training(tmp_path):
     c = small(splits={"rows": "iid"}, attacks={"names": ("loss", "gap")}, train={"epochs": 2, "snapshot_epochs": ()})
     pipeline.run(c, tmp_path)
-    bounds = {row["attack"]: row["value"] for row in results.read(tmp_path) if row["metric"] == "epsilon_one_run@1e-05"}
+    bounds = {row["attack"]: row["value"] for row in tables.read(tmp_path) if row["metric"] == "epsilon_one_run@1e-05"}
     assert bounds.keys() == {"loss", "gap"}
     assert all(value == 0 for value in bounds.values())  # two epochs do not tell
 

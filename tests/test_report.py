@@ -290,9 +290,9 @@ def compare_paths(runs, *names):
 
 
 def store_rows(folder):
-    from jaxsnn_mia import results
+    from jaxsnn_mia import tables
 
-    return results.read(folder)
+    return tables.read(folder)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxsnn_mia import comparisons, intervals, results
+from jaxsnn_mia import comparisons, intervals, tables
 
 TOLD = {1: "leaks more", -1: "leaks less", 0: "cannot be told apart"}
 
@@ -53,9 +53,9 @@ class Difference(NamedTuple):
 
 
 def answer(variant: str, found: Found) -> Answer:
-    """The headline of one variant: its `results.headline` attack, fixed beforehand, and the strongest beside it."""
-    names = results.attack_names(found.rows)
-    attack = results.headline(names)
+    """The headline of one variant: its `tables.headline` attack, fixed beforehand, and the strongest beside it."""
+    names = tables.attack_names(found.rows)
+    attack = tables.headline(names)
     auc = found.row(attack, "auc")
     assert auc is not None
     metric = next(row["metric"] for row in found.rows if row["metric"].startswith("tpr@"))
@@ -73,7 +73,7 @@ def answer(variant: str, found: Found) -> Answer:
             parts[-1] += ", which cannot be told from guessing"
     else:
         parts.append(f"{rate} false positives cannot be resolved with so few non-members")
-    parts.append(f"AUC of {attack} {results.with_interval(dict(auc))}")
+    parts.append(f"AUC of {attack} {tables.with_interval(dict(auc))}")
     strongest = found.row("strongest", metric)
     if strongest and strongest["value"] is not None and set(strongest["chosen"].split(", ")) != {attack}:
         parts.append(
@@ -88,14 +88,14 @@ def percent(share: float) -> str:
 
 
 def differences(found: Mapping[str, Found], pairs: Sequence[tuple[str, str]], level: float) -> list[Difference]:
-    """Each (variant, reference) in the AUC and first TPR of `results.headline`, with intervals from replicates that
+    """Each (variant, reference) in the AUC and first TPR of `tables.headline`, with intervals from replicates that
     were drawn alike, or independently where the splits differ. Verdicts stand against all of them (Holm)."""
     every = []
     for variant, reference in pairs:
         one, other = found[variant], found[reference]
-        shared = [name for name in results.attack_names(one.rows) if name in results.attack_names(other.rows)]
+        shared = [name for name in tables.attack_names(one.rows) if name in tables.attack_names(other.rows)]
         if shared:
-            attack = results.headline(shared)
+            attack = tables.headline(shared)
             first = next(row["metric"] for row in one.rows if row["metric"].startswith("tpr@"))
             auc = difference(one, other, attack, "auc", level)
             assert auc is not None

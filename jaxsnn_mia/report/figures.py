@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsnn_mia import results
+from jaxsnn_mia import tables
 from jaxsnn_mia.report.plots import (
     COLOURS,
     GREY,
@@ -33,9 +33,9 @@ WIDE = 4.0  # errors that differ by more are shown on a log axis
 
 def privacy_against_accuracy(rows: Sequence[dict[str, Any]]) -> list[Figure]:
     """A figure for each data set (and each thing that is quantized, where widths vary): test accuracy against the AUC
-    of `results.headline`, with intervals. Variants that differ in their width alone are one curve; the points that no
+    of `tables.headline`, with intervals. Variants that differ in their width alone are one curve; the points that no
     other beats in both are joined by a dashed line."""
-    attack = results.headline(results.attack_names(rows))
+    attack = tables.headline(tables.attack_names(rows))
     accuracy = {row["variant"]: row for row in rows if row["metric"] == "test_accuracy"}
     points = [row for row in rows if (row["metric"], row["attack"]) == ("auc", attack) and row["variant"] in accuracy]
     swept = len({row["bits"] for row in points}) > 1

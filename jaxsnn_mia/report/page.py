@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsnn_mia import __version__, results, store
+from jaxsnn_mia import __version__, store, tables
 from jaxsnn_mia.report import answers, exposed, plots, reading, stability
 from jaxsnn_mia.report.reading import Variant
 
@@ -40,7 +40,7 @@ def write(
     rows = [row for variant in variants.values() for row in variant.rows]
     store.write_text(
         workdir / "results.csv",
-        results.as_csv([{k: nan_for_none(v) for k, v in row.items()} for row in rows]),
+        tables.as_csv([{k: nan_for_none(v) for k, v in row.items()} for row in rows]),
     )
     store.write_text(workdir / "report.html", html(settings, variants, rows, title, level, pairs, how))
     store.write_json(
@@ -128,8 +128,8 @@ def html(
             for name, variant in variants.items()
             for part in figures.parts(variant.curves)
         ],
-        lines=results.table(rows),
-        strongest=results.strongest_table(rows),
+        lines=tables.table(rows),
+        strongest=tables.strongest_table(rows),
         exposure=[
             figures.vulnerability(of, part, luck(variants, part))
             for of, aucs in per_example.items()
@@ -142,8 +142,8 @@ def html(
         training=[
             figures.training_curves(of, part) for of, curves in histories.items() for part in figures.parts(curves)
         ],
-        privacy=results.privacy_lines(rows),
-        beyond=results.beyond_tables(rows),
+        privacy=tables.privacy_lines(rows),
+        beyond=tables.beyond_tables(rows),
         grids=[
             figures.image_grid(f"{name}, {way.replace('_', ' ')}", images)
             for name, variant in variants.items()

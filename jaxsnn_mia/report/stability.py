@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from jaxsnn_mia import results, stages, vulnerability
+from jaxsnn_mia import stages, tables, vulnerability
 from jaxsnn_mia.report.reading import Variant, candidate_rows
 
 SEED = re.compile(r"-seed\d+")
@@ -36,7 +36,7 @@ def over_seeds(variants: Mapping[str, Variant], level: float) -> list[dict[str, 
 
 def line(name: str, variants: list[Variant], level: float) -> dict[str, str] | None:
     """None where fewer than two of them have the attack."""
-    attack = results.headline(results.attack_names(variants[0].rows))
+    attack = tables.headline(tables.attack_names(variants[0].rows))
     aucs = [auc["value"] for variant in variants if (auc := variant.found.row(attack, "auc"))]
     if len(aucs) < 2:
         return None
@@ -47,7 +47,7 @@ def line(name: str, variants: list[Variant], level: float) -> dict[str, str] | N
     rank, overlap = known.mean(0).tolist() if len(known) else (np.nan, np.nan)
     row: dict[str, Any] = {"value": mean, "low": mean - half, "high": mean + half}
     return {
-        "variant": name, "seeds": str(len(variants)), f"AUC of {attack}": results.with_interval(row),
+        "variant": name, "seeds": str(len(variants)), f"AUC of {attack}": tables.with_interval(row),
         "deviation": f"{spread:.4f}", "rank correlation": shown(rank), "overlap of the top 1 %": shown(overlap),
     }  # fmt: skip
 
