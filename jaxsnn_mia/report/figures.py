@@ -42,22 +42,24 @@ def privacy_against_accuracy(rows: Sequence[dict[str, Any]]) -> list[Figure]:
     panels: dict[tuple, list[dict[str, Any]]] = {}
     for row in points:
         panels.setdefault((row["dataset"], row["quantized"] if swept else ""), []).append(row)
-    return [panel(of, kind, attack, there, accuracy, swept) for (of, kind), there in panels.items()]
+    curves = list(dict.fromkeys(map(curve_of, points)))  # of one colour in all panels
+    return [panel(of, kind, attack, there, accuracy, curves, swept) for (of, kind), there in panels.items()]
 
 
 @styled
 def panel(
     dataset: str, kind: str, attack: str, points: list[dict[str, Any]], accuracy: Mapping[str, dict[str, Any]],
-    swept: bool,
+    curves: list[str], swept: bool,
 ) -> Figure:  # fmt: skip
     plt = pyplot()
     figure, axes = plt.subplots(figsize=SIZE)
     errors = {row["variant"]: error_of(accuracy[row["variant"]]) for row in points}
     values = [error["value"] for error in errors.values()]
-    curves = list(dict.fromkeys(map(curve_of, points)))
     widths = sorted({row["bits"] for row in points}, reverse=True)
     for i, curve in enumerate(curves):
         of_curve = sorted((row for row in points if curve_of(row) == curve), key=lambda row: row["bits"])
+        if not of_curve:
+            continue
         colour = COLOURS[i % len(COLOURS)]
         if len(of_curve) > 1:
             xs = [errors[row["variant"]]["value"] for row in of_curve]

@@ -15,7 +15,7 @@ from jaxsnn_mia import __version__, store, tables
 from jaxsnn_mia.report import answers, exposed, plots, reading, stability
 from jaxsnn_mia.report.reading import Variant
 
-TEMPLATE_VERSION = 9
+TEMPLATE_VERSION = 11
 HOW = "Every model is a target once, attacked with the others, its complement left out."
 FILES = ("results.csv", "report.html")
 Paths = Mapping[str, Mapping[str, Path]]
@@ -116,9 +116,13 @@ def html(
         answers={of: [answers.answer(name, found[name]) for name in names] for of, names in by_dataset.items()},
         differences=[
             {
-                "variant": one.variant, "less": one.reference, "paired": "yes" if one.paired else "no",
-                f"AUC of {one.attack}": answers.signed(one.auc), "its TPR": answers.signed(one.tpr),
-                "test accuracy": answers.signed(one.accuracy), "by AUC": one.verdict,
+                "variant": one.variant,
+                "less": one.reference,
+                "by AUC": one.verdict,
+                f"AUC of {one.attack}": answers.signed(one.auc),
+                "its TPR": answers.signed(one.tpr),
+                "test accuracy": answers.signed(one.accuracy),
+                "paired": "yes" if one.paired else "no",
             }
             for one in answers.differences(found, in_turn(variants) if pairs is None else pairs, level)
         ],
