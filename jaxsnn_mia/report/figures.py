@@ -27,6 +27,7 @@ KINDS = {
     "weight": "weights", "activation": "activations", "state": "membranes", "both": "weights and activations",
     "all": "weights, activations and membranes",
 }  # fmt: skip
+ENDS = {"": "value", "_low": "low", "_high": "high"}  # of an interval, in columns of a CSV
 MOST = 7  # curves in a figure
 WIDE = 4.0  # errors that differ by more are shown on a log axis
 
@@ -112,9 +113,6 @@ def panel(
         for row in points
     )
     return Figure(caption, f"Test error against the AUC of {attack}. {words}.", as_svg(figure), as_csv(table))
-
-
-ENDS = {"": "value", "_low": "low", "_high": "high"}
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -27,7 +27,7 @@ def write(
 ) -> None:  # fmt: skip
     """Makes the report from the folders of the stages of each variant, by stage, unless it is up to date. `settings`
     are shown in it. `pairs`: (variant, reference) of the differences; None: each against the first of the same splits.
-    `how`: targets were attacked.
+    `how`: what was left out with a target, in a sentence.
     """
     names = {
         name: {stage: path.parent.name + "/" + path.name for stage, path in of.items()} for name, of in paths.items()

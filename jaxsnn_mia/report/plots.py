@@ -92,6 +92,8 @@ def bars(row: Mapping[str, Any]) -> np.ndarray:
 def below(axes, left: float = -0.1, down: float = -0.2) -> None:
     """The legend under the axes, in two columns where its labels are short."""
     labels = axes.get_legend_handles_labels()[1]
+    if not labels:  # of models that all diverged
+        return
     columns = 2 if max(map(len, labels)) <= 20 else 1
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(left, down), ncols=columns, frameon=False)
 
