@@ -17,22 +17,17 @@ from typing import NoReturn
 from absl import app, flags
 from ml_collections import config_flags
 
-from jaxsnn_mia import messages, stopping, store
+from jaxsnn_mia import messages, stages, stopping, store, tracking
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="A config file; override by --config.a.b=VALUE.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where every stage is kept; a second run goes on there.")
-STAGE = flags.DEFINE_enum(
-    "stage",
-    "report",
-    ["data", "splits", "train", "signals", "attacks", "metrics", "report"],
-    "Run up to this stage.",
-)
+STAGE = flags.DEFINE_enum("stage", "report", list(stages.STAGES), "Run up to this stage.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be trained and how long it takes; train nothing.")
 WORKER = flags.DEFINE_bool("worker", False, "Join the process that runs in this workdir and share its training.")
 SPMD = flags.DEFINE_bool("spmd", False, "One job of several processes over all their devices; see spmd.py.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Several processes share the work; see distributed.py.")
 PATIENCE = flags.DEFINE_float("patience", 60, "Seconds that a worker waits while no process leads.", lower_bound=0)
-TRACK = flags.DEFINE_enum("track", None, ["tensorboard", "wandb"], "Send losses and times there as well.")
+TRACK = flags.DEFINE_enum("track", None, list(tracking.TRACKERS), "Send losses and times there as well.")
 LIST = flags.DEFINE_bool("list", False, "Print the stages of --workdir, finished or not; run nothing.")
 CLEAN = flags.DEFINE_bool("clean", False, "Remove the unfinished stages of --workdir, after asking; run nothing.")
 YES = flags.DEFINE_bool("yes", False, "Let --clean remove without asking.")
@@ -91,7 +86,7 @@ def audit() -> None:
     import jax
 
     jax.config.update("jax_num_cpu_devices", min(CORES, 4))
-    from jaxsnn_mia import config, cost, distributed, pipeline, remote, spmd, tables, tracking
+    from jaxsnn_mia import config, cost, distributed, pipeline, remote, spmd, tables
 
     c = config.from_dict(CONFIG.value.to_dict())
     if DRY_RUN.value:

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from jaxsnn_mia import models
 from jaxsnn_mia.models import Hyper, ModelSpec
@@ -55,3 +56,29 @@ def test_unknown_names_are_refused():
     model, params = make(readout="membrane")
     with pytest.raises(ValueError, match="got 'membrane'"):
         model.apply(params, X, Hyper(), jax.random.key(0), train=False)
+
+
+class Own(nnx.Module):
+    """A model of a caller's own: this file names it."""
+
+    def __init__(self, spec, *, rngs):
+        self.layer = nnx.Linear(spec.n_features, spec.n_classes, rngs=rngs)
+
+    def __call__(self, x, hyper, key, train):
+        return models.Output(self.layer(x), None, {})
+
+
+def test_a_module_of_ones_own_is_built_for_every_family_and_what_is_none_is_refused():
+    for family in models.FAMILIES:
+        model, params = make(architecture=f"{__name__}:Own", family=family)
+        found = model.apply(params, X, Hyper(), jax.random.key(0), train=False).logits_bc
+        layer = jax.tree.map(np.asarray, params["params"]["layer"])
+        np.testing.assert_allclose(found, X @ layer["kernel"] + layer["bias"], rtol=1e-5, atol=1e-6)
+    for name, message in (
+        ("densely", r"must be one of \['convnet', .*got 'densely'\. Name an own one package\.module:Class"),
+        ("no.such.module:Own", r"'no\.such\.module:Own' could not be found: ModuleNotFoundError"),
+        (f"{__name__}:Other", ".*could not be found: AttributeError"),
+        (f"{__name__}:make", ".*must be a flax.nnx.Module class, got <function make"),
+    ):
+        with pytest.raises(ValueError, match=f"`model.architecture` {message}"):
+            make(architecture=name)

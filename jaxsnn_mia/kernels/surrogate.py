@@ -10,7 +10,6 @@ docstring is the derivative at x.
 """
 
 import dataclasses
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,6 +17,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from jaxsnn_mia.kernels.own import imported
 
 Derivative = Callable[..., jax.Array]
 
@@ -280,17 +281,14 @@ def factory(name: str) -> Callable[..., Surrogate]:
     """
     if name in SURROGATES:
         return SURROGATES[name]
-    module, colon, function = name.partition(":")
-    remedy = "Name an own one package.module:function, with its folder in PYTHONPATH."
-    if not colon:
-        raise ValueError(f"`surrogate` must be one of {sorted(SURROGATES)}, got {name!r}. {remedy}")
+    found = imported("surrogate", name, SURROGATES, "function")
     try:
-        found = getattr(importlib.import_module(module), function)
         made = found()
         if isinstance(made, Surrogate):
             first = next(iter(inspect.signature(found).parameters))
             found(**{first: made.params[first]}, at_zero=0.0)
     except (ImportError, AttributeError, TypeError, KeyError, StopIteration) as error:
+        remedy = "Its parameters have defaults, the slope is the first, and it passes `scale` and `at_zero` on."
         raise ValueError(f"`surrogate` {name!r} could not be made: {error!r}. {remedy}") from error
     if not isinstance(made, Surrogate):
         raise ValueError(f"`surrogate` {name!r} must give a Surrogate, got {type(made).__name__}. Return custom(...).")

@@ -1,10 +1,10 @@
 """Model families: `build(spec)` gives pure (init, apply) functions of one model."""
 
-import importlib
 from collections.abc import Mapping
 
 from flax import nnx
 
+from jaxsnn_mia.kernels.own import imported
 from jaxsnn_mia.models.coding import ENCODINGS
 from jaxsnn_mia.models.convnet import ConvNet
 from jaxsnn_mia.models.dense import DenseANN, DenseSNN
@@ -45,14 +45,7 @@ def modules(architecture: str) -> Mapping[str, type[nnx.Module]]:
     module as `pure` takes it, which then stands for every family. ValueError for a name that is neither."""
     if architecture in MODELS:
         return MODELS[architecture]
-    module, colon, name = architecture.partition(":")
-    remedy = "Name an own one package.module:Class, with its folder in PYTHONPATH."
-    if not colon:
-        raise ValueError(f"`model.architecture` must be one of {sorted(MODELS)}, got {architecture!r}. {remedy}")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"`model.architecture` {architecture!r} could not be found: {error!r}. {remedy}") from error
+    found = imported("model.architecture", architecture, MODELS, "Class")
     if not (isinstance(found, type) and issubclass(found, nnx.Module)):
         raise ValueError(f"`model.architecture` {architecture!r} must be a flax.nnx.Module class, got {found!r}.")
     return dict.fromkeys(FAMILIES, found)

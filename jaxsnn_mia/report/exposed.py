@@ -37,26 +37,28 @@ def most_exposed(examples: Mapping[str, np.ndarray], data: Path | None, count: i
     auc_n, caught_n = examples["auc"], np.nan_to_num(examples["caught"])
     order = np.lexsort((-np.nan_to_num(auc_n), -caught_n))
     order = order[~np.isnan(auc_n[order])][:count]  # of one target, nothing is known of an example
-    x, z, labels, features = None, None, None, ()
+    labels, words = [""] * len(order), [""] * len(order)
+    pictures: list[np.ndarray | None] = [None] * len(order)
     if data is not None:
         x, y, _ = preparing.candidates(data)
         about = stages.manifest(data)
-        z = in_deviations(x, order)
-        x = x[order]
+        features, z, own = about.get("features", ()), in_deviations(x, order), x[order]
         if "scale" in about:  # as the source has it
-            x = x * np.float32(about["scale"]) + np.float32(about["shift"])
-        labels, features = [about["class_names"][label] for label in y[order]], about.get("features", ())
+            own = own * np.float32(about["scale"]) + np.float32(about["shift"])
+        labels = [str(about["class_names"][label]) for label in y[order]]
+        pictures = [picture(example, features) for example in own]
+        words = ["" if z is None or image is not None else in_words(z[i], features) for i, image in enumerate(pictures)]
     return [
         Exposed(
             number=int(n),
-            label="" if labels is None else str(labels[i]),
+            label=label,
             caught=None if np.isnan(examples["caught"][n]) else float(caught_n[n]),
             members=int(examples["members"][n]),
             auc=float(auc_n[n]),
-            image="" if x is None else as_png(picture(x[i], features)),
-            row="" if x is None or z is None or picture(x[i], features) is not None else in_words(z[i], features),
+            image=as_png(image),
+            row=row,
         )
-        for i, n in enumerate(order)
+        for n, label, image, row in zip(order, labels, pictures, words, strict=True)
     ]
 
 

@@ -15,7 +15,7 @@ from jaxsnn_mia import __version__, store, tables
 from jaxsnn_mia.report import answers, exposed, plots, reading, stability
 from jaxsnn_mia.report.reading import Variant
 
-TEMPLATE_VERSION = 11
+TEMPLATE_VERSION = 12
 HOW = "Every model is a target once, attacked with the others, its complement left out."
 FILES = ("results.csv", "report.html")
 Paths = Mapping[str, Mapping[str, Path]]
@@ -119,8 +119,9 @@ def html(
                 "variant": one.variant,
                 "less": one.reference,
                 "by AUC": one.verdict,
-                f"AUC of {one.attack}": answers.signed(one.auc),
-                "its TPR": answers.signed(one.tpr),
+                "attack": one.attack,
+                "AUC": answers.signed(one.auc),
+                "TPR": answers.signed(one.tpr),
                 "test accuracy": answers.signed(one.accuracy),
                 "paired": "yes" if one.paired else "no",
             }

@@ -41,10 +41,8 @@ def read(paths: Mapping[str, Mapping[str, Path]]) -> dict[str, Variant]:
     found = {}
     for name, of in paths.items():
         summary = json.loads((of["metrics"] / "summary.json").read_text())
-        summary |= {
-            "variant": name,
-            "rows": [{**row, "variant": name} for row in summary["rows"]],
-        }  # RUN/VARIANT of many
+        # RUN/VARIANT where there are several runs
+        summary |= {"variant": name, "rows": [{**row, "variant": name} for row in summary["rows"]]}
         files = {"curves": "roc", "grids": "grids", "examples": "examples", "drawn": "replicates"}
         found[name] = Variant(
             of,
@@ -63,8 +61,8 @@ def arrays(file: Path) -> dict[str, np.ndarray]:
         return {name: held[name] for name in held.files}
 
 
-def folders(paths: Mapping[str, Mapping[str, Path]]) -> dict[str, Path]:
-    """The folder of each stage once, as [RUN/]VARIANT/STAGE, or [RUN/]STAGE where variants share it."""
+def folders(paths: Mapping[str, Mapping[str, Path]]) -> dict[Path, str]:
+    """The folder of each stage once, called [RUN/]VARIANT/STAGE, or [RUN/]STAGE where variants share it."""
     found: dict[Path, str] = {}
     for name, of in paths.items():
         run = name.rpartition("/")[0]
@@ -73,13 +71,13 @@ def folders(paths: Mapping[str, Mapping[str, Path]]) -> dict[str, Path]:
             if (folder / store.MANIFEST).exists():
                 shared = folder.name.startswith(("data-", "splits-"))
                 found.setdefault(folder, "/".join(filter(None, (run if shared else name, folder.name))))
-    return {name: folder for folder, name in found.items()}
+    return found
 
 
 def costs(paths: Mapping[str, Mapping[str, Path]]) -> list[dict[str, str]]:
     """One line per stage: how long, how much memory, where; ready to print."""
     lines = []
-    for name, folder in folders(paths).items():
+    for folder, name in folders(paths).items():
         about = stages.manifest(folder)
         lines.append(
             {
