@@ -147,6 +147,7 @@ def test_overflow_is_paid_for_on_both_neighbours():
     assert accounting.epsilon(*args, beta=dear * math.exp(0.02)) == math.inf
 
 
+@pytest.mark.long
 def test_a_plan_is_of_public_numbers_and_a_neighbour_more():
     p = accounting.plan(30, 101, 101, 4, 5, delta=1e-3, noise=1.3)
     assert p.steps == 20

@@ -128,6 +128,7 @@ def test_online_lira_on_location30(tmp_path):
 SOME = ("loss", "lira", "gap", "steps", "longer", "trajectory", "combine")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("names", [SOME, pytest.param(tuple(attacks.ATTACKS), marks=pytest.mark.long)])
 def test_attacks_with_signals_of_their_own_run_from_the_config(tmp_path, names):
     c = small(

@@ -76,6 +76,7 @@ def test_a_probed_width_is_kept(tmp_path, caplog, monkeypatch):
     assert all(value > 0 for value in kept)
 
 
+@pytest.mark.long
 def test_out_of_memory_halves_the_width_and_goes_on(tmp_path, monkeypatch, caplog):
     make = ensemble.make_ensemble
 

@@ -99,6 +99,7 @@ def verdicts(effect):
     return found
 
 
+@pytest.mark.long
 def test_studies_with_an_effect_find_it_and_without_one_do_not():
     found, null = verdicts(EFFECT), verdicts(0.0)
     assert len(found) == len(null) == 2 * (8 + 4) + 3
