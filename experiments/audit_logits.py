@@ -76,10 +76,13 @@ def as_bool(array, name):
 def main(argv):
     from pathlib import Path
 
-    from jaxsnn_mia import audit, config, messages, tables
+    from jaxsnn_mia import audit
+    from jaxsnn_mia.report import tables
+    from jaxsnn_mia.runtime import terminal
+    from jaxsnn_mia.settings import Metrics
 
     if not flags.FLAGS["verbosity"].present:
-        messages.plain()
+        terminal.plain()
     try:
         if argv[1:]:
             raise ValueError(f"unexpected argument {argv[1]!r}; flags start with --.")
@@ -93,7 +96,7 @@ def main(argv):
             targets = audit.Models(
                 a["target_logits"], a["labels"], a["target_population_logits"], a["population_labels"]
             )
-        settings = config.Metrics(fprs=tuple(map(float, FPRS.value)), seed=SEED.value)
+        settings = Metrics(fprs=tuple(map(float, FPRS.value)), seed=SEED.value)
         keep, member = as_bool(a["keep"], "keep"), as_bool(a["target_member"], "target_member")
         names = None if ATTACKS.value is None else tuple(ATTACKS.value)
         rows = audit.run(

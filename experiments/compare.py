@@ -14,8 +14,7 @@ import os
 import sys
 from pathlib import Path
 
-from jaxsnn_mia import tables
-from jaxsnn_mia.report import page, reading
+from jaxsnn_mia.report import page, reading, tables
 
 
 def stages_of(run: Path) -> dict[str, dict[str, Path]]:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 def get_config(file: str) -> ConfigDict:
     from jaxsnn_mia import config
+    from jaxsnn_mia.settings import as_dict
 
     try:
         held = json.loads(Path(file).read_text())
@@ -20,4 +21,4 @@ def get_config(file: str) -> ConfigDict:
         raise ValueError(
             f"--config=...resolved.py:FILE needs the config.json of a run, got {file!r}: {error}."
         ) from None
-    return ConfigDict(config.as_dict(config.from_dict(held.get("config", held))))
+    return ConfigDict(as_dict(config.from_dict(held.get("config", held))))

@@ -17,11 +17,19 @@ from typing import NoReturn
 from absl import app, flags
 from ml_collections import config_flags
 
-from jaxsnn_mia import messages, stages, stopping, store, tracking
+from jaxsnn_mia.pipeline import cost, inventory
+from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.report import tables
+from jaxsnn_mia.runtime import spmd, stopping, terminal, tracking
+from jaxsnn_mia.store import remote
+from jaxsnn_mia.store.files import StoreError
+from jaxsnn_mia.store.stage import STAGES
+from jaxsnn_mia.training import claims as distributed
+from jaxsnn_mia.training.claims import Share
 
 CONFIG = config_flags.DEFINE_config_file("config", help_string="A config file; override by --config.a.b=VALUE.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Where every stage is kept; a second run goes on there.")
-STAGE = flags.DEFINE_enum("stage", "report", list(stages.STAGES), "Run up to this stage.")
+STAGE = flags.DEFINE_enum("stage", "report", list(STAGES), "Run up to this stage.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be trained and how long it takes; train nothing.")
 WORKER = flags.DEFINE_bool("worker", False, "Join the process that runs in this workdir and share its training.")
 SPMD = flags.DEFINE_bool("spmd", False, "One job of several processes over all their devices; see spmd.py.")
@@ -73,7 +81,6 @@ def check() -> None:
 
 def keep_house() -> None:
     """--list and --clean."""
-    from jaxsnn_mia import inventory
 
     if LIST.value:
         print(inventory.as_text(inventory.items(Path(WORKDIR.value))))
@@ -86,22 +93,23 @@ def audit() -> None:
     import jax
 
     jax.config.update("jax_num_cpu_devices", min(CORES, 4))
-    from jaxsnn_mia import config, cost, distributed, pipeline, remote, spmd, tables
+    from jaxsnn_mia import config
+    from jaxsnn_mia.runtime import stopping, tracking
 
     c = config.from_dict(CONFIG.value.to_dict())
     if DRY_RUN.value:
         local = WORKDIR.value and not WORKDIR.value.startswith(remote.SCHEMES)
         print(cost.as_text(cost.estimate(c, Path(WORKDIR.value) if local else None)))
         return
-    share = distributed.share() if DISTRIBUTED.value else distributed.WORKER if WORKER.value else distributed.Share()
+    share = distributed.share() if DISTRIBUTED.value else distributed.WORKER if WORKER.value else Share()
     if SPMD.value:
         spmd.start()
         stopping.listen()  # again: JAX took SIGTERM for itself
-        share = distributed.Share(rank=jax.process_index())
+        share = Share(rank=jax.process_index())
     share = share._replace(patience=PATIENCE.value)
     alone = not (WORKER.value or DISTRIBUTED.value or SPMD.value)
     with remote.opened(WORKDIR.value, alone=alone) as workdir, tracking.tracked(TRACK.value, workdir):
-        pipeline.run(c, workdir, until=STAGE.value, share=share)
+        run_pipeline(c, workdir, until=STAGE.value, share=share)
         if STAGE.value == "report" and share.rank == 0:
             print(tables.as_text(tables.table(tables.read(workdir))))
             print(f"\n{WORKDIR.value.rstrip('/')}/report.html")
@@ -115,12 +123,12 @@ def main(argv: list[str]) -> None:
         if not DRY_RUN.value:
             stopping.gently()
         if not flags.FLAGS["verbosity"].present:  # else it is as absl has it
-            messages.plain()
+            terminal.plain()
         audit()
     except stopping.Stopped as stopped:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.code)
-    except (ValueError, OSError, store.StoreError) as error:
+    except (ValueError, OSError, StoreError) as error:
         fail(error)
 
 

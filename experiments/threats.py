@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxsnn_mia import comparisons, intervals
+from jaxsnn_mia.metrics import bootstrap, comparisons
 
 # what a threat is judged by: the first of these that it has (gradients have it for each size of a batch)
 JUDGED = ("nearest_mse_gap", "mse_gap", "recovered", "mse", "member_over_other")
@@ -79,7 +79,7 @@ def difference(one: Found, other: Found, measure: str) -> Difference:
     value = one.rows[measure]["value"] - other.rows[measure]["value"]
     drawn_r = one.drawn[measure] - other.drawn[measure]
     p = comparisons.by_deviation(value, drawn_r, len(one.about["models"]) // 2)
-    return Difference(value, *intervals.percentiles(drawn_r, one.rows[measure]["level"]), p)
+    return Difference(value, *bootstrap.percentiles(drawn_r, one.rows[measure]["level"]), p)
 
 
 def is_judged(threat: str, measure: str, measures: list[str]) -> bool:

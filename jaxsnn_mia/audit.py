@@ -5,9 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxsnn_mia import attacks, config, results, store, tables
-from jaxsnn_mia.attacks import signals
-from jaxsnn_mia.report import page
+from jaxsnn_mia import attacks
+from jaxsnn_mia.report import page, tables
+from jaxsnn_mia.report.rows import Audit, array_sha256, write_results
+from jaxsnn_mia.settings import Metrics, as_dict
+from jaxsnn_mia.signals import from_logits
+from jaxsnn_mia.store.workdir import write_config
 
 LEFT_OUT = "left out with a target"
 LOSSES = ("phi", "logp")  # the signals that a loss gives
@@ -55,10 +58,12 @@ def of_logits(name: str, logits_nac: np.ndarray, labels_n) -> np.ndarray:
     if name == "correct":
         return (logits_nac.argmax(-1) == labels_n[:, None]).astype(np.uint8)
     if name == "entropy":
-        return np.asarray(signals.entropy(logits_nac))
+        return np.asarray(from_logits.entropy(logits_nac))
     of = {
-        "phi": signals.logit_confidence, "logp": signals.log_confidence, "modified_entropy": signals.modified_entropy
-    }  # fmt: skip
+        "phi": from_logits.logit_confidence,
+        "logp": from_logits.log_confidence,
+        "modified_entropy": from_logits.modified_entropy,
+    }
     return np.asarray(of[name](logits_nac, labels_n))
 
 
@@ -125,7 +130,7 @@ def scores(
 
 def run(
     models: Models, keep_sn: np.ndarray, workdir: Path, *, targets: Models | None = None,
-    member_kn: np.ndarray | None = None, names: tuple[str, ...] | None = None, settings: config.Metrics | None = None,
+    member_kn: np.ndarray | None = None, names: tuple[str, ...] | None = None, settings: Metrics | None = None,
     title: str = "Membership-inference audit",
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Audits models by their outputs and writes config.json, results.csv, summary.json and report.html to `workdir`.
@@ -147,7 +152,7 @@ def run(
       ValueError: shapes that do not fit, labels out of range, values that are not finite, keep not boolean, attacks
         that the arrays are not enough for, and what an attack refuses.
     """
-    settings = settings or config.Metrics()
+    settings = settings or Metrics()
     config_file = workdir / "config.json"
     if config_file.exists() and LEFT_OUT not in config_file.read_text():
         raise ValueError(f"{workdir} holds a run of another kind. Pass another workdir; nothing was overwritten.")
@@ -166,7 +171,7 @@ def run(
     pairs = np.arange(len(member)) // (1 if targets is not None or partner_s is None else 2)
     own = models if targets is None else targets
     labels = {"dataset": "own", "family": "brought", "quantized": "", "bits": 32, "T": "", "seed": settings.seed}
-    audit = results.Audit(
+    audit = Audit(
         name="audit",
         labels=labels,
         settings=settings,
@@ -177,17 +182,17 @@ def run(
         correct_sn=None if own.outputs.ndim == 2 else own.signal("correct")[:, :, 0],
         correct_test=None,
         confidence_sn=own.signal("phi").mean(2),
-        data=results.hashed(own.outputs if own.labels_n is None else own.labels_n),
+        data=array_sha256(own.outputs if own.labels_n is None else own.labels_n),
         scores={name: scores(name, models, keep_sn, partner_s, targets) for name in names or possible},
     )
     workdir.mkdir(parents=True, exist_ok=True)
-    results.write(workdir / "metrics", audit)
+    write_results(workdir / "metrics", audit)
     about = {
         "models": list(models.outputs.shape), "targets": None if targets is None else list(targets.outputs.shape),
         LEFT_OUT: how_left_out(partner_s, targets), "attacks": list(audit.scores),
-        "metrics": config.as_dict(settings),
+        "metrics": as_dict(settings),
     }  # fmt: skip
-    store.claim(workdir, about)
+    write_config(workdir, about)
     how = f"Left out with a target: {about[LEFT_OUT]}."
     page.write(about, workdir, {"audit": {"metrics": workdir / "metrics"}}, title=title, level=settings.level, how=how)
     return tables.read(workdir)

@@ -4,13 +4,9 @@
 """
 
 import dataclasses
-import itertools
-from collections.abc import Mapping
 from typing import Any
 
-from jaxsnn_mia import models, store
-from jaxsnn_mia.defences import UNDEFENDED, Defence
-from jaxsnn_mia.kernels import quantize
+from jaxsnn_mia.signals.defences import UNDEFENDED, Defence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,38 +195,6 @@ class Sweep:
     epoch: tuple[int, ...] = ()
 
 
-SWEPT = {
-    "dataset": ("data", "name"),
-    "seed": ("splits", "seed"),
-    "family": ("model", "family"),
-    "architecture": ("model", "architecture"),
-    "bits": ("quantization", "bits"),
-    "quantize": ("quantization", "what"),
-    "readout": ("model", "readout"),
-    "reset": ("model", "reset"),
-    "encoding": ("model", "encoding"),
-    "time_steps": ("model", "time_steps"),
-    "lr": ("train", "lr"),
-    "weight_decay": ("train", "weight_decay"),
-    "smoothing": ("train", "smoothing"),
-    "mixup": ("train", "mixup"),
-    "dropout": ("train", "dropout"),
-    "dp_noise": ("train", "dp_noise"),
-    "dp_epsilon": ("train", "dp_epsilon"),
-    "beta": ("model", "beta"),
-    "threshold": ("model", "threshold"),
-    "surrogate": ("model", "surrogate"),
-    "slope": ("model", "slope"),
-    "temperature": ("defence", "temperature"),
-    "top_k": ("defence", "top_k"),
-    "round_digits": ("defence", "round_digits"),
-    "epoch": ("signals", "epoch"),
-}
-
-
-PARTS = tuple(dict.fromkeys(part for part, _ in SWEPT.values()))
-
-
 @dataclasses.dataclass(frozen=True)
 class Config:
     data: Data = Data()
@@ -249,46 +213,6 @@ class Config:
     sweep: Sweep = Sweep()
 
 
-# changes in these sections add or redo stages in the same workdir; in any other they need a new one
-FOLLOWING = (
-    "sweep", "ensemble", "defence", "signals", "attacks", "inversion", "attribute", "metrics", "report", "data.dir",
-)  # fmt: skip
-
-
-def bits(c: Config) -> dict[str, int | None]:
-    """The width of each part of a model; None for what is not quantized."""
-    q = c.quantization
-    own = {"weight": q.bits, "activation": q.bits_activation, "state": q.bits_state}
-    chosen = {part: q.bits if width == 0 else width for part, width in own.items()}
-    there = [part for part in models.QUANTIZED[q.what] if part != "state" or c.model.family not in models.STATELESS]
-    return {part: quantize.check_bits(width) if part in there else None for part, width in chosen.items()}
-
-
-def variants(config: Config) -> dict[str, Config]:
-    """name -> config of every combination of the sweep, without a sweep of its own; one where nothing varies. A sweep
-    over what is quantized leaves out the membranes of families that have none."""
-    axes = [(axis, getattr(config.sweep, axis)) for axis in SWEPT if getattr(config.sweep, axis)]
-    named = {}
-    for values in itertools.product(*(values for _, values in axes)):
-        settings = dict(zip((axis for axis, _ in axes), values, strict=True))
-        sections = {part: getattr(config, part) for part in PARTS}
-        if "seed" in settings:
-            sections["train"] = dataclasses.replace(sections["train"], seed=settings["seed"])
-        for axis, value in settings.items():
-            part, field = SWEPT[axis]
-            sections[part] = dataclasses.replace(sections[part], **{field: value})
-        if settings.get("quantize") == "state" and sections["model"].family in models.STATELESS:
-            continue
-        variant = dataclasses.replace(config, sweep=Sweep(), **sections)
-        named[variant_name(variant, settings)] = variant
-    return named
-
-
-def variant_name(variant: Config, settings: Mapping[str, Any]) -> str:
-    """Data set and family, then what else the sweep varies: a folder name."""
-    extra = [f"{axis}{value}" for axis, value in settings.items() if axis not in ("dataset", "family")]
-    source, _, argument = variant.data.name.partition(":")
-    if argument:
-        plain = argument if argument.replace("_", "").isalnum() else store.digest(argument)[:6]
-        source = f"{source}-{plain}"
-    return "-".join([source, variant.model.family, *extra])
+def as_dict(config: Any) -> dict:
+    """Nested plain dict of a config or a section."""
+    return dataclasses.asdict(config)

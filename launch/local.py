@@ -41,7 +41,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from jaxsnn_mia.progress import Name, say, shown
+from jaxsnn_mia.runtime.progress import Name, say, shown
 
 RUN = Path(__file__).parents[1] / "experiments" / "run.py"
 REFUSED, STOPPED, INTERRUPTED = 2, 75, 130

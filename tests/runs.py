@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxsnn_mia import config
+from jaxsnn_mia.settings import Attacks
 
 ROOT = Path(__file__).parents[1]
 SMALL = {
@@ -41,7 +42,7 @@ def scores(workdir: Path) -> dict[str, np.ndarray]:
 
 
 def assert_same_scores(a: Path, b: Path):
-    assert scores(a).keys() == scores(b).keys() == set(config.Attacks().names)
+    assert scores(a).keys() == scores(b).keys() == set(Attacks().names)
     for name, array in scores(a).items():
         np.testing.assert_array_equal(array, scores(b)[name])
 

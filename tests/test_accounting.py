@@ -13,10 +13,18 @@ from scipy import optimize, stats
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from jaxsnn_mia import accounting, config, ensemble, epsilon, pipeline, preparing, results, tables, work
-from jaxsnn_mia.ensemble import Shadows
+from jaxsnn_mia import config
+from jaxsnn_mia.config.specs import training_inputs
+from jaxsnn_mia.config.sweep import variants
 from jaxsnn_mia.models import Hyper, ModelSpec
-from jaxsnn_mia.train import TrainSpec
+from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.pipeline.trained import load_inputs
+from jaxsnn_mia.privacy import accounting, lower_bounds
+from jaxsnn_mia.report import tables
+from jaxsnn_mia.report.rows import Audit, privacy_rows
+from jaxsnn_mia.settings import Metrics
+from jaxsnn_mia.training.ensemble import Shadows, make_ensemble, sampled
+from jaxsnn_mia.training.step import TrainSpec
 
 from .runs import small
 
@@ -179,7 +187,7 @@ SAMPLED = TrainSpec(
 def epochs_of(spec, n, mask=MASK):
     """Batches [n, steps, B] of n epochs."""
     keys, rows = jax.random.split(jax.random.key(5), n), (jnp.asarray(OWN), jnp.asarray(mask))
-    idx, mask = jax.jit(jax.vmap(lambda key: ensemble.sampled(key, rows, spec)))(keys)
+    idx, mask = jax.jit(jax.vmap(lambda key: sampled(key, rows, spec)))(keys)
     return np.asarray(idx), np.asarray(mask)
 
 
@@ -245,7 +253,7 @@ def trained(n, spec, *, width=500, devices=None, ids=None, **hyper):
     ids = np.arange(n) if ids is None else ids
     member_s = (np.random.default_rng(7).random(n) < 0.5)[ids]
     shadows = shadows_of(member_s, hyper, ids)
-    engine = ensemble.make_ensemble(spec, seed=11, width=width, devices=devices or jax.devices())
+    engine = make_ensemble(spec, seed=11, width=width, devices=devices or jax.devices())
     first = engine.init(shadows, (X, Y))
     group = engine.run(first, shadows, (X, Y), 0, spec.epochs)
     moved = jax.tree.map(lambda b, a: np.asarray(b) - np.asarray(a), group.state.params, first.state.params)
@@ -263,12 +271,12 @@ def canary_spec(rate, steps):
 SPEC, MANY = canary_spec(0.25, 8), 20000
 
 
-def lower_bounds(scores, member, per, first):
+def bounds_of_trainings(scores, member, per, first):
     """A bound from each `per` trainings, at the threshold that is best on the `first` ones, which are left out."""
 
     def bound(rows, threshold):
-        counts = epsilon.canary_counts(scores[rows], member[rows], threshold)
-        return epsilon.epsilon_clopper_pearson(*counts, delta=LARGE, alpha=0.05)
+        counts = lower_bounds.canary_counts(scores[rows], member[rows], threshold)
+        return lower_bounds.epsilon_clopper_pearson(*counts, delta=LARGE, alpha=0.05)
 
     chosen = max(np.quantile(scores[:first], np.linspace(0.02, 0.98, 49)), key=functools.partial(bound, slice(first)))
     return np.array([bound(slice(i, i + per), chosen) for i in range(first, len(scores) - per + 1, per)])
@@ -356,7 +364,7 @@ def works(n=120, **changes):
     x[1] = x[0] if changes.pop("twins", False) else x[1]
     keep_sn = rng.random((8, n)) < 0.5
     c = config.from_dict({"model": {"family": "ann", "hidden": (4,)}, **changes})
-    return keep_sn, {name: work.prepare(one, x, y, 2, keep_sn) for name, one in config.variants(c).items()}
+    return keep_sn, {name: training_inputs(one, x, y, 2, keep_sn) for name, one in variants(c).items()}
 
 
 @pytest.mark.long
@@ -394,10 +402,10 @@ def test_a_private_audit_reports_what_it_spent(tmp_path):
         attacks={"names": ("loss",)},
         data={"duplicates": "drop"},
     )
-    pipeline.run(c, tmp_path)
+    run_pipeline(c, tmp_path)
     ((variant, summary),) = json.loads((tmp_path / "summary.json").read_text())["variants"].items()
     rows = {row["metric"]: row for row in summary["rows"] if row["attack"] == ""}
-    made = preparing.load_work(config.variants(c)[variant], paths_of(tmp_path, variant))
+    made = load_inputs(variants(c)[variant], paths_of(tmp_path, variant))
     spent = rows["dp_epsilon"]
     assert 2.9 < spent["value"] <= 3
     assert (spent["adjacency"], spent["delta"]) == ("add or remove one row", 1e-5)
@@ -413,10 +421,10 @@ def test_a_private_audit_reports_what_it_spent(tmp_path):
 
 def test_without_noise_the_report_claims_nothing():
     privacy = accounting.plan(20, 60, 60, 3, 2, delta=1e-5)
-    audit = results.Audit("a", {}, config.Metrics(), *[np.zeros(0)] * 6, {}, privacy=privacy)
-    (line,) = tables.privacy_lines([{"variant": "a", **row} for row in results.privacy_rows(audit)])
+    audit = Audit("a", {}, Metrics(), *[np.zeros(0)] * 6, {}, privacy=privacy)
+    (line,) = tables.privacy_lines([{"variant": "a", **row} for row in privacy_rows(audit)])
     assert line.startswith("a: not differentially private by any finite epsilon at delta 1e-05 (noise 0,")
-    assert results.privacy_rows(audit._replace(privacy=None)) == tables.privacy_lines([]) == []
+    assert privacy_rows(audit._replace(privacy=None)) == tables.privacy_lines([]) == []
 
 
 def paths_of(workdir, variant):

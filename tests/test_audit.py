@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxsnn_mia import attacks, audit, config, metrics
+from jaxsnn_mia import attacks, audit, metrics
+from jaxsnn_mia.settings import Metrics
 from tests.attacks import planted
 from tests.runs import ROOT
 
 S, N, C, Z = 12, 200, 3, 150
 KEEP = planted.pairs(S, N)
-QUICK = config.Metrics(fprs=(0.05,), replicates_auc=50, replicates_tpr=20)
+QUICK = Metrics(fprs=(0.05,), replicates_auc=50, replicates_tpr=20)
 
 
 def logits(labels, member, models, seed=0):

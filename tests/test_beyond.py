@@ -9,7 +9,15 @@ import sys
 import numpy as np
 import pytest
 
-from jaxsnn_mia import config, inferring, judging, pipeline, preparing, reconstructing, signals
+from jaxsnn_mia.config import sweep
+from jaxsnn_mia.data.prepared import candidates
+from jaxsnn_mia.pipeline import inversion as reconstructing
+from jaxsnn_mia.pipeline import inversion_rows
+from jaxsnn_mia.pipeline.attribute import operands
+from jaxsnn_mia.pipeline.data import data_and_splits
+from jaxsnn_mia.pipeline.inversion import scene
+from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.pipeline.signals import read_signal
 from jaxsnn_mia.reconstruction import evaluation
 from tests.runs import ROOT, small
 
@@ -37,7 +45,7 @@ def rows_of(workdir):
 @pytest.fixture(scope="module")
 def inverted(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("inverted")
-    pipeline.run(small(**INVERSION), workdir)
+    run_pipeline(small(**INVERSION), workdir)
     return workdir
 
 
@@ -64,10 +72,10 @@ def test_reconstructions_are_rows_and_pictures(inverted):
 
 def test_the_targets_are_what_the_rows_are_about(inverted):
     """Errors of each reconstruction again, by a loop, against the example with its role of member."""
-    c = config.variants(small(**INVERSION))["digits-snn-bits32"]
-    paths = preparing.prepared(c, inverted)
-    s = reconstructing.scene(c, paths["data"])
-    x, _, unit = preparing.candidates(paths["data"])
+    c = sweep.variants(small(**INVERSION))["digits-snn-bits32"]
+    paths = data_and_splits(c, inverted)
+    s = scene(c, paths["data"])
+    x, _, unit = candidates(paths["data"])
     keep = np.load(paths["splits"] / "keep.npy")
     folder = next(
         path.parent for path in inverted.glob("digits-snn-bits32/inversion-*/rows.json") if "black" in path.read_text()
@@ -92,7 +100,7 @@ def test_the_targets_are_what_the_rows_are_about(inverted):
 def test_a_second_run_reconstructs_nothing_again(inverted, monkeypatch):
     monkeypatch.setattr(reconstructing, "ask", None)
     before = (inverted / "results.csv").read_bytes()
-    pipeline.run(small(**INVERSION), inverted)
+    run_pipeline(small(**INVERSION), inverted)
     assert (inverted / "results.csv").read_bytes() == before
 
 
@@ -132,7 +140,7 @@ def test_only_what_stands_against_all_comparisons_is_told(tmp_path):
             path = tmp_path / variant / f"inversion-{threat}"
             path.mkdir(parents=True)
             row = evaluation.Drawn(shift + around.mean(), shift + around).row(metric, 0.95)
-            judging.write(path, f"inversion_{threat}", [row], np.arange(32), np.arange(4))
+            inversion_rows.write(path, f"inversion_{threat}", [row], np.arange(32), np.arange(4))
             ran = {"device": "2 x cpu", "python": "3", "jax": "0", "finished": "today"}
             (path / "manifest.json").write_text(json.dumps(ran))
             variants.setdefault(variant, {"beyond": []})["beyond"].append(path.name)
@@ -153,9 +161,9 @@ def test_only_what_stands_against_all_comparisons_is_told(tmp_path):
 
 def test_a_class_is_held_against_its_members_and_its_others(inverted):
     """The nearest example and the mean of the examples, of each side, by loops."""
-    c = config.variants(small(**INVERSION))["digits-snn-bits32"]
-    paths = preparing.prepared(c, inverted)
-    s, (x, y, _) = reconstructing.scene(c, paths["data"]), preparing.candidates(paths["data"])
+    c = sweep.variants(small(**INVERSION))["digits-snn-bits32"]
+    paths = data_and_splits(c, inverted)
+    s, (x, y, _) = scene(c, paths["data"]), candidates(paths["data"])
     keep, rows_nd = np.load(paths["splits"] / "keep.npy"), s.box.inside(x)
     folder = next(
         path.parent
@@ -184,7 +192,7 @@ def test_a_search_through_the_first_layer_finds_a_single_example_of_a_spiking_ne
     made = {}
     for keep in (0, 1):
         c = small(**INVERSION | {"sweep": {"dataset": ()}, "quantization": {}, "inversion": {**how, "keep": keep}})
-        pipeline.run(c, tmp_path / str(keep))
+        run_pipeline(c, tmp_path / str(keep))
         found = rows_of(tmp_path / str(keep))
         assert float(found["digits-snn", "inversion_gradients_layer", "recovered@1"]["value"]) > 0.5
         folders = (tmp_path / str(keep)).glob("*/inversion-*/rows.json")
@@ -199,7 +207,7 @@ def test_total_variation_smooths_what_a_gradient_gives(tmp_path):
     for tv in (0.0, 10.0):
         how = {**INVERSION["inversion"], "names": ("gradients",), "tv": tv, "shadows": 2, "targets": 2}
         c = small(**INVERSION | {"sweep": {"dataset": ()}, "quantization": {}, "inversion": how})
-        pipeline.run(c, tmp_path / str(tv))
+        run_pipeline(c, tmp_path / str(tv))
         z = np.load(next((tmp_path / str(tv)).glob("*/inversion-*/z2.npy"))).reshape(2, 2, 8, 8)
         rough[tv] = np.abs(np.diff(z, axis=2)).mean() + np.abs(np.diff(z, axis=3)).mean()
     assert rough[10.0] < 0.7 * rough[0.0]
@@ -212,7 +220,7 @@ def test_spikes_are_reconstructed_where_the_input_is_spikes(tmp_path):
         "model": {**INVERSION["model"], "family": "snn", "encoding": "rate"},
         "inversion": {**INVERSION["inversion"], "names": ("spikes",), "steps": 5},
     })  # fmt: skip
-    pipeline.run(c, tmp_path)
+    run_pipeline(c, tmp_path)
     for path in tmp_path.glob("digits-snn/inversion-*/z.npy"):
         z = np.load(path)
         assert z.shape == (4, 10, 64)
@@ -222,7 +230,7 @@ def test_spikes_are_reconstructed_where_the_input_is_spikes(tmp_path):
 
 @pytest.mark.long
 def test_a_column_is_guessed_and_set_against_what_is_known_without_the_model(tmp_path):
-    pipeline.run(small(**ATTRIBUTE), tmp_path)
+    run_pipeline(small(**ATTRIBUTE), tmp_path)
     found = {key[1:]: float(r["value"]) for key, r in rows_of(tmp_path).items() if key[1].startswith("attribute_")}
     for name in ("imputed", "confidence", "membership"):
         of = {metric: value for (attack, metric), value in found.items() if attack == f"attribute_{name}"}
@@ -230,12 +238,12 @@ def test_a_column_is_guessed_and_set_against_what_is_known_without_the_model(tmp
         assert of["member_over_other"] == pytest.approx(of["member"] - of["other"], abs=1e-5)
     assert found["attribute_imputed", "member_over_imputation"] == 0
     assert "<h3>attribute membership</h3>" in (tmp_path / "report.html").read_text()
-    c = next(iter(config.variants(small(**ATTRIBUTE)).values()))
-    paths = preparing.prepared(c, tmp_path)
+    c = next(iter(sweep.variants(small(**ATTRIBUTE)).values()))
+    paths = data_and_splits(c, tmp_path)
     paths["train"] = next(tmp_path.glob("*/train-*"))
-    made = inferring.operands(c, paths)
+    made = operands(c, paths)
     # the queries are those of the model: at an example's own value, as the membership signals have it
-    x, *_ = preparing.candidates(paths["data"])
+    x, *_ = candidates(paths["data"])
     index = 1
     middle = made["code"] == 1
     assert made["logits"].shape == (8, len(x), 3, 2)
@@ -286,7 +294,7 @@ def test_a_column_is_guessed_and_set_against_what_is_known_without_the_model(tmp
 )
 def test_what_cannot_be_done_is_refused_before_training(change, match, tmp_path):
     with pytest.raises(ValueError, match=match):
-        pipeline.run(small(**change), tmp_path)
+        run_pipeline(small(**change), tmp_path)
     assert not list(tmp_path.glob("*/train-*"))
 
 
@@ -298,7 +306,7 @@ def test_a_constant_column_is_refused(tmp_path):
     for column, match in (("ward", "at least 2 distinct values"), ("age", "height, weight, ward")):
         given = own | {"attribute": {"names": ("confidence",), "column": column, "bins": 2}}
         with pytest.raises(ValueError, match=match):
-            pipeline.run(small(**given), tmp_path / "work")
+            run_pipeline(small(**given), tmp_path / "work")
 
 
 # the statistic
@@ -331,7 +339,7 @@ def test_an_evaluator_is_the_network_that_was_trained():
 
 def test_rows_are_written_without_their_replicates(tmp_path):
     row = evaluation.Drawn(0.5, np.array([0.4, 0.6])).row("mse", 0.95)
-    judging.write(tmp_path, "inversion_black", [row], np.arange(4), np.array([5, 7]))
+    inversion_rows.write(tmp_path, "inversion_black", [row], np.arange(4), np.array([5, 7]))
     assert json.loads((tmp_path / "rows.json").read_text()) == [
         {
             "attack": "inversion_black",
@@ -359,17 +367,17 @@ def test_queries_at_an_examples_own_value_are_those_of_membership(tmp_path):
         attribute={"names": ("confidence",), "column": "ward"},
     )  # fmt: skip
     work = tmp_path / "work"
-    pipeline.run(c, work)
-    one = next(iter(config.variants(c).values()))
-    paths = preparing.prepared(one, work)
+    run_pipeline(c, work)
+    one = next(iter(sweep.variants(c).values()))
+    paths = data_and_splits(one, work)
     paths["train"] = next(work.glob("*/train-*"))
-    made = inferring.operands(one, paths)
+    made = operands(one, paths)
     stage = next(p for p in work.glob("*/signals-*/phi") if p.is_dir())
-    phi_sn = signals.read(stage, "candidates")[:, :, 0]
+    phi_sn = read_signal(stage, "candidates")[:, :, 0]
     own = np.take_along_axis(made["phi"], np.broadcast_to(made["code"][None, :, None], (*phi_sn.shape, 1)), 2)[..., 0]
     np.testing.assert_allclose(own, phi_sn, rtol=1e-5, atol=1e-5)
     last = dataclasses.replace(one, signals=dataclasses.replace(one.signals, epoch=0))
-    assert np.abs(inferring.operands(last, paths)["phi"] - made["phi"]).max() > 0.01
+    assert np.abs(operands(last, paths)["phi"] - made["phi"]).max() > 0.01
     before = set(work.glob("*/attribute-*"))
-    pipeline.run(dataclasses.replace(c, signals=last.signals), work)
+    run_pipeline(dataclasses.replace(c, signals=last.signals), work)
     assert len(set(work.glob("*/attribute-*")) - before) == 1  # another epoch is another stage

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxsnn_mia import pipeline
+from jaxsnn_mia.pipeline.run import run_pipeline
 from tests.runs import ROOT, small
 
 pytestmark = pytest.mark.browser
@@ -28,8 +28,8 @@ def report(tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     sweep = {"dataset": ("digits",), "bits": (32, 4), "seed": (0, 1)}
     beyond = {"names": ("white_class",), "shadows": 2, "steps": 5, "image": (8, 8, 1)}
-    pipeline.run(small(sweep=sweep, inversion=beyond), runs / "digits")
-    pipeline.run(small(sweep={"bits": (32, 4)}, model={"family": "snn"}), runs / "cancer")
+    run_pipeline(small(sweep=sweep, inversion=beyond), runs / "digits")
+    run_pipeline(small(sweep={"bits": (32, 4)}, model={"family": "snn"}), runs / "cancer")
     sys.path.insert(0, str(ROOT / "experiments"))
     import compare
 

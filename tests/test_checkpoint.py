@@ -4,7 +4,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from jaxsnn_mia import checkpoint, store
+from jaxsnn_mia.store import checkpoint
+from jaxsnn_mia.store.files import StoreError
 
 
 class Tree(NamedTuple):
@@ -22,7 +23,7 @@ def test_round_trip_in_the_structure_asked_for(tmp_path):
     assert type(restored) is Tree
     np.testing.assert_array_equal(restored.params["layers"][0]["kernel"], 7)
     np.testing.assert_array_equal(restored.count, 7)
-    with pytest.raises(store.StoreError, match=r"does not fit the model.*count"):
+    with pytest.raises(StoreError, match=r"does not fit the model.*count"):
         checkpoint.restore(tmp_path, 3, {"params": tree(0).params})
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxsnn_mia import spmd, stages
+from jaxsnn_mia.runtime import spmd
+from jaxsnn_mia.store.stage import STAGES
 
 ROOT = Path(__file__).parents[1]
 CONFIG = f"--config={ROOT / 'experiments/configs/quickstart.py'}"
@@ -20,7 +21,7 @@ BAD = {
     "a typo in a setting": ([CONFIG, WORKDIR, "--config.quantization.bitz=4"], "did you mean"),
     "a real number for an integer": ([CONFIG, WORKDIR, "--config.train.epochs=0.5"], "epochs"),
     "None for an integer": ([CONFIG, WORKDIR, "--config.train.epochs=None"], "epochs"),
-    "an unknown stage": ([CONFIG, WORKDIR, "--stage=atack"], f"<{'|'.join(stages.STAGES)}>"),
+    "an unknown stage": ([CONFIG, WORKDIR, "--stage=atack"], f"<{'|'.join(STAGES)}>"),
     "two ways to share": (["--worker", "--spmd", WORKDIR], "--worker and --spmd exclude each other"),
     "a patience of less than nothing": (["--patience=-1", WORKDIR], "patience"),
     "a list of no workdir": (["--list", WORKDIR], "there is no workdir"),

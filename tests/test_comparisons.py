@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from jaxsnn_mia import comparisons, intervals, metrics
+from jaxsnn_mia import metrics
+from jaxsnn_mia.metrics import bootstrap, comparisons
 from tests.attacks import planted
 
 
@@ -25,7 +26,7 @@ def test_the_same_ranking_differs_by_nothing():
 def test_a_difference_is_that_of_the_paired_replicates():
     a, b, keep, unit, pair = noisy(0, 0, 1)
     a[2], keywords = np.nan, {"replicates": 60, "seed": 4, "valid_s": np.arange(16) // 2 != 1}
-    drawn = [intervals.auc_replicates(scores, keep, unit, pair, **keywords) for scores in (a, b)]
+    drawn = [bootstrap.auc_replicates(scores, keep, unit, pair, **keywords) for scores in (a, b)]
     got = comparisons.auc_difference(a, b, keep, unit, pair, level=0.8, **keywords)
     each = [metrics.auc(scores, keep, keywords["valid_s"]) for scores in (a, b)]
     assert got[:3] == pytest.approx((each[0] - each[1], *np.percentile(drawn[0] - drawn[1], [10, 90])))
@@ -33,13 +34,13 @@ def test_a_difference_is_that_of_the_paired_replicates():
     mirrored = comparisons.auc_difference(b, a, keep, unit, pair, level=0.8, **keywords)
     assert mirrored == pytest.approx((-got.difference, -got.high, -got.low, got.p))
     # what both share, the offsets of the examples and their noise, cancels
-    other = intervals.auc_replicates(b, keep, unit, pair, **{**keywords, "seed": 5})
+    other = bootstrap.auc_replicates(b, keep, unit, pair, **{**keywords, "seed": 5})
     assert np.std(drawn[0] - drawn[1]) < 0.8 * np.std(drawn[0] - other)
 
 
 def test_a_tpr_difference_and_its_ratio_are_those_of_the_paired_replicates():
     a, b, *rest = noisy(0, 0, 3, leak=3.0)
-    drawn = [intervals.tpr_replicates(scores, *rest, (0.05,), replicates=81, seed=4)[:, 0] for scores in (a, b)]
+    drawn = [bootstrap.tpr_replicates(scores, *rest, (0.05,), replicates=81, seed=4)[:, 0] for scores in (a, b)]
     got = comparisons.tpr_difference(a, b, *rest, 0.05, replicates=81, seed=4, level=0.9)
     tpr_a, tpr_b = (metrics.tpr_at_fpr(scores, rest[0], 0.05)[0] for scores in (a, b))
     assert got[:3] == pytest.approx((tpr_a - tpr_b, *np.percentile(drawn[0] - drawn[1], [5, 95])))

@@ -4,11 +4,13 @@ from pathlib import Path
 import pytest
 
 from jaxsnn_mia import config
+from jaxsnn_mia.config import sweep
+from jaxsnn_mia.settings import as_dict
 
 
 def test_a_sweep_is_every_combination():
     c = config.from_dict({"sweep": {"dataset": ["digits", "iris"], "family": ("ann", "snn"), "bits": (4, 32)}})
-    variants = config.variants(c)
+    variants = sweep.variants(c)
     assert list(variants) == [
         f"{dataset}-{family}-bits{bits}"
         for dataset in ("digits", "iris")
@@ -22,7 +24,7 @@ def test_a_sweep_is_every_combination():
 def test_round_trip_and_float_precision():
     c = config.from_dict({"quantization": {"bits": None}})
     assert c.quantization.bits is None
-    assert config.from_dict(config.as_dict(c)) == c
+    assert config.from_dict(as_dict(c)) == c
 
 
 @pytest.mark.parametrize(
@@ -83,4 +85,4 @@ def test_every_config_file_makes_a_checked_config():
     folder = Path(__file__).parents[1] / "experiments/configs"
     for path in folder.glob("*.py"):
         made = runpy.run_path(str(path))["get_config"]()
-        assert config.variants(config.from_dict(made.to_dict())), path.name
+        assert sweep.variants(config.from_dict(made.to_dict())), path.name

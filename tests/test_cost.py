@@ -3,7 +3,12 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from jaxsnn_mia import config, cost, distributed, probing, store
+from jaxsnn_mia import config
+from jaxsnn_mia.pipeline import cost
+from jaxsnn_mia.store.files import StoreError
+from jaxsnn_mia.training import claims as distributed
+from jaxsnn_mia.training.claims import share, wait_for
+from jaxsnn_mia.training.probe import flops
 
 
 def test_flops_of_a_product_and_of_a_scan():
@@ -12,10 +17,10 @@ def test_flops_of_a_product_and_of_a_scan():
     def chain(x, w):
         return lax.scan(lambda v, _: (v @ w, None), x, length=5)[0]
 
-    one = probing.flops(jax.make_jaxpr(jnp.matmul)(x, w).jaxpr)
+    one = flops(jax.make_jaxpr(jnp.matmul)(x, w).jaxpr)
     assert one == 2 * 8 * 16 * 16
-    assert probing.flops(jax.make_jaxpr(chain)(x, w).jaxpr) == 5 * one
-    assert probing.flops(jax.make_jaxpr(jax.jit(chain))(x, w).jaxpr) == 5 * one
+    assert flops(jax.make_jaxpr(chain)(x, w).jaxpr) == 5 * one
+    assert flops(jax.make_jaxpr(jax.jit(chain))(x, w).jaxpr) == 5 * one
 
 
 def test_a_dry_run_counts_models_and_writes_only_its_probes(tmp_path, monkeypatch):
@@ -39,18 +44,18 @@ def test_a_dry_run_counts_models_and_writes_only_its_probes(tmp_path, monkeypatc
 @pytest.mark.parametrize("missing", ["JAX_PROCESS_ID", "JAX_NUM_PROCESSES"])
 def test_a_share_needs_both_variables(missing, tmp_path, monkeypatch):
     environ = {"JAX_PROCESS_ID": "1", "JAX_NUM_PROCESSES": "2"}
-    assert distributed.share(environ)[:2] == (1, 2)
+    assert share(environ)[:2] == (1, 2)
     del environ[missing]
     with pytest.raises(ValueError, match=missing):
-        distributed.share(environ)
+        share(environ)
     monkeypatch.setattr(distributed, "POLL_SECONDS", 0.05)
     polls = iter([False] * 10)
-    with pytest.raises(store.StoreError, match=r"no process leads in.* after 0\.1 s.*--patience"):
-        distributed.wait_for(lambda: next(polls), "nothing", tmp_path, 0.1)
+    with pytest.raises(StoreError, match=r"no process leads in.* after 0\.1 s.*--patience"):
+        wait_for(lambda: next(polls), "nothing", tmp_path, 0.1)
     slow = iter([False] * 6 + [True])  # the leader comes after .3 s, of which nobody led
-    distributed.wait_for(lambda: next(slow), "a leader", tmp_path, 0.4)
+    wait_for(lambda: next(slow), "a leader", tmp_path, 0.4)
     with pytest.raises(ValueError, match=r"in \[0, 1\], got 2"):
-        distributed.share({"JAX_PROCESS_ID": "2", "JAX_NUM_PROCESSES": "2"})
+        share({"JAX_PROCESS_ID": "2", "JAX_NUM_PROCESSES": "2"})
 
 
 def test_a_dry_run_takes_the_rows_that_are_asked_for_and_refuses_what_does_not_fit():

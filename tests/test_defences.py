@@ -10,10 +10,17 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from jaxsnn_mia import attacks, augmenting, config, pipeline, shadows, signals, train
-from jaxsnn_mia.attacks.signals import logit_confidence
-from jaxsnn_mia.defences import UNDEFENDED, Defence, released
+from jaxsnn_mia import attacks, config
 from jaxsnn_mia.models import Hyper, ModelSpec, Output, QuantSpec
+from jaxsnn_mia.pipeline import run as pipeline_run
+from jaxsnn_mia.pipeline import train as pipeline_train
+from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.pipeline.signals import read_signal
+from jaxsnn_mia.signals import catalogue
+from jaxsnn_mia.signals.defences import UNDEFENDED, Defence, released
+from jaxsnn_mia.signals.from_logits import logit_confidence
+from jaxsnn_mia.training.augment import mixed
+from jaxsnn_mia.training.step import MIXUP, cross_entropy, make_train
 from tests.test_train import BATCH, DATA, B, C, D, X, Y, hypers, spec
 
 LINEAR = ModelSpec("ann", (D,), C, hidden=())
@@ -22,13 +29,13 @@ LOGITS = np.random.default_rng(1).normal(scale=4, size=(200, 10)).astype(np.floa
 DIGITS = (1, 3)
 
 
-KEYS = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(i), train.MIXUP))(np.arange(2000))  # of steps
+KEYS = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(i), MIXUP))(np.arange(2000))  # of steps
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # quick to compile
 
 
 @functools.cache
 def mixed_batches():
-    mix = functools.partial(augmenting.mixed, x=jnp.eye(B), labels_b=jnp.arange(B), mask_b=jnp.array(MASK))
+    mix = functools.partial(mixed, x=jnp.eye(B), labels_b=jnp.arange(B), mask_b=jnp.array(MASK))
     return quick_jit(jax.vmap(lambda key, alpha: mix(key, alpha=alpha), (0, None)))
 
 
@@ -63,7 +70,7 @@ def test_shares_are_beta(alpha):
 @functools.cache
 def linear():
     """(one step of softmax regression with mixup, its state before)."""
-    one = train.make_train(spec(LINEAR, mixup=True))
+    one = make_train(spec(LINEAR, mixup=True))
     return quick_jit(one.step), one.init(jax.random.key(0), hypers(), None, DATA)
 
 
@@ -112,7 +119,7 @@ def test_mixup_is_traced_and_off_at_zero():
     step, state = linear()
     off, on = (step(state, BATCH, DATA, hypers(mixup=alpha), jax.random.key(1))[0] for alpha in (0.0, 1.0))
     assert step._cache_size() == 1
-    plain = quick_jit(train.make_train(spec(LINEAR)).step)(state, BATCH, DATA, hypers(), jax.random.key(1))[0]
+    plain = quick_jit(make_train(spec(LINEAR)).step)(state, BATCH, DATA, hypers(), jax.random.key(1))[0]
     for a, b, c in zip(*map(layer, (off, plain, on)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
         assert np.abs(a - c).max() > 1e-2
@@ -132,7 +139,7 @@ def test_what_the_mask_leaves_out_is_mixed_into_nothing():
 
 def test_mixup_is_refused_in_private_training():
     with pytest.raises(ValueError, match="`mixup` must be off in private training"):
-        train.make_train(spec(mixup=True, private=True, capacity=B))
+        make_train(spec(mixup=True, private=True, capacity=B))
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
@@ -140,7 +147,7 @@ def test_weight_decay_shrinks_by_its_rate_where_nothing_else_moves(optimizer):
     """All parameters but learned step sizes, by 1 - lr x decay."""
     model = ModelSpec("ann", (D,), C, hidden=(16,), quant=QuantSpec(("activation",), calibration="lsq"))
     one, hyper = (
-        train.make_train(dataclasses.replace(spec(model), optimizer=optimizer)),
+        make_train(dataclasses.replace(spec(model), optimizer=optimizer)),
         hypers(lr=0.5, weight_decay=0.1),
     )
     before = one.init(jax.random.key(0), hyper, None, DATA)
@@ -159,7 +166,7 @@ def test_smoothing_is_the_cross_entropy_against_smoothed_labels(smoothing):
     y = np.arange(len(LOGITS)) % 10
     target = (1 - smoothing) * np.eye(10)[y] + smoothing / 10
     want = -(target * special.log_softmax(LOGITS.astype(np.float64), 1)).sum(1)
-    np.testing.assert_allclose(train.cross_entropy(LOGITS, y, smoothing), want, rtol=2e-6, atol=1e-6)
+    np.testing.assert_allclose(cross_entropy(LOGITS, y, smoothing), want, rtol=2e-6, atol=1e-6)
 
 
 def by_hand(logits, defence):
@@ -239,16 +246,16 @@ def test_defences_reach_what_is_made_of_probabilities_alone():
         return Output(logits, jnp.stack([logits / 2, logits]), {"rates": x})
 
     kernel = np.random.default_rng(3).normal(size=(D, 5)).astype(np.float32)
-    defence, names = Defence(2.0, 2, 1), tuple(signals.SIGNALS)
+    defence, names = Defence(2.0, 2, 1), tuple(catalogue.SIGNALS)
 
     def asked(defence):
-        return signals.compute(names, 1, defence)(apply, {"params": kernel}, X, Y, Hyper(), jax.random.key(0))
+        return catalogue.compute(names, 1, defence)(apply, {"params": kernel}, X, Y, Hyper(), jax.random.key(0))
 
     bare, defended = map(jax.device_get, quick_jit(lambda: (asked(UNDEFENDED), asked(defence)))())
-    assert set(signals.PAST_DEFENCE) <= set(names)
+    assert set(catalogue.PAST_DEFENCE) <= set(names)
     for name in names:
         same = np.array_equal(bare[name], defended[name])
-        assert same == (name in signals.PAST_DEFENCE), name
+        assert same == (name in catalogue.PAST_DEFENCE), name
         assert np.isfinite(defended[name]).all()
     logits = jnp.asarray(X @ kernel)
     want = [logit_confidence(released(scale * logits, defence)[:, None], Y) for scale in (0.5, 1.0)]
@@ -297,11 +304,11 @@ def test_settings_that_defend_nothing_are_refused(changes, message):
 
 
 def test_hiding_one_class_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "train_stages", None)
+    monkeypatch.setattr(pipeline_run, "train_stages", None)
     with pytest.raises(
         ValueError, match=r"`defence\.top_k` must be in \[0, 1\] for wine, which holds 3 classes, got 2"
     ):
-        pipeline.run(wine(defence={"top_k": 2}), tmp_path)
+        run_pipeline(wine(defence={"top_k": 2}), tmp_path)
 
 
 def wine(**changes):
@@ -319,7 +326,7 @@ def wine(**changes):
 @pytest.mark.long
 def test_one_training_serves_all_defences_and_labels_give_away_what_they_did(tmp_path):
     """Rounding to one digit takes from LiRA what probabilities tell, and nothing from attacks on labels."""
-    pipeline.run(wine(sweep={"round_digits": (0, 1)}), tmp_path, until="metrics")
+    run_pipeline(wine(sweep={"round_digits": (0, 1)}), tmp_path, until="metrics")
     bare, defended = (tmp_path / f"wine-ann-round_digits{digits}" for digits in (0, 1))
     assert len(list(tmp_path.glob("*/train-*"))) == 1
 
@@ -346,10 +353,10 @@ def test_one_training_serves_all_defences_and_labels_give_away_what_they_did(tmp
 
 @pytest.mark.long
 def test_another_defence_of_the_same_workdir_trains_nothing(tmp_path, monkeypatch):
-    pipeline.run(wine(), tmp_path, until="signals")
-    monkeypatch.setattr(shadows, "train_all", None)
-    pipeline.run(wine(defence={"top_k": 1, "temperature": 2.0}), tmp_path)
-    pipeline.run(wine(), tmp_path)
+    run_pipeline(wine(), tmp_path, until="signals")
+    monkeypatch.setattr(pipeline_train, "train_all", None)
+    run_pipeline(wine(defence={"top_k": 1, "temperature": 2.0}), tmp_path)
+    run_pipeline(wine(), tmp_path)
     assert len(list(tmp_path.glob("*/signals-*/phi"))) == 2
     assert len(list(tmp_path.glob("*/signals-*/correct"))) == 1
 
@@ -357,12 +364,12 @@ def test_another_defence_of_the_same_workdir_trains_nothing(tmp_path, monkeypatc
 @pytest.mark.long
 def test_mixup_sweeps_as_one_ensemble_and_keeps_models_from_being_sure(tmp_path):
     """Which need not hold up LiRA: on these data it is stronger under mixup."""
-    pipeline.run(wine(sweep={"mixup": (0.0, 0.5, 1.0)}), tmp_path, until="signals")
+    run_pipeline(wine(sweep={"mixup": (0.0, 0.5, 1.0)}), tmp_path, until="signals")
     (keep,) = (np.load(path) for path in tmp_path.glob("splits-*/keep.npy"))
     member = []
     for alpha in (0.0, 0.5, 1.0):
         (folder,) = tmp_path.glob(f"wine-ann-mixup{alpha}/signals-*/phi")
-        member.append(signals.read(folder, "candidates")[keep].mean())
+        member.append(read_signal(folder, "candidates")[keep].mean())
         (manifest,) = tmp_path.glob(f"wine-ann-mixup{alpha}/train-*/manifest.json")
         assert len(json.loads(manifest.read_text())["members"]) == (2 if alpha else 1)
     assert member[0] > member[1] + 1 > member[2] + 1

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsnn_mia import ensemble, models
-from jaxsnn_mia.ensemble import Shadows
+from jaxsnn_mia import models
 from jaxsnn_mia.models import Hyper, ModelSpec
-from jaxsnn_mia.train import TrainSpec
+from jaxsnn_mia.training.ensemble import Shadows, make_ensemble, shuffled
+from jaxsnn_mia.training.step import TrainSpec
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 12)).astype(np.float32)
@@ -40,7 +40,7 @@ def shadows(ids=range(S), **hyper):
 
 @functools.cache
 def make_engine(spec, width, devices):
-    return ensemble.make_ensemble(spec, seed=3, width=width, devices=jax.devices()[:devices])
+    return make_ensemble(spec, seed=3, width=width, devices=jax.devices()[:devices])
 
 
 def train(shadows, *, devices=2, width=1, chunks=(EPOCHS,), spec=SPEC):
@@ -189,7 +189,7 @@ def test_padding_begins_with_the_rows_again():
     """So that a last batch of one row is not that row many times, for those who take moments or ranges of a batch."""
     one = spec()
     rows = (jnp.asarray(ROWS[0][0]), jnp.asarray(MASK[0]))  # 30 valid of 31, in batches of 8
-    idx, mask = jax.jit(lambda key: ensemble.shuffled(key, rows, one))(jax.random.key(0))
+    idx, mask = jax.jit(lambda key: shuffled(key, rows, one))(jax.random.key(0))
     flat = np.asarray(idx).ravel()
     assert idx.shape == mask.shape == (4, 8)
     assert np.asarray(mask).ravel().tolist() == [1.0] * 30 + [0.0] * 2

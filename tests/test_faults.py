@@ -14,7 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from jaxsnn_mia import checkpoint, distributed, pipeline, spmd, stopping, store
+from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.runtime import spmd, stopping
+from jaxsnn_mia.store import checkpoint
+from jaxsnn_mia.store.files import StoreError, disk_full, write_json
+from jaxsnn_mia.store.stage import run_stage
+from jaxsnn_mia.store.workdir import lock
+from jaxsnn_mia.training import claims as distributed
+from jaxsnn_mia.training.claims import claimed, take
 from tests.runs import assert_same_scores, command, small
 
 ENVIRON = {**os.environ, "PJRT_NPROC": "4"}
@@ -25,28 +32,28 @@ EACH_EPOCH = tuple(f"--config.ensemble.{name}={value}" for name, value in CHUNKS
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished")
-    pipeline.run(small(), workdir)
+    run_pipeline(small(), workdir)
     return workdir
 
 
 def test_a_full_disk_keeps_the_last_chunk_and_the_next_run_goes_on(finished, tmp_path, monkeypatch):
-    save, saved = store.write_json, []
+    save, saved = write_json, []
 
     def fills_up(path, value):
         if path.name == checkpoint.DIGESTS:
             saved.append(path)
             if len(saved) > 2:
-                with store.disk_full(path):
+                with disk_full(path):
                     raise OSError(errno.ENOSPC, "No space left on device")
         save(path, value)
 
-    monkeypatch.setattr(store, "write_json", fills_up)
-    with pytest.raises(store.StoreError, match="disk is full"):
-        pipeline.run(small(), tmp_path)
+    monkeypatch.setattr(checkpoint, "write_json", fills_up)
+    with pytest.raises(StoreError, match="disk is full"):
+        run_pipeline(small(), tmp_path)
     monkeypatch.undo()
     group = next(tmp_path.glob("*/train-*/group-00000"))
     assert checkpoint.latest(group) is not None
-    pipeline.run(small(), tmp_path)
+    run_pipeline(small(), tmp_path)
     assert_same_scores(tmp_path, finished)
 
 
@@ -176,17 +183,17 @@ def test_one_job_without_a_cluster_names_the_variables(monkeypatch):
 
 
 def test_checkpoints_in_a_thread_equal_those_at_once(finished, tmp_path):
-    pipeline.run(small(ensemble={"group_size": 4, "asynchronous": True, **CHUNKS}), tmp_path)
+    run_pipeline(small(ensemble={"group_size": 4, "asynchronous": True, **CHUNKS}), tmp_path)
     assert_same_scores(tmp_path, finished)
 
 
 def test_what_fails_in_the_thread_is_raised():
     def fails():
-        raise store.StoreError("the disk is full")
+        raise StoreError("the disk is full")
 
     with checkpoint.Writer(asynchronous=True) as writer:
         writer.run(fails)
-        with pytest.raises(store.StoreError, match="the disk is full"):
+        with pytest.raises(StoreError, match="the disk is full"):
             writer.run(list)
         writer.run(list)
         writer.wait()
@@ -222,14 +229,14 @@ def test_a_stop_keeps_the_chunk_in_hand_and_asks_to_be_run_again(number, finishe
     last = log_of(tmp_path, process.pid)[-1]
     assert (last["event"], last["status"]) == ("end", "stopped")
     assert "Run the same command again" in last["message"]
-    pipeline.run(small(), tmp_path)
+    run_pipeline(small(), tmp_path)
     assert_same_scores(tmp_path, finished)
 
 
 DEAF = """
 import hashlib, sys
 from pathlib import Path
-from jaxsnn_mia import stopping, tracking
+from jaxsnn_mia.runtime import stopping, tracking
 stopping.listen()
 if sys.argv[1] == "gently":
     stopping.gently()
@@ -264,11 +271,11 @@ def test_a_stop_is_looked_at_between_stages(tmp_path, monkeypatch):
     monkeypatch.setattr(stopping, "asked", lambda: True)
     made = []
     with pytest.raises(stopping.Stopped):
-        store.run_stage(tmp_path / "s", made.append)
+        run_stage(tmp_path / "s", made.append)
     with pytest.raises(stopping.Stopped):
         spmd.check_stop()
     with pytest.raises(stopping.Stopped):
-        pipeline.run(small(), tmp_path)
+        run_pipeline(small(), tmp_path)
     assert not made
     assert not list(tmp_path.rglob("*.npy"))
 
@@ -289,7 +296,7 @@ def test_twenty_kills_at_random_moments(finished, tmp_path):
             for path in tmp_path.glob("*/*/manifest.json"):
                 if draw.random() < 0.5:
                     path.unlink()
-    pipeline.run(small(), tmp_path)
+    run_pipeline(small(), tmp_path)
     assert_same_scores(tmp_path, finished)
 
 
@@ -319,8 +326,8 @@ def text(path):
 
 
 def test_a_second_run_in_the_same_workdir_is_refused(tmp_path):
-    with store.lock(tmp_path), pytest.raises(store.StoreError, match=r"is in use by process \d+\. Wait for it"):
-        pipeline.run(small(), tmp_path)
+    with lock(tmp_path), pytest.raises(StoreError, match=r"is in use by process \d+\. Wait for it"):
+        run_pipeline(small(), tmp_path)
 
 
 def write_claim(path, host, pid, age):
@@ -337,18 +344,18 @@ def gone():
 
 def test_a_claim_is_held_by_one_and_taken_over_when_dead(tmp_path):
     path = tmp_path / "group-00000.claim"
-    claim = distributed.take(path)
+    claim = take(path)
     assert claim.held()
-    assert distributed.take(path) is None  # this process lives
+    assert take(path) is None  # this process lives
     write_claim(path, "elsewhere", 1, age=30)
     assert not claim.held()
-    assert distributed.take(path) is None  # its heart beat half a minute ago
+    assert take(path) is None  # its heart beat half a minute ago
     write_claim(path, "elsewhere", 1, age=61)
-    assert distributed.take(path).held()
+    assert take(path).held()
     write_claim(path, socket.gethostname(), gone(), age=0)
-    assert distributed.take(path).held()
+    assert take(path).held()
     path.write_text("")  # being written
-    assert distributed.take(path) is None
+    assert take(path) is None
 
 
 def test_of_many_that_find_a_dead_claim_one_takes_it(tmp_path):
@@ -356,19 +363,19 @@ def test_of_many_that_find_a_dead_claim_one_takes_it(tmp_path):
     for _ in range(20):
         write_claim(path, "elsewhere", 1, age=100)
         with ThreadPoolExecutor(8) as racers:
-            won = list(racers.map(distributed.take, [path] * 8))
+            won = list(racers.map(take, [path] * 8))
         assert sum(claim is not None for claim in won) == 1
 
 
 def test_hearts_beat_while_claims_are_held_and_all_are_needed(tmp_path, monkeypatch):
     monkeypatch.setattr(distributed, "HEARTBEAT_SECONDS", 0.02)
     paths = [tmp_path / "a.claim", tmp_path / "b.claim"]
-    with distributed.claimed(paths) as claims:
+    with claimed(paths) as claims:
         os.utime(paths[1], (0, 0))
         time.sleep(0.2)
         assert time.time() - paths[1].stat().st_mtime < 10
         assert len(claims) == 2
-        with distributed.claimed([tmp_path / "c.claim", paths[0]]) as others:
+        with claimed([tmp_path / "c.claim", paths[0]]) as others:
             assert others == []
         assert not (tmp_path / "c.claim").exists()
     assert not list(tmp_path.glob("*.claim"))
@@ -383,7 +390,7 @@ def test_a_group_that_was_taken_over_is_not_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "save", robbed)
     with pytest.raises(stopping.Stopped, match=r"group-00000\.claim was taken over by another process"):
-        pipeline.run(small(ensemble={"group_size": 4, **CHUNKS}), tmp_path)
+        run_pipeline(small(ensemble={"group_size": 4, **CHUNKS}), tmp_path)
     assert checkpoint.epochs(next(tmp_path.glob("*/train-*/group-00000"))) == [1]
 
 

@@ -7,8 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsnn_mia import augmenting, config, cost, models, pipeline, signals, train
+from jaxsnn_mia import config, models
 from jaxsnn_mia.models import Hyper, ModelSpec
+from jaxsnn_mia.pipeline import cost
+from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.signals import views
+from jaxsnn_mia.training.augment import augmented
+from jaxsnn_mia.training.step import TrainSpec, make_train
 from tests.runs import scores
 
 RNG = np.random.default_rng(0)
@@ -35,12 +40,12 @@ def test_resnet18_has_the_parameters_of_the_paper():
 
 def test_augmentation_mirrors_and_moves_each_image_of_its_own():
     x = jnp.asarray(RNG.integers(1, 255, (64, 6, 6, 1)), jnp.uint8)
-    assert augmenting.augmented("none", jax.random.key(0), x) is x
-    flipped = augmenting.augmented("flip", jax.random.key(0), x)
+    assert augmented("none", jax.random.key(0), x) is x
+    flipped = augmented("flip", jax.random.key(0), x)
     kept = (flipped == x).all((1, 2, 3))
     np.testing.assert_array_equal(flipped[~kept], x[~kept][:, :, ::-1])
     assert 16 < kept.sum() < 48
-    cut = augmenting.augmented("crop_flip", jax.random.key(0), x)
+    cut = augmented("crop_flip", jax.random.key(0), x)
     assert cut.shape == x.shape
     assert cut.dtype == jnp.uint8
     padded = np.pad(np.asarray(x), ((0, 0), (4, 4), (4, 4), (0, 0)))
@@ -63,9 +68,7 @@ def test_a_step_trains_on_augmented_images_of_its_own_key():
 
     def stepped(augment, key):
         model = ModelSpec("ann", (8, 8, 3), 2, hidden=(4,))
-        functions = train.make_train(
-            train.TrainSpec(model, rows=16, pixels=((90.0,) * 3, (60.0,) * 3), augment=augment)
-        )
+        functions = make_train(TrainSpec(model, rows=16, pixels=((90.0,) * 3, (60.0,) * 3), augment=augment))
         state = functions.init(jax.random.key(0), Hyper(), batch, data_)
         return functions.step(state, batch, data_, Hyper(), jax.random.key(key))[1]["loss"]
 
@@ -76,11 +79,11 @@ def test_a_step_trains_on_augmented_images_of_its_own_key():
 
 def test_views_are_the_image_its_mirror_image_and_both_at_nine_shifts():
     x = jnp.asarray(RNG.integers(1, 255, (3, 6, 6, 1)), jnp.uint8)
-    assert signals.views(x, 1) == [x]
-    image, mirrored = signals.views(x, 2)
+    assert views.views(x, 1) == [x]
+    image, mirrored = views.views(x, 2)
     np.testing.assert_array_equal(image, x)
     np.testing.assert_array_equal(mirrored, x[:, :, ::-1])
-    many = signals.views(x, 18)
+    many = views.views(x, 18)
     assert len({np.asarray(view).tobytes() for view in many}) == 18
     np.testing.assert_array_equal(many[0], x)
     np.testing.assert_array_equal(many[2][:, :, 2:], x[:, :, :-2])
@@ -100,7 +103,7 @@ def test_an_ensemble_of_convolutional_networks_end_to_end(tmp_path):
         "attacks": {"names": ("loss", "lira")},
         "metrics": {"replicates_auc": 20, "replicates_tpr": 20},
     })  # fmt: skip
-    pipeline.run(c, tmp_path / "run")
+    run_pipeline(c, tmp_path / "run")
     (folder,) = (tmp_path / "run").glob("data-*")
     assert np.load(folder / "x.npy").dtype == np.uint8
     phi = np.load(next((tmp_path / "run").glob("*/signals-*/phi/candidates-00000.npy")))
@@ -126,7 +129,7 @@ def test_an_ensemble_of_convolutional_networks_end_to_end(tmp_path):
 )
 def test_tables_have_no_convolutions(section, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        pipeline.run(config.from_dict(section), tmp_path, until="data")
+        run_pipeline(config.from_dict(section), tmp_path, until="data")
 
 
 def test_a_family_that_an_architecture_lacks():

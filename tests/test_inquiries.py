@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsnn_mia import inquiries, models, signals
+from jaxsnn_mia import models
 from jaxsnn_mia.models import Hyper, ModelSpec, Output
+from jaxsnn_mia.signals import catalogue, queries
 
 N, D, C = 20, 6, 3
 RNG = np.random.default_rng(0)
@@ -33,11 +34,11 @@ quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimizati
 def asked(names, family):
     """jitted fn(x, y) -> {name: answer}."""
     apply, params = MODELS[family]
-    return quick_jit(lambda x, y: {name: signals.SIGNALS[name](apply, params, x, y, HYPER, KEY) for name in names})
+    return quick_jit(lambda x, y: {name: catalogue.SIGNALS[name](apply, params, x, y, HYPER, KEY) for name in names})
 
 
 NAMES = {
-    "ann": (*sorted(set(inquiries.INQUIRIES) - set(signals.LONGER)), "phi", "correct"),
+    "ann": (*sorted(set(queries.INQUIRIES) - set(catalogue.LONGER)), "phi", "correct"),
     "snn": ("phi_steps", "phi_repeats", "phi_dropout", "gradient_norm", "rates", "phi"),
 }
 
@@ -91,20 +92,20 @@ def test_the_last_step_is_the_answer():
 
 @pytest.mark.parametrize("family", OWN_PROGRAM)
 def test_a_mask_that_takes_nothing_changes_nothing(family, monkeypatch):
-    monkeypatch.setattr(inquiries, "DROPPED", 0.0)
+    monkeypatch.setattr(queries, "DROPPED", 0.0)
     got = asked(("phi_dropout", "phi"), family)(X, Y)
-    np.testing.assert_allclose(got["phi_dropout"], np.repeat(got["phi"], inquiries.MASKS, axis=1), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(got["phi_dropout"], np.repeat(got["phi"], queries.MASKS, axis=1), rtol=1e-6, atol=1e-6)
 
 
 def test_masks_are_the_same_for_all_examples_and_take_their_share():
     """phi of two classes whose logits are (sum of the features that are left, 0)."""
     d = 2000
     weights = np.stack([np.ones(d), np.zeros(d)], axis=1)
-    left = answer(inquiries.phi_dropout, weights, np.ones((3, d), np.float32), np.zeros(3, np.int32))
+    left = answer(queries.phi_dropout, weights, np.ones((3, d), np.float32), np.zeros(3, np.int32))
     assert (left == left[:1]).all()
     assert len(np.unique(left)) > 1
-    assert left.mean() == pytest.approx((1 - inquiries.DROPPED) * d, rel=0.01)
-    pixels = answer(inquiries.phi_dropout, weights, np.full((1, d), 2, np.uint8), np.zeros(1, np.int32))
+    assert left.mean() == pytest.approx((1 - queries.DROPPED) * d, rel=0.01)
+    pixels = answer(queries.phi_dropout, weights, np.full((1, d), 2, np.uint8), np.zeros(1, np.int32))
     np.testing.assert_array_equal(pixels, 2 * left[:1])
 
 
@@ -113,8 +114,8 @@ def test_repeats_ask_again_with_keys_of_their_own():
         return Output(x[:, :2] + jax.random.normal(key, (2,))[None], None, {})
 
     x, y = jnp.asarray(X), jnp.zeros(N, jnp.int32)
-    got = quick_jit(lambda x, y: inquiries.phi_repeats(apply, None, x, y, Hyper(), KEY))(x, y)
-    for i in range(inquiries.REPEATS):
+    got = quick_jit(lambda x, y: queries.phi_repeats(apply, None, x, y, Hyper(), KEY))(x, y)
+    for i in range(queries.REPEATS):
         noise = jax.random.normal(jax.random.fold_in(KEY, i), (2,))
         np.testing.assert_allclose(got[:, i], X[:, 0] - X[:, 1] + noise[0] - noise[1], rtol=1e-5, atol=1e-5)
     phi = answers("snn")["phi"]  # of a model that draws nothing
@@ -164,7 +165,7 @@ def test_the_norm_of_the_gradient_equals_one_gradient_after_the_other():
 
 @pytest.mark.parametrize("family", OWN_PROGRAM)
 def test_without_noise_the_labels_are_the_models_own(family, monkeypatch):
-    monkeypatch.setattr(inquiries, "NOISE", 0.0)
+    monkeypatch.setattr(queries, "NOISE", 0.0)
     got = asked(("label_noise", "correct"), family)(X, Y)
     assert 0 < got["correct"].mean() < 1
     np.testing.assert_array_equal(got["label_noise"], got["correct"])
@@ -173,22 +174,22 @@ def test_without_noise_the_labels_are_the_models_own(family, monkeypatch):
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8])
 def test_noise_of_the_stated_deviation(dtype, monkeypatch):
     """Of two classes w.x against 0: the chance that a copy stays right is Phi(w.x / (deviation |w|))."""
-    monkeypatch.setattr(inquiries, "DRAWS", 4000)
+    monkeypatch.setattr(queries, "DRAWS", 4000)
     rng = np.random.default_rng(5)
-    deviation = inquiries.PIXEL_NOISE if dtype == np.uint8 else inquiries.NOISE
+    deviation = queries.PIXEL_NOISE if dtype == np.uint8 else queries.NOISE
     weights = np.stack([rng.normal(size=D), np.zeros(D)], axis=1)
     x = rng.integers(0, 256, (5, D)).astype(dtype) if dtype == np.uint8 else X[:5]
     y = np.zeros(5, np.int32)
     margin = x @ weights[:, 0] / (deviation * np.linalg.norm(weights[:, 0]))
     want = 0.5 * (1 + np.array([float(jax.scipy.special.erf(m / np.sqrt(2))) for m in margin]))
-    np.testing.assert_allclose(answer(inquiries.label_noise, weights, x, y)[:, 0], want, atol=0.03)
+    np.testing.assert_allclose(answer(queries.label_noise, weights, x, y)[:, 0], want, atol=0.03)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.uint8, marks=pytest.mark.long)])
 def test_the_boundary_of_a_half_space(dtype):
     """Of two classes w.x against b along a ray r: the share (w.x - b) / -w.r, of which the least counts."""
     rng = np.random.default_rng(5)
-    deviation = inquiries.PIXEL_NOISE if dtype == np.uint8 else inquiries.NOISE
+    deviation = queries.PIXEL_NOISE if dtype == np.uint8 else queries.NOISE
     x = rng.integers(0, 256, (30, D)).astype(dtype) if dtype == np.uint8 else rng.normal(size=(30, D)).astype(dtype)
     w = rng.normal(size=D)
     middle = np.median(x @ w)
@@ -197,15 +198,15 @@ def test_the_boundary_of_a_half_space(dtype):
     def apply(params, x, hyper, key):
         return Output(jnp.stack([x @ jnp.asarray(w, jnp.float32), jnp.full(len(x), middle)], axis=1), None, {})
 
-    fn = quick_jit(lambda x: inquiries.boundary(apply, None, x, jnp.zeros(30, jnp.int32), Hyper(), KEY))
+    fn = quick_jit(lambda x: queries.boundary(apply, None, x, jnp.zeros(30, jnp.int32), Hyper(), KEY))
     got = np.asarray(fn(x))[:, 0]
-    rays = np.asarray(jax.random.normal(jax.random.key(2), (inquiries.DIRECTIONS, D)), np.float64)
-    towards = -(2 * inquiries.FARTHEST * deviation * rays) @ w
+    rays = np.asarray(jax.random.normal(jax.random.key(2), (queries.DIRECTIONS, D)), np.float64)
+    towards = -(2 * queries.FARTHEST * deviation * rays) @ w
     shares = np.where(towards > 0, margin[:, None] / np.where(towards > 0, towards, 1), 1).clip(0, 1).min(1)
     wrong = margin < 0
     np.testing.assert_array_equal(got[wrong], 0)
     assert 0 < wrong.sum() < 30
-    np.testing.assert_allclose(got[~wrong], shares[~wrong], atol=2.0**-inquiries.BISECTIONS)
+    np.testing.assert_allclose(got[~wrong], shares[~wrong], atol=2.0**-queries.BISECTIONS)
     assert shares[~wrong].max() > 0.05
 
 
@@ -234,4 +235,4 @@ def test_rates_of_a_spiking_network_and_activations_of_its_twin():
 
 def test_a_network_that_does_not_tell_its_rates_is_named():
     with pytest.raises(ValueError, match="needs a network with hidden units"):
-        answer(inquiries.rates, np.ones((D, 2)), X, Y)
+        answer(queries.rates, np.ones((D, 2)), X, Y)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from jaxsnn_mia import intervals, metrics
+from jaxsnn_mia import metrics
+from jaxsnn_mia.metrics import bootstrap, roc_curve
 from tests.attacks import loops, planted
 
 
@@ -10,7 +11,7 @@ def test_the_weighted_auc_is_the_auc_of_repeated_examples():
     rng = np.random.default_rng(0)
     scores, member = rng.integers(8, size=40).astype(float), rng.random(40) < 0.5
     weight = rng.integers(0, 3, (40, 300)).astype(np.float32)
-    got = intervals.weighted_auc(scores, member, weight)
+    got = bootstrap.weighted_auc(scores, member, weight)
     for r in (0, 150, 299):
         copies = np.repeat(np.arange(40), weight[:, r].astype(int))
         assert got[r] == pytest.approx(loops.auc(scores[copies], member[copies]))
@@ -23,13 +24,13 @@ def test_the_weighted_tpr_is_the_tpr_of_repeated_rows():
     weight_sr = np.array([[2.0], [2.0], [0.0], [0.0], [1.0], [1.0]])
     weight_nr = rng.integers(0, 3, (200, 1)).astype(float)
     order = np.argsort(-scores, axis=None, kind="stable")
-    got, whole = intervals.weighted_tpr(scores, member, order, weight_sr, weight_nr, (0.05, 0.2))
+    got, whole = bootstrap.weighted_tpr(scores, member, order, weight_sr, weight_nr, (0.05, 0.2))
     rows = np.repeat(np.arange(6), weight_sr[:, 0].astype(int))
     columns = np.repeat(np.arange(200), weight_nr[:, 0].astype(int))
     repeated = scores[np.ix_(rows, columns)].ravel(), member[np.ix_(rows, columns)].ravel()
     assert whole
     assert got[0] == pytest.approx([metrics.tpr_at_fpr(*repeated, fpr)[0] for fpr in (0.05, 0.2)])
-    top, reached = intervals.weighted_tpr(scores, member, order[:600], weight_sr, weight_nr, (0.05, 0.2))
+    top, reached = bootstrap.weighted_tpr(scores, member, order[:600], weight_sr, weight_nr, (0.05, 0.2))
     assert reached
     np.testing.assert_allclose(top, got)
 
@@ -40,8 +41,8 @@ def test_accuracy_intervals_cover_what_new_examples_would_give():
     keep = planted.pairs(16, 200)
     for _ in range(100):
         correct = rng.random((16, 200)) < rng.beta(0.5, 0.2, 200)
-        drawn = intervals.crossed_mean(correct, keep, np.arange(200), np.arange(16) // 2, replicates=200)
-        low, high = intervals.percentiles(drawn, 0.95)
+        drawn = bootstrap.crossed_mean(correct, keep, np.arange(200), np.arange(16) // 2, replicates=200)
+        low, high = bootstrap.percentiles(drawn, 0.95)
         covered += low <= 0.5 / 0.7 <= high
     assert covered >= 90
 
@@ -59,22 +60,22 @@ def test_random_membership_gives_an_interval_that_covers_one_half():
     covered = 0
     for seed in range(40):
         scores, keep = simulated(0.0, seed)
-        low, high = intervals.crossed_auc(scores, keep, np.arange(300), np.arange(16) // 2, replicates=200)
+        low, high = bootstrap.crossed_auc(scores, keep, np.arange(300), np.arange(16) // 2, replicates=200)
         covered += low <= 0.5 <= high
     assert covered >= 37  # nominal 38; the crossed bootstrap is conservative
 
 
 def test_the_interval_excludes_chance_where_there_is_a_leak():
     scores, keep = simulated(1.0, 0)
-    low, high = intervals.crossed_auc(scores, keep, np.arange(300), np.arange(16) // 2)
+    low, high = bootstrap.crossed_auc(scores, keep, np.arange(300), np.arange(16) // 2)
     assert 0.6 < low < metrics.auc(scores, keep) < high < 0.85
-    (low, high), unresolved = intervals.crossed_tpr(scores, keep, np.arange(300), np.arange(16) // 2, (0.05, 0.001))
+    (low, high), unresolved = bootstrap.crossed_tpr(scores, keep, np.arange(300), np.arange(16) // 2, (0.05, 0.001))
     assert 0.05 < low < metrics.tpr_at_fpr(scores, keep, 0.05)[0] < high < 0.5
     assert np.isnan(unresolved).all()
 
 
 def test_duplicates_are_one_unit_and_diverged_targets_are_left_out():
-    weight = intervals.multinomial(np.random.default_rng(0), np.array([5, 5, 7, 9]), 50)
+    weight = bootstrap.multinomial(np.random.default_rng(0), np.array([5, 5, 7, 9]), 50)
     np.testing.assert_array_equal(weight[0], weight[1])
     assert (weight[1:].sum(0) == 3).all()
     scores, keep = simulated(1.0, 0)
@@ -82,8 +83,8 @@ def test_duplicates_are_one_unit_and_diverged_targets_are_left_out():
     broken[:2] = np.nan
     valid = np.arange(16) >= 2
     args = (np.arange(300), np.arange(16) // 2)
-    got = intervals.crossed_auc(broken, keep, *args, valid_s=valid)
-    assert got == intervals.crossed_auc(scores[2:], keep[2:], args[0], args[1][2:])
+    got = bootstrap.crossed_auc(broken, keep, *args, valid_s=valid)
+    assert got == bootstrap.crossed_auc(scores[2:], keep[2:], args[0], args[1][2:])
 
 
 def test_a_replicate_is_the_mean_auc_over_the_repeated_targets_and_examples():
@@ -91,24 +92,24 @@ def test_a_replicate_is_the_mean_auc_over_the_repeated_targets_and_examples():
     keep = planted.pairs(8, 60)
     scores = (rng.normal(size=keep.shape) + keep).round(1)
     unit, pair = np.arange(60) // 2, np.arange(8) // 2
-    drawn = intervals.auc_replicates(scores, keep, unit, pair, replicates=40, seed=3)
-    weight_nr, weight_sr = intervals.crossed_weights(unit, pair, 40, 3)
+    drawn = bootstrap.auc_replicates(scores, keep, unit, pair, replicates=40, seed=3)
+    weight_nr, weight_sr = bootstrap.crossed_weights(unit, pair, 40, 3)
     for r in (0, 17, 39):
         columns = np.repeat(np.arange(60), weight_nr[:, r].astype(int))
         rows = np.repeat(np.arange(8), weight_sr[:, r].astype(int))
         assert drawn[r] == pytest.approx(np.mean([loops.auc(scores[s, columns], keep[s, columns]) for s in rows]))
-    low, high = intervals.crossed_auc(scores, keep, unit, pair, replicates=40, seed=3, level=0.8)
+    low, high = bootstrap.crossed_auc(scores, keep, unit, pair, replicates=40, seed=3, level=0.8)
     np.testing.assert_allclose((low, high), np.percentile(drawn, [10, 90]))
 
 
 def test_the_tpr_replicates_of_an_unresolved_fpr_are_nan():
     scores, keep = simulated(1.0, 0)
     args = (scores, keep, np.arange(300), np.arange(16) // 2, (0.05, 0.001))
-    drawn = intervals.tpr_replicates(*args, replicates=50)
+    drawn = bootstrap.tpr_replicates(*args, replicates=50)
     assert drawn.shape == (50, 2)
     assert np.isnan(drawn[:, 1]).all()
     np.testing.assert_array_equal(
-        intervals.crossed_tpr(*args, replicates=50)[0], intervals.percentiles(drawn[:, 0], 0.95)
+        bootstrap.crossed_tpr(*args, replicates=50)[0], bootstrap.percentiles(drawn[:, 0], 0.95)
     )
 
 
@@ -132,11 +133,11 @@ def test_the_crossed_interval_of_lira_covers_the_mean_auc(draws):
     covered, alone, values = 0, 0, []
     for seed in range(draws):
         scores, keep = simulated(1.0, seed)
-        low, high = intervals.crossed_auc(scores, keep, np.arange(300), pair, replicates=200, seed=seed)
+        low, high = bootstrap.crossed_auc(scores, keep, np.arange(300), pair, replicates=200, seed=seed)
         covered += low <= truth <= high
-        auc_s = metrics.auc_s(scores, keep)
+        auc_s = roc_curve.auc_s(scores, keep)
         values.append(auc_s.mean())
-        low, high = intervals.percentiles(auc_s @ intervals.crossed_weights(np.zeros(1), pair, 200, seed)[1] / 16, 0.95)
+        low, high = bootstrap.percentiles(auc_s @ bootstrap.crossed_weights(np.zeros(1), pair, 200, seed)[1] / 16, 0.95)
         alone += low <= truth <= high
     assert np.mean(values) == pytest.approx(truth, abs=3.5 * np.std(values) / np.sqrt(draws))
     assert covered >= 0.93 * draws
@@ -150,7 +151,7 @@ def test_the_crossed_interval_of_the_confidence_covers_the_mean_auc(draws):
     for seed in range(draws):
         keep = planted.pairs(16, 300, seed)
         phi = planted.phi(keep, leak=1.0, seed=seed + 10_000)[..., 0]
-        low, high = intervals.crossed_auc(phi, keep, np.arange(300), np.arange(16) // 2, replicates=200, seed=seed)
+        low, high = bootstrap.crossed_auc(phi, keep, np.arange(300), np.arange(16) // 2, replicates=200, seed=seed)
         covered += low <= truth <= high
     assert covered >= 0.93 * draws
 
@@ -158,7 +159,7 @@ def test_the_crossed_interval_of_the_confidence_covers_the_mean_auc(draws):
 def test_delong_by_hand_with_a_tie():
     """Members 2 and 1 have placements 1 and .75, non-members 1 and 0 .25 and 0: AUC .875, variance 2 x .03125 / 2."""
     one_sigma = norm.cdf(1) - norm.cdf(-1)
-    got = intervals.delong(np.array([2, 1, 1, 0]), np.array([True, True, False, False]), level=one_sigma)
+    got = bootstrap.delong(np.array([2, 1, 1, 0]), np.array([True, True, False, False]), level=one_sigma)
     assert got == (0.875, pytest.approx(0.875 - np.sqrt(0.03125)), 1.0)
 
 
@@ -169,10 +170,10 @@ def test_delong_has_the_variance_of_the_jackknife():
     scores = rng.integers(12, size=56) + 3 * member
     left_out = np.array([loops.auc(np.delete(scores, i), np.delete(member, i)) for i in range(56)])
     variance = sum((side.sum() - 1) * left_out[side].var() for side in (member, ~member))
-    auc, low, high = intervals.delong(scores, member, level=0.9)
+    auc, low, high = bootstrap.delong(scores, member, level=0.9)
     assert auc == pytest.approx(loops.auc(scores, member))
     assert (high - low) / 2 == pytest.approx(norm.ppf(0.95) * np.sqrt(variance))
-    mirrored = intervals.delong(-scores, member, level=0.9)
+    mirrored = bootstrap.delong(-scores, member, level=0.9)
     assert mirrored == pytest.approx((1 - auc, 1 - high, 1 - low))
 
 
@@ -180,7 +181,7 @@ def test_delong_covers_the_auc_of_one_target():
     rng, covered = np.random.default_rng(0), 0
     member = np.arange(200) < 100
     for _ in range(2000):
-        _, low, high = intervals.delong(rng.normal(size=200) + member, member)
+        _, low, high = bootstrap.delong(rng.normal(size=200) + member, member)
         covered += low <= norm.cdf(1 / np.sqrt(2)) <= high
     assert 0.93 * 2000 <= covered <= 0.965 * 2000
 
@@ -191,12 +192,12 @@ KEEP = planted.pairs(6, 20)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: intervals.delong(np.zeros((6, 20)), KEEP), r"`scores_n` must be \[N\], one target.*crossed_auc"),
-        (lambda: intervals.delong(np.arange(3), np.arange(3) < 1), "2 members and 2 non-members, got 1 and 2"),
-        (lambda: intervals.delong(np.arange(4), np.arange(4) < 2, level=95), r"`level` must be in \(0, 1\), got 95"),
-        (lambda: intervals.crossed_auc(KEEP, KEEP, np.arange(20), np.arange(5)), r"got \(5,\) and \(20,\)"),
-        (lambda: intervals.crossed_auc(KEEP, KEEP, np.arange(6), np.arange(20)), r"`pair_s` must be \[S\]"),
-        (lambda: intervals.percentiles(np.arange(3.0), 1.0), r"`level` must be in \(0, 1\), got 1.0"),
+        (lambda: bootstrap.delong(np.zeros((6, 20)), KEEP), r"`scores_n` must be \[N\], one target.*crossed_auc"),
+        (lambda: bootstrap.delong(np.arange(3), np.arange(3) < 1), "2 members and 2 non-members, got 1 and 2"),
+        (lambda: bootstrap.delong(np.arange(4), np.arange(4) < 2, level=95), r"`level` must be in \(0, 1\), got 95"),
+        (lambda: bootstrap.crossed_auc(KEEP, KEEP, np.arange(20), np.arange(5)), r"got \(5,\) and \(20,\)"),
+        (lambda: bootstrap.crossed_auc(KEEP, KEEP, np.arange(6), np.arange(20)), r"`pair_s` must be \[S\]"),
+        (lambda: bootstrap.percentiles(np.arange(3.0), 1.0), r"`level` must be in \(0, 1\), got 1.0"),
     ],
 )
 def test_intervals_that_would_not_hold_are_refused(call, message):

@@ -7,21 +7,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxsnn_mia import distributed, inventory, store
+from jaxsnn_mia.pipeline import inventory
+from jaxsnn_mia.store.files import StoreError, write_array
+from jaxsnn_mia.store.stage import MANIFEST, is_done, run_stage, stage_path
+from jaxsnn_mia.store.workdir import lock
+from jaxsnn_mia.training import claims as distributed
 
 RUN = Path(__file__).parents[1] / "experiments/run.py"
 
 
 def make(path):
-    store.write_array(path / "a.npy", np.arange(500.0))
+    write_array(path / "a.npy", np.arange(500.0))
 
 
 @pytest.fixture
 def workdir(tmp_path):
     """A stage that all share, a finished and an unfinished one of a variant, what a kill leaves, other things."""
-    store.run_stage(store.stage_path(tmp_path, "data", 1, {}), make, inputs={"name": "iris"})
-    finished = store.run_stage(store.stage_path(tmp_path / "v", "signals", 1, {}), make)
-    train = store.stage_path(tmp_path / "v", "train", 1, {})
+    run_stage(stage_path(tmp_path, "data", 1, {}), make, inputs={"name": "iris"})
+    finished = run_stage(stage_path(tmp_path / "v", "signals", 1, {}), make)
+    train = stage_path(tmp_path / "v", "train", 1, {})
     make(train / "group-00000")
     (train / "group-00000.claim").write_text("elsewhere 1 token\n")
     (finished / ".b.npy.tmp").write_bytes(bytes(1000))
@@ -79,16 +83,16 @@ def test_what_is_unfinished_goes_and_the_rest_stays(workdir, monkeypatch, capsys
         for path in (train, train / "group-00000", train / "group-00000/a.npy", train / "group-00000.claim",
                      next(workdir.glob("v/signals-*")) / ".b.npy.tmp")}  # fmt: skip
     assert capsys.readouterr().out.splitlines()[-1] == f"removed 2, {gone / 1e6:.2f} MB"
-    assert all(item.about and store.is_done(item.path) for item in inventory.items(workdir))
+    assert all(item.about and is_done(item.path) for item in inventory.items(workdir))
     inventory.clean(workdir)
     assert "nothing to remove" in capsys.readouterr().out
 
 
 def test_a_workdir_at_work_is_left_alone(workdir):
     before = names(workdir)
-    with store.lock(workdir), pytest.raises(store.StoreError, match="is in use by process"):
+    with lock(workdir), pytest.raises(StoreError, match="is in use by process"):
         inventory.clean(workdir, agreed=True)
-    with pytest.raises(store.StoreError, match=r"group-00000\.claim is held by 'elsewhere 1 token'"):
+    with pytest.raises(StoreError, match=r"group-00000\.claim is held by 'elsewhere 1 token'"):
         inventory.clean(workdir, agreed=True)
     assert names(workdir) == before
 
@@ -109,11 +113,11 @@ def test_what_is_no_workdir_is_left_alone(workdir):
     """The folder of several runs, say: nothing of theirs is looked at."""
     (workdir.parent / "other").mkdir(exist_ok=True)
     for folder in (workdir.parent, workdir.parent / "other"):
-        with pytest.raises(store.StoreError, match="there is no workdir"):
+        with pytest.raises(StoreError, match="there is no workdir"):
             inventory.clean(folder, agreed=True)
 
 
 def test_a_manifest_that_cannot_be_read_is_an_error_and_no_reason_to_remove(workdir):
-    (next((workdir / "v").glob("signals-*")) / store.MANIFEST).write_text("{")
+    (next((workdir / "v").glob("signals-*")) / MANIFEST).write_text("{")
     with pytest.raises(ValueError, match="Expecting"):
         inventory.clean(workdir, agreed=True)

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jaxsnn_mia import distributed, spmd, stopping
+from jaxsnn_mia.runtime import spmd, stopping
+from jaxsnn_mia.training import claims as distributed
 from launch import jobset
 
 ROOT = Path(__file__).parents[1]

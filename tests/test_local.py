@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxsnn_mia import progress
+from jaxsnn_mia.runtime import progress
 from launch import local
 from tests.runs import ROOT, assert_same_scores, command
 
@@ -39,7 +39,7 @@ def both_ready():
 LAUNCHER = """
 import json, sys
 from pathlib import Path
-from jaxsnn_mia import progress
+from jaxsnn_mia.runtime import progress
 from launch import local
 local.POLL_SECONDS, progress.SHOW_SECONDS, local.GRACE_SECONDS = 0.02, 0.02, 0.5
 folder, code, options = sys.argv[1:]

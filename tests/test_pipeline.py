@@ -6,14 +6,23 @@ import json
 import numpy as np
 import pytest
 
-from jaxsnn_mia import attacks, checkpoint, config, pipeline, querying, results, shadows, store, tables
+from jaxsnn_mia import attacks, config
+from jaxsnn_mia.pipeline import metrics as results
+from jaxsnn_mia.pipeline import signals as querying
+from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.report import tables
+from jaxsnn_mia.report.rows import Audit, epsilon_rows, write_results
+from jaxsnn_mia.settings import Attacks, Metrics
+from jaxsnn_mia.store import checkpoint
+from jaxsnn_mia.store.files import StoreError
+from jaxsnn_mia.training import loop as shadows
 from tests.runs import scores, small
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("finished")
-    pipeline.run(small(), workdir)
+    run_pipeline(small(), workdir)
     return workdir
 
 
@@ -29,7 +38,7 @@ def test_every_artefact_is_there(finished):
     assert {line["status"] for line in lines} == {"ok"}
     assert 2 in checkpoint.epochs(next(variant.glob("train-*/group-00000")))
     rows = tables.read(finished)
-    assert {row["attack"] for row in rows} == {"", "strongest", *config.Attacks().names}
+    assert {row["attack"] for row in rows} == {"", "strongest", *Attacks().names}
     at = [f"{of}@{fpr}" for fpr in ("0.01", "0.001") for of in ("tpr", "deployed_tpr")]
     at += [f"ppv@{fpr}@{prior}" for fpr in ("0.01", "0.001") for prior in ("0.5", "0.1", "0.01")]
     assert {row["metric"] for row in rows} == {
@@ -38,7 +47,7 @@ def test_every_artefact_is_there(finished):
     assert (finished / "results.csv").read_text().splitlines()[0] == ",".join(tables.COLUMNS)
     for row in rows:
         if row["metric"] == "auc" and row["attack"] == "strongest":
-            assert set(row["chosen"].split(", ")) <= set(config.Attacks().names)
+            assert set(row["chosen"].split(", ")) <= set(Attacks().names)
             assert 0.4 < row["value"] < 0.8
         elif row["metric"] == "auc":
             assert 0.3 < row["low"] <= row["value"] <= row["high"] < 0.8
@@ -60,28 +69,28 @@ def test_a_second_run_does_nothing_and_another_attack_reuses_the_signals(finishe
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.npy")}
     monkeypatch.setattr(shadows, "make_ensemble", None)  # training or querying would fail
     monkeypatch.setattr(querying, "make_ensemble", None)
-    pipeline.run(small(), finished)
+    run_pipeline(small(), finished)
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*.npy")}
-    pipeline.run(small(attacks={"names": ("loss", "lira", "lira_offline", "rmia", "rmia_online")}), finished)
+    run_pipeline(small(attacks={"names": ("loss", "lira", "lira_offline", "rmia", "rmia_online")}), finished)
     assert len(scores(finished)) == 5
     (finished / "report.html").unlink()
     (finished / "results.csv").write_text("cut")
     (next(finished.glob("*/attacks-*/rmia_online.npy"))).unlink()
-    pipeline.run(small(), finished)
+    run_pipeline(small(), finished)
     assert (finished / "report.html").exists()
     assert (finished / "results.csv").read_text().startswith("variant,")
 
 
 def test_another_config_in_the_same_workdir_is_refused(finished):
-    with pytest.raises(store.StoreError, match=r"train\.epochs is 6 there and 7 here"):
-        pipeline.run(small(train={"epochs": 7, "batch_size": 32, "snapshot_epochs": ()}), finished)
+    with pytest.raises(StoreError, match=r"train\.epochs is 6 there and 7 here"):
+        run_pipeline(small(train={"epochs": 7, "batch_size": 32, "snapshot_epochs": ()}), finished)
 
 
 def test_a_truncated_artefact_is_redone_and_said(finished, caplog):
     path = next(finished.glob("*/signals-*/phi/candidates-00001.npy"))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    pipeline.run(small(), finished)
+    run_pipeline(small(), finished)
     assert path.read_bytes() == whole
     assert "phi/candidates-00001.npy is damaged or missing" in caplog.text
 
@@ -95,7 +104,7 @@ def test_a_diverged_shadow_is_recorded_and_excluded_with_its_pair(tmp_path, monk
         return batch._replace(hyper=batch.hyper._replace(lr=lr)), real
 
     monkeypatch.setattr(shadows, "group_of", with_an_infinite_rate)
-    pipeline.run(small(), tmp_path)
+    run_pipeline(small(), tmp_path)
     assert "1 of 8 shadows diverged and are excluded with their pairs: [5]" in caplog.text
     for name, array in scores(tmp_path).items():
         excluded = [5] if name == "loss" else [4, 5]
@@ -108,7 +117,7 @@ def test_a_diverged_shadow_is_recorded_and_excluded_with_its_pair(tmp_path, monk
 def test_online_lira_beats_the_loss_threshold_on_digits(tmp_path):
     """64 shadows of the quickstart: online LiRA well above the loss threshold, for both twins."""
     c = config.from_dict({"sweep": {"family": ("ann", "snn")}, "metrics": {"replicates_auc": 100}})
-    pipeline.run(c, tmp_path)
+    run_pipeline(c, tmp_path)
     auc = {(r["family"], r["attack"]): r for r in tables.read(tmp_path) if r["metric"] == "auc"}
     for family, lira, loss in (("ann", 0.65, 0.54), ("snn", 0.69, 0.56)):
         assert auc[family, "lira"]["value"] == pytest.approx(lira, abs=0.02)
@@ -120,7 +129,7 @@ def test_online_lira_beats_the_loss_threshold_on_digits(tmp_path):
 @pytest.mark.real_data
 def test_online_lira_on_location30(tmp_path):
     c = config.from_dict({"data": {"name": "location30"}, "metrics": {"replicates_auc": 100}})
-    pipeline.run(c, tmp_path)
+    run_pipeline(c, tmp_path)
     auc = {r["attack"]: r["value"] for r in tables.read(tmp_path) if r["metric"] == "auc"}
     assert auc["lira"] > 0.93
 
@@ -135,7 +144,7 @@ def test_attacks_with_signals_of_their_own_run_from_the_config(tmp_path, names):
         model={"family": "snn", "time_steps": 3}, train={"snapshot_epochs": (2, 4)}, attacks={"names": names},
         splits={"n_shadows": 12}, ensemble={"group_size": 12},
     )  # fmt: skip
-    pipeline.run(c, tmp_path)
+    run_pipeline(c, tmp_path)
     found = scores(tmp_path)
     assert found.keys() == set(names)
     assert all(np.isfinite(array).all() for array in found.values())
@@ -156,7 +165,7 @@ def test_attacks_with_signals_of_their_own_run_from_the_config(tmp_path, names):
 
 def test_fair_coins_give_a_lower_bound_of_epsilon_from_one_training(tmp_path):
     c = small(splits={"rows": "iid"}, attacks={"names": ("loss", "gap")}, train={"epochs": 2, "snapshot_epochs": ()})
-    pipeline.run(c, tmp_path)
+    run_pipeline(c, tmp_path)
     bounds = {row["attack"]: row["value"] for row in tables.read(tmp_path) if row["metric"] == "epsilon_one_run@1e-05"}
     assert bounds.keys() == {"loss", "gap"}
     assert all(value == 0 for value in bounds.values())  # two epochs do not tell
@@ -166,24 +175,24 @@ def test_a_model_that_gives_everything_away_has_a_large_epsilon(tmp_path):
     rng = np.random.default_rng(0)
     keep = np.repeat(rng.random((4, 1000)) < 0.5, 2, axis=0) ^ (np.arange(8) % 2 == 1)[:, None]
     labels = results.labels(small())
-    audit = results.Audit(
-        name="planted", labels=labels, settings=config.Metrics(replicates_auc=20, replicates_tpr=20), keep_sn=keep,
+    audit = Audit(
+        name="planted", labels=labels, settings=Metrics(replicates_auc=20, replicates_tpr=20), keep_sn=keep,
         usable_s=np.ones(8, bool), pair_s=np.arange(8) // 2, unit_n=np.arange(1000), correct_sn=None, correct_test=None,
         scores={"all": keep + 0.0, "nothing": rng.normal(size=keep.shape)}, coins=True,
     )  # fmt: skip
-    results.write(tmp_path, audit)
+    write_results(tmp_path, audit)
     rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
     bounds = {row["attack"]: row["value"] for row in rows if row["metric"] == "epsilon_one_run@1e-05"}
     assert bounds["all"] > 3  # 200 guesses, all of them right
     assert bounds["nothing"] == 0
     halved = audit._replace(unit_n=np.arange(1000) // 2)  # twins share a coin: one of each counts
-    assert results.epsilon_rows(halved)[0]["value"] < bounds["all"]
+    assert epsilon_rows(halved)[0]["value"] < bounds["all"]
 
 
 @pytest.mark.long
 def test_snapshots_of_several_seeds_share_their_trainings(tmp_path):
     c = small(sweep={"dataset": ("iris",), "seed": (3, 4), "epoch": (2, 0)}, data={"validation": 0.15})
-    pipeline.run(c, tmp_path)
+    run_pipeline(c, tmp_path)
     assert len(list(tmp_path.glob("*/train-*/history.npz"))) == 2  # one for each seed
     with (tmp_path / "results.csv").open() as file:
         rows = list(csv.DictReader(file))

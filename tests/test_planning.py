@@ -3,9 +3,15 @@ import json
 import jax
 import pytest
 
-from jaxsnn_mia import config, ensemble, pipeline, planning, probing, shadows
+from jaxsnn_mia import config
 from jaxsnn_mia.models import ModelSpec
-from jaxsnn_mia.train import TrainSpec
+from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.training import loop as shadows
+from jaxsnn_mia.training import probe as probing
+from jaxsnn_mia.training.ensemble import make_ensemble
+from jaxsnn_mia.training.plan import group_plan
+from jaxsnn_mia.training.probe import Probe, fastest, largest_group, state_bytes
+from jaxsnn_mia.training.step import TrainSpec
 from tests.runs import assert_same_scores, small
 
 
@@ -24,22 +30,22 @@ from tests.runs import assert_same_scores, small
 )
 def test_groups_are_whole_pairs_of_one_size_where_that_is_near(shadows, group_size, members, world, groups, size):
     c = config.from_dict({"splits": {"n_shadows": shadows}, "ensemble": {"group_size": group_size}})
-    plan = planning.group_plan(c, world, members)
+    plan = group_plan(c, world, members)
     assert (plan["groups"], plan["group_size"]) == (groups, size)
     assert (groups - 1) * size < shadows <= groups * size
 
 
 def test_groups_fit_in_memory():
     c = config.from_dict({"splits": {"n_shadows": 64}})
-    assert planning.group_plan(c, fits=20) == {"group_size": 16, "groups": 4}
-    assert planning.group_plan(c, members=4, fits=20)["group_size"] == 4
-    assert planning.group_plan(c, fits=0)["group_size"] == 64  # nothing fits: what is asked for is tried
+    assert group_plan(c, fits=20) == {"group_size": 16, "groups": 4}
+    assert group_plan(c, members=4, fits=20)["group_size"] == 4
+    assert group_plan(c, fits=0)["group_size"] == 64  # nothing fits: what is asked for is tried
     devices, sizes = jax.devices(), []
     for hidden in (64, 128):
         spec = TrainSpec(ModelSpec("ann", (100,), 10, hidden=(hidden,)), rows=64)
         parameters = 100 * hidden + hidden + hidden * 10 + 10
-        assert probing.state_bytes(spec) == 4 * 3 * parameters + 2 * 4  # two moments, two counters
-        sizes.append(probing.largest_group(spec, devices))
+        assert state_bytes(spec) == 4 * 3 * parameters + 2 * 4  # two moments, two counters
+        sizes.append(largest_group(spec, devices))
     assert sizes[0] > 1.9 * sizes[1] > 0
 
 
@@ -56,10 +62,10 @@ def test_the_fastest_width_that_fits(monkeypatch, seconds, memory, chosen):
     def probe(works, width, devices, most):
         if width not in seconds:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
-        return probing.Probe(width, 0.0, seconds[width], memory.get(width, 1), width)
+        return Probe(width, 0.0, seconds[width], memory.get(width, 1), width)
 
     monkeypatch.setattr(probing, "probe", probe)
-    assert probing.fastest([], jax.devices(), 16).width == chosen
+    assert fastest([], jax.devices(), 16).width == chosen
 
 
 @pytest.mark.long
@@ -67,7 +73,7 @@ def test_a_probed_width_is_kept(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(probing, "ENOUGH_SECONDS", 0.01)
     c = small(ensemble={"group_size": 8, "width": "auto"})
     with caplog.at_level("INFO", logger="absl"):
-        pipeline.run(c, tmp_path, until="train")
+        run_pipeline(c, tmp_path, until="train")
     plan = json.loads(next(tmp_path.glob("*/train-*/plan.json")).read_text())
     assert plan["width"] in (1, 2)  # eight models on four devices
     assert f"4 cpu device(s) x width {plan['width']}, 1 group(s) of 8 shadows" in caplog.text
@@ -78,7 +84,7 @@ def test_a_probed_width_is_kept(tmp_path, caplog, monkeypatch):
 
 @pytest.mark.long
 def test_out_of_memory_halves_the_width_and_goes_on(tmp_path, monkeypatch, caplog):
-    make = ensemble.make_ensemble
+    make = make_ensemble
 
     def too_wide(spec, *, seed, width, devices):
         def fails(*_):
@@ -87,9 +93,9 @@ def test_out_of_memory_halves_the_width_and_goes_on(tmp_path, monkeypatch, caplo
         made = make(spec, seed=seed, width=width, devices=devices)
         return made if width == 1 else made._replace(run=fails)
 
-    pipeline.run(small(), tmp_path / "narrow")
+    run_pipeline(small(), tmp_path / "narrow")
     monkeypatch.setattr(shadows, "make_ensemble", too_wide)
-    pipeline.run(small(ensemble={"group_size": 4, "width": 4}), tmp_path / "wide")
+    run_pipeline(small(ensemble={"group_size": 4, "width": 4}), tmp_path / "wide")
     said = [record.message for record in caplog.records if "out of memory" in record.message]
     assert said == ["out of memory at width 4: going on with 2", "out of memory at width 2: going on with 1"]
     plan = json.loads(next(tmp_path.glob("wide/*/train-*/plan.json")).read_text())

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from jaxsnn_mia import config, data, models, pipeline, preparing, splits, stages, store
+from jaxsnn_mia import config, data, models
+from jaxsnn_mia.config.sweep import variants
+from jaxsnn_mia.data import splits
+from jaxsnn_mia.pipeline.data import chosen_rows, data_and_splits
+from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.pipeline.trained import load_inputs
+from jaxsnn_mia.store.files import read_array
+from jaxsnn_mia.store.stage import read_manifest
 from tests.runs import scores
 
 RNG = np.random.default_rng(0)
@@ -11,11 +18,11 @@ QUICK = {"metrics": {"replicates_auc": 20, "replicates_tpr": 20}, "splits": {"n_
 
 
 def prepared(tmp_path, **sections):
-    return preparing.prepared(config.from_dict({**QUICK, **sections}), tmp_path)["data"]
+    return data_and_splits(config.from_dict({**QUICK, **sections}), tmp_path)["data"]
 
 
 def arrays(folder):
-    return [np.asarray(store.read_array(folder / f"{name}.npy")) for name in ("x", "y", "role")]
+    return [np.asarray(read_array(folder / f"{name}.npy")) for name in ("x", "y", "role")]
 
 
 def test_a_range_is_that_of_the_population_and_ends_at_0_and_1(tmp_path):
@@ -26,7 +33,7 @@ def test_a_range_is_that_of_the_population_and_ends_at_0_and_1(tmp_path):
     low, high = public.min(0), public.max(0)
     np.testing.assert_allclose(x, np.clip((raw - low) / (high - low), 0, 1), atol=1e-6)
     assert x[role == splits.POPULATION].min(0).max() == 0
-    assert stages.manifest(folder)["range"] == [0, 1]
+    assert read_manifest(folder)["range"] == [0, 1]
 
 
 def test_some_rows_are_a_random_part_in_order(tmp_path):
@@ -43,7 +50,7 @@ def test_some_rows_are_a_random_part_in_order(tmp_path):
 
 
 def chosen(seed=0, **settings):
-    return preparing.chosen_rows(config.from_dict({"data": settings, "splits": {"seed": seed}}))[0]
+    return chosen_rows(config.from_dict({"data": settings, "splits": {"seed": seed}}))[0]
 
 
 def test_augmentation_keeps_the_data_and_validation_rows_are_no_candidates(tmp_path):
@@ -53,7 +60,7 @@ def test_augmentation_keeps_the_data_and_validation_rows_are_no_candidates(tmp_p
     plain = prepared(tmp_path, data=shared)
     assert plain == prepared(tmp_path, data={**shared, "augment": "flip"})
     c = config.from_dict({**QUICK, "data": shared, "train": {"stop_at_gap": 0.1}})
-    work = preparing.load_work(c, preparing.prepared(c, tmp_path))
+    work = load_inputs(c, data_and_splits(c, tmp_path))
     x, y, role = arrays(plain)
     for found, wanted in zip(
         work.data, (splits.CANDIDATE, splits.CANDIDATE, splits.VALIDATION, splits.VALIDATION), strict=True
@@ -79,7 +86,7 @@ def test_events_stay_counts(tmp_path, standardise):
     x, _, _ = arrays(folder)
     assert x.dtype == np.uint8
     assert x.shape[1:] == (4, 16, 16, 2)
-    about = stages.manifest(folder)
+    about = read_manifest(folder)
     assert about["timed"]
     c = config.from_dict(
         {
@@ -88,7 +95,7 @@ def test_events_stay_counts(tmp_path, standardise):
             "model": {"time_steps": 4},
         }
     )
-    spec = preparing.load_work(c, preparing.prepared(c, tmp_path)).spec.model
+    spec = load_inputs(c, data_and_splits(c, tmp_path)).spec.model
     assert (spec.timed, spec.in_shape) == (True, (4, 16, 16, 2))
     assert about["pixels"] == [[0.0], [1.0]]
 
@@ -157,8 +164,8 @@ def test_settings_that_do_not_go_together(sections, message):
 
 def test_names_of_variants_are_folders():
     c = config.from_dict({"sweep": {"dataset": ("moving_glyphs:10", "npz:/a/b.npz")}})
-    assert next(iter(config.variants(c))) == "moving_glyphs-10-snn"
-    assert all("/" not in name for name in config.variants(c))
+    assert next(iter(variants(c))) == "moving_glyphs-10-snn"
+    assert all("/" not in name for name in variants(c))
 
 
 def encodings(workdir):
@@ -176,7 +183,7 @@ def test_coded_inputs_run_to_the_end(tmp_path):
         "attacks": {"names": ("loss", "steps")},
         "sweep": {"encoding": ("rate", "latency")},
     })  # fmt: skip
-    pipeline.run(c, tmp_path)
+    run_pipeline(c, tmp_path)
     assert encodings(tmp_path) == {"rate", "latency"}
     assert all(np.isfinite(array).all() for array in scores(tmp_path).values())
 
@@ -192,7 +199,7 @@ def test_events_run_to_the_end(tmp_path, architecture):
         "attacks": {"names": ("loss", "steps", "rates", "dropout")},
         "sweep": {"family": ("ann", "snn")},
     })  # fmt: skip
-    pipeline.run(c, tmp_path)
+    run_pipeline(c, tmp_path)
     assert encodings(tmp_path) == {"events"}
     assert all(np.isfinite(array).all() for array in scores(tmp_path).values())
 

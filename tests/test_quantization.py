@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxsnn_mia import config, ensemble, models, pipeline, work
+from jaxsnn_mia import config, models
+from jaxsnn_mia.config import specs as work
+from jaxsnn_mia.config.sweep import variants
 from jaxsnn_mia.kernels import quantize
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec, frozen
 from jaxsnn_mia.models.quantized import Activation, state_fn
-from jaxsnn_mia.train import decays, make_train
+from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.training import ensemble
+from jaxsnn_mia.training.ensemble import compiled, make_ensemble
+from jaxsnn_mia.training.step import decays, make_train
 from tests.test_ensemble import X, Y, take
 from tests.test_ensemble import shadows as shadows_of
 from tests.test_ensemble import spec as train_spec
@@ -196,7 +201,7 @@ def trained(group_of_widths, quant, family="snn", stop_at=0.0, **changes):
     """The group after training of test_ensemble's six shadows, each with its own width."""
     base = train_spec(family, **changes)
     spec = dataclasses.replace(base, model=dataclasses.replace(base.model, quant=quant))
-    engine = ensemble.make_ensemble(spec, seed=3, width=1, devices=jax.devices()[:2])
+    engine = make_ensemble(spec, seed=3, width=1, devices=jax.devices()[:2])
     names = ("qmax_weight", "qmax_activation", "qmax_state")
     widths = {name: [getattr(hyper(family, bits), name) for bits in group_of_widths] for name in names}
     batch = shadows_of(threshold=[0.4] * 6, stop_at=[stop_at] * 6, **widths)
@@ -340,7 +345,7 @@ SWEEP = {
 
 def swept(workdir, sweep, until="attacks", **changes):
     c = config.from_dict({**SWEEP, "data": {"name": "iris"}, **changes, "sweep": sweep})
-    pipeline.run(c, workdir, until=until)
+    run_pipeline(c, workdir, until=until)
     return {path.parents[1].name: np.load(path) for path in workdir.glob("*/attacks-*/*.npy")}
 
 
@@ -348,7 +353,7 @@ def swept(workdir, sweep, until="attacks", **changes):
 @pytest.mark.parametrize("compared", [(("ann", 4), ("snn", 2)), pytest.param(EVERY, marks=pytest.mark.long)])
 def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path, monkeypatch, compared):
     """Bitwise, though the separate run packs its shadows otherwise: a width of the sweep is a run of its own."""
-    ensemble.compiled.cache_clear()
+    compiled.cache_clear()
     traced = []
     run_epochs = ensemble.run_epochs
     monkeypatch.setattr(ensemble, "run_epochs", lambda *args: traced.append(1) or run_epochs(*args))
@@ -364,16 +369,16 @@ def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path,
 
 @pytest.mark.long
 def test_64_shadows_on_digits_compile_once_per_family_and_equal_a_separate_run(tmp_path, monkeypatch):
-    ensemble.compiled.cache_clear()
+    compiled.cache_clear()
     traced = []
     run_epochs = ensemble.run_epochs
     monkeypatch.setattr(ensemble, "run_epochs", lambda *args: traced.append(1) or run_epochs(*args))
     sweep = config.from_dict({"sweep": {"family": ("ann", "snn"), "bits": WIDTHS}})
-    pipeline.run(sweep, tmp_path / "all", until="train")
+    run_pipeline(sweep, tmp_path / "all", until="train")
     assert len(traced) == 2
     for family, bits in (("ann", 2), ("snn", 4)):
         alone = config.from_dict({"model": {"family": family}, "quantization": {"bits": bits}})
-        pipeline.run(alone, tmp_path / family, until="train")
+        run_pipeline(alone, tmp_path / family, until="train")
         together, separate = (
             np.load(next(folder.glob("train-*/history.npz")))
             for folder in (tmp_path / f"all/digits-{family}-bits{bits}", tmp_path / family / f"digits-{family}")
@@ -429,7 +434,7 @@ def test_families_without_membranes():
         with pytest.raises(ValueError, match=r"`model\.hidden` must be one or more layers"):
             config.from_dict({"model": {"family": family, "hidden": ()}, "quantization": {"what": what}})
     c = config.from_dict({"sweep": {"family": ("ann", "snn"), "quantize": ("weight", "state")}})
-    assert list(config.variants(c)) == [
+    assert list(variants(c)) == [
         "digits-ann-quantizeweight", "digits-snn-quantizeweight", "digits-snn-quantizestate"
     ]  # fmt: skip
     widths = work.widths(config.from_dict({"quantization": {"bits": 4, "what": "all", "bits_activation": 8}}))

@@ -6,7 +6,11 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from jaxsnn_mia import pipeline, querying, remote, store
+from jaxsnn_mia.pipeline import run as pipeline_run
+from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.store import remote
+from jaxsnn_mia.store.files import StoreError
+from jaxsnn_mia.store.stage import is_done
 from tests.runs import assert_same_scores, small
 
 
@@ -32,14 +36,14 @@ def names():
 
 def test_a_run_in_a_store_goes_on_elsewhere_and_equals_a_local_one(bucket, tmp_path):
     with remote.opened(bucket) as first:
-        pipeline.run(small(), first, until="train")
+        run_pipeline(small(), first, until="train")
     assert not first.exists()
     assert {"config.json", "manifest.json", "sha256.json"} <= names()
     assert not any(name.startswith(".") or name.endswith(".claim") for name in names())
     trained = {name: file.modified for name, file in Bucket.store.items() if "/train-" in name}
     with remote.opened(bucket) as second:
-        pipeline.run(small(), second)
-        pipeline.run(small(), tmp_path)
+        run_pipeline(small(), second)
+        run_pipeline(small(), tmp_path)
         assert_same_scores(second, tmp_path)
     assert "report.html" in names()
     assert trained == {name: file.modified for name, file in Bucket.store.items() if "/train-" in name}
@@ -49,11 +53,11 @@ def test_what_a_failed_run_finished_is_in_the_store(bucket, monkeypatch):
     def fails(*_, **__):
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(querying, "signals_stages", fails)
+    monkeypatch.setattr(pipeline_run, "signals_stages", fails)
     with pytest.raises(OSError, match="broken"), remote.opened(bucket) as workdir:
-        pipeline.run(small(), workdir)
+        run_pipeline(small(), workdir)
     with remote.opened(bucket) as again:
-        assert all(store.is_done(path) for path in again.glob("*/train-*"))
+        assert all(is_done(path) for path in again.glob("*/train-*"))
         assert list(again.glob("*/train-*"))
 
 
@@ -80,5 +84,5 @@ def test_processes_that_share_groups_need_a_shared_folder():
 
 
 def test_a_store_without_its_client_is_one_error():
-    with pytest.raises(store.StoreError, match="Install gcsfs and give it credentials"), remote.opened("gs://b/c"):
+    with pytest.raises(StoreError, match="Install gcsfs and give it credentials"), remote.opened("gs://b/c"):
         pass

@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxsnn_mia import audit, comparisons, config, metrics, store, vulnerability
-from jaxsnn_mia.report import answers, exposed, figures, page, plots, reading, stability
+from jaxsnn_mia import audit, metrics
+from jaxsnn_mia.metrics import comparisons, exposure
+from jaxsnn_mia.report import answers, exposed, figures, page, plots, reading, stability, tables
+from jaxsnn_mia.settings import Metrics
+from jaxsnn_mia.store.files import file_sha256
 from tests.attacks import planted
 from tests.runs import ROOT
 
@@ -20,7 +23,7 @@ import compare
 
 S, N, C = 12, 240, 3
 KEEP = planted.pairs(S, N)
-QUICK = config.Metrics(fprs=(0.05,), replicates_auc=200, replicates_tpr=100)
+QUICK = Metrics(fprs=(0.05,), replicates_auc=200, replicates_tpr=100)
 
 
 def rows(bits):
@@ -197,7 +200,7 @@ def test_by_deviation_is_the_t_test_of_the_replicates():
 def test_the_most_exposed_examples_are_those_that_the_attack_finds(runs):
     held = variants(runs, "leaks")["leaks"].examples
     scores = audit.scores("lira", logits(2.0), KEEP, np.arange(S) ^ 1, None)
-    caught = vulnerability.exposure(scores, KEEP, 0.05, np.arange(S) // 2)
+    caught = exposure.exposure(scores, KEEP, 0.05, np.arange(S) // 2)
     np.testing.assert_allclose(held["caught"], caught)
     np.testing.assert_array_equal(held["members"], KEEP.sum(0))
     phi = logits(2.0).signal("phi")[:, :, 0]
@@ -232,8 +235,8 @@ def test_examples_are_shown_as_images_where_they_are():
 def test_stability_between_halves_and_over_seeds(runs):
     (line,) = stability.halves(variants(runs, "leaks"))
     phi, pair = logits(2.0).signal("phi")[:, :, 0], np.arange(S) // 2
-    both = [vulnerability.per_example(phi, KEEP, pair % 2 == half) for half in (0, 1)]
-    rank, overlap = vulnerability.stability(*both)
+    both = [exposure.per_example(phi, KEEP, pair % 2 == half) for half in (0, 1)]
+    rank, overlap = exposure.stability(*both)
     assert (line["rank correlation"], line["overlap of the top 1 %"]) == (f"{rank:.2f}", f"{overlap:.2f}")
     read = variants(runs, "leaks", "private")
     (over,) = stability.over_seeds({"a-seed0-b": read["leaks"], "a-seed1-b": read["private"]}, 0.95)
@@ -294,7 +297,6 @@ def compare_paths(runs, *names):
 
 
 def store_rows(folder):
-    from jaxsnn_mia import tables
 
     return tables.read(folder)
 
@@ -341,4 +343,4 @@ def test_a_page_is_made_once(runs, tmp_path):
     assert (tmp_path / "summary.json").stat().st_mtime_ns == made
     (tmp_path / "report.html").write_text("cut")
     compare.compare(folders, tmp_path, "a")
-    assert store.file_sha256(tmp_path / "report.html") in (tmp_path / "summary.json").read_text()
+    assert file_sha256(tmp_path / "report.html") in (tmp_path / "summary.json").read_text()

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxsnn_mia import config, data, pipeline, store
+from jaxsnn_mia import config, data
+from jaxsnn_mia.pipeline.run import run_pipeline
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RNG = np.random.default_rng(0)
@@ -430,7 +431,7 @@ def test_a_read_only_folder_is_read_without_a_cache(glyphs, monkeypatch, caplog)
     def refuse(*paths):
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr(store.os, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     assert data.load("tfds:glyphs", str(glyphs)).x.shape == (32, 8, 8, 1)
     assert "Read-only file system" in caplog.text
     assert sorted(path.name for path in (glyphs / "glyphs").iterdir()) == ["1.0.0"]
@@ -614,7 +615,7 @@ def test_an_argument_may_be_optional(name):
 
 def test_tfds_images_reach_the_data_stage_as_bytes(glyphs, tmp_path):
     c = config.from_dict({"data": {"name": "tfds:glyphs", "dir": str(glyphs)}, "splits": {"n_shadows": 6}})
-    pipeline.run(c, tmp_path / "run", until="data")
+    run_pipeline(c, tmp_path / "run", until="data")
     x = np.load(next((tmp_path / "run").glob("data-*/x.npy")))
     np.testing.assert_array_equal(x, data.load("tfds:glyphs", str(glyphs)).x)
 

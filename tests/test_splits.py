@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxsnn_mia import splits
+from jaxsnn_mia.data import splits
 
 LABELS = np.arange(100) % 4
 

@@ -5,11 +5,13 @@ import sys
 import numpy as np
 import pytest
 
-from jaxsnn_mia import store
+from jaxsnn_mia.store.files import StoreError, disk_full, read_array, write_array
+from jaxsnn_mia.store.stage import is_done, run_stage, stage_path
+from jaxsnn_mia.store.workdir import check_config, is_locked, lock, write_config
 
 
 def make(path):
-    store.write_array(path / "a.npy", np.arange(5))
+    write_array(path / "a.npy", np.arange(5))
 
 
 def test_a_finished_stage_is_not_run_again(tmp_path):
@@ -19,16 +21,16 @@ def test_a_finished_stage_is_not_run_again(tmp_path):
         runs.append(path)
         make(path)
 
-    path = store.stage_path(tmp_path, "demo", 1, {"x": 1})
-    assert store.run_stage(path, work) == store.run_stage(path, work) == path
+    path = stage_path(tmp_path, "demo", 1, {"x": 1})
+    assert run_stage(path, work) == run_stage(path, work) == path
     assert len(runs) == 1
-    assert store.stage_path(tmp_path, "demo", 2, {"x": 1}) != path
-    assert store.stage_path(tmp_path, "demo", 1, {"x": 2}) != path
+    assert stage_path(tmp_path, "demo", 2, {"x": 1}) != path
+    assert stage_path(tmp_path, "demo", 1, {"x": 2}) != path
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "manifest"])
 def test_a_damaged_artefact_is_found_and_said(tmp_path, damage, caplog):
-    store.run_stage(tmp_path / "s", make)
+    run_stage(tmp_path / "s", make)
     file = tmp_path / "s" / ("manifest.json" if damage == "manifest" else "a.npy")
     content = bytearray(file.read_bytes())
     if damage == "missing":
@@ -38,17 +40,17 @@ def test_a_damaged_artefact_is_found_and_said(tmp_path, damage, caplog):
         file.write_bytes(content)
     else:
         file.write_bytes(content[: len(content) // 2])
-    assert not store.is_done(tmp_path / "s")
+    assert not is_done(tmp_path / "s")
     assert file.name in caplog.text
     assert "done again" in caplog.text
-    store.run_stage(tmp_path / "s", make)
-    assert store.is_done(tmp_path / "s")
+    run_stage(tmp_path / "s", make)
+    assert is_done(tmp_path / "s")
 
 
 def test_a_failed_stage_is_not_done(tmp_path):
     with pytest.raises(RuntimeError):
-        store.run_stage(tmp_path / "s", lambda path: (_ for _ in ()).throw(RuntimeError()))
-    assert not store.is_done(tmp_path / "s")
+        run_stage(tmp_path / "s", lambda path: (_ for _ in ()).throw(RuntimeError()))
+    assert not is_done(tmp_path / "s")
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_the_old_file(tmp_path, monkeypatch):
@@ -57,28 +59,28 @@ def test_a_full_disk_is_a_clear_error_and_leaves_the_old_file(tmp_path, monkeypa
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(store.StoreError, match="disk is full"), store.disk_full(tmp_path):
+    with pytest.raises(StoreError, match="disk is full"), disk_full(tmp_path):
         raise ValueError("RESOURCE_EXHAUSTED: write failed: No space left on device")
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(store.StoreError, match=r"disk is full.*survives.*again"):
-        store.write_array(tmp_path / "a.npy", np.zeros(3))
-    np.testing.assert_array_equal(store.read_array(tmp_path / "a.npy"), np.arange(5))
+    with pytest.raises(StoreError, match=r"disk is full.*survives.*again"):
+        write_array(tmp_path / "a.npy", np.zeros(3))
+    np.testing.assert_array_equal(read_array(tmp_path / "a.npy"), np.arange(5))
     assert [p.name for p in tmp_path.iterdir()] == ["a.npy"]
 
 
 def test_pickle_is_refused(tmp_path):
     np.save(tmp_path / "p.npy", np.array([{}]))
     with pytest.raises(ValueError, match=r"[Pp]ython objects|allow_pickle"):
-        store.read_array(tmp_path / "p.npy")
+        read_array(tmp_path / "p.npy")
 
 
 def test_another_config_is_refused_with_the_difference(tmp_path):
-    store.check_claim(tmp_path, {"train": {"lr": 0.1}}, ())
-    store.claim(tmp_path, {"train": {"lr": 0.1}, "attacks": {"names": ["lira"]}})
-    store.check_claim(tmp_path, {"train": {"lr": 0.1}, "attacks": {"names": ["rmia"]}}, ("attacks",))
+    check_config(tmp_path, {"train": {"lr": 0.1}}, ())
+    write_config(tmp_path, {"train": {"lr": 0.1}, "attacks": {"names": ["lira"]}})
+    check_config(tmp_path, {"train": {"lr": 0.1}, "attacks": {"names": ["rmia"]}}, ("attacks",))
     before = (tmp_path / "config.json").read_text()
-    with pytest.raises(store.StoreError, match=r"train\.lr is 0\.1 there and 0\.2 here"):
-        store.check_claim(tmp_path, {"train": {"lr": 0.2}, "attacks": {"names": ["rmia"]}}, ("attacks",))
+    with pytest.raises(StoreError, match=r"train\.lr is 0\.1 there and 0\.2 here"):
+        check_config(tmp_path, {"train": {"lr": 0.2}, "attacks": {"names": ["rmia"]}}, ("attacks",))
     assert (tmp_path / "config.json").read_text() == before
 
 
@@ -86,18 +88,18 @@ def test_a_second_process_is_refused_and_the_lock_dies_with_its_holder(tmp_path)
     code = f"""
 import sys, time
 from pathlib import Path
-from jaxsnn_mia import store
-with store.lock(Path({str(tmp_path)!r})):
+from jaxsnn_mia.store.workdir import lock
+with lock(Path({str(tmp_path)!r})):
     print("held", flush=True)
     time.sleep(60)
 """
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(store.StoreError, match=rf"in use by process {holder.pid}"), store.lock(tmp_path):
+    with pytest.raises(StoreError, match=rf"in use by process {holder.pid}"), lock(tmp_path):
         pass
     holder.kill()
     holder.wait()
     holder.stdout.close()
-    assert not store.is_locked(tmp_path)
-    with store.lock(tmp_path):
-        assert store.is_locked(tmp_path)
+    assert not is_locked(tmp_path)
+    with lock(tmp_path):
+        assert is_locked(tmp_path)

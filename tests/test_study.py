@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxsnn_mia import config, pipeline, shadows
+from jaxsnn_mia import config
+from jaxsnn_mia.config import sweep
+from jaxsnn_mia.pipeline import run as pipeline_run
+from jaxsnn_mia.pipeline import train as pipeline_train
+from jaxsnn_mia.pipeline.run import run_variant
+from jaxsnn_mia.training.loop import train_all
 from tests.runs import ROOT
 
 sys.path.insert(0, str(ROOT / "experiments/study"))
@@ -88,9 +93,9 @@ def test_the_dominated_volume_is_an_area():
 def test_every_condition_is_a_config_of_the_protocol():
     for dataset, family, readout in conditions.kinds(conditions.DATASETS):
         c = config.from_dict(conditions.curves(dataset, family, readout, 1e-3))
-        assert len(config.variants(c)) == 8 * 9
+        assert len(sweep.variants(c)) == 8 * 9
         assert (c.splits.n_shadows, c.train.epochs, c.train.batch_size, c.model.time_steps) == (64, 40, 64, 10)
-        searched = config.variants(config.from_dict(conditions.searched(dataset, family, readout)))
+        searched = sweep.variants(config.from_dict(conditions.searched(dataset, family, readout)))
         assert {(one.splits.seed, one.splits.n_shadows) for one in searched.values()} == {(1000, 16)}
         assert {one.train.lr for one in searched.values()} == {3e-4, 1e-3, 3e-3, 1e-2}
     assert 1000 not in conditions.SEEDS
@@ -132,7 +137,7 @@ def test_every_table_is_made_of_valid_runs(tmp_path):
     count = {}
     for name, table in run.TABLES.items():
         made = list(table(run.Scope(("iris", "digits"), results=tmp_path)))
-        variants = [config.variants(config.from_dict(settings)) for _, settings in made]
+        variants = [sweep.variants(config.from_dict(settings)) for _, settings in made]
         count[name] = (len(dict(made)), sum(map(len, variants)))
     assert count["curves"] == (6, 6 * (72 + 8))
     assert count["quantization"] == (8, 2 * 8 * (5 + 4) * (3 + 4))
@@ -185,7 +190,7 @@ def test_the_whole_study_runs_as_a_smoke(tmp_path, monkeypatch):
 def test_a_sweep_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     """A death between the variants of a sweep: the same rows as without, and no model is trained twice."""
     whole = smoke(tmp_path / "whole", "rates")
-    one, seen = pipeline.run_variant, []
+    one, seen = run_variant, []
 
     def dies(name, *rest):
         seen.append(name)
@@ -193,18 +198,18 @@ def test_a_sweep_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
             raise RuntimeError("killed")
         return one(name, *rest)
 
-    monkeypatch.setattr(pipeline, "run_variant", dies)
+    monkeypatch.setattr(pipeline_run, "run_variant", dies)
     with pytest.raises(RuntimeError, match="killed"):
         smoke(tmp_path, "rates")
     assert 0 < len(sheet.read(tmp_path / "rates.csv")) < len(whole)
-    monkeypatch.setattr(pipeline, "run_variant", one)
-    trained, train = [], shadows.train_all
+    monkeypatch.setattr(pipeline_run, "run_variant", one)
+    trained, train = [], train_all
 
     def counted(members, share):
         trained.extend(member.folder.parent.name for member in members)
         train(members, share)
 
-    monkeypatch.setattr(shadows, "train_all", counted)
+    monkeypatch.setattr(pipeline_train, "train_all", counted)
     assert smoke(tmp_path, "rates") == whole
     assert len(trained) == 1  # that of the third run
     trained.clear()

@@ -11,8 +11,9 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from jaxsnn_mia import data, splits
-from jaxsnn_mia.train import Norm
+from jaxsnn_mia import data
+from jaxsnn_mia.data import splits
+from jaxsnn_mia.training.step import Norm
 from tests.runs import ROOT
 
 sys.path.insert(0, str(ROOT / "experiments/study"))
@@ -344,7 +345,7 @@ def test_what_is_finished_is_not_computed_again(counted, tmp_path):
     assert tuple(rows[0]) == study.COLUMNS
     keys = {(r["dataset"], r["family"], r["replaced"], r["seed"]) for r in rows}
     assert len(keys) == len(rows) == 2 * len(study.REPLACED) * (4 + 2)
-    with pytest.raises(study.store.StoreError, match="epochs is 20 there and 3 here"):
+    with pytest.raises(study.StoreError, match="epochs is 20 there and 3 here"):
         study.add(tmp_path, "iris", range(4), SMALL._replace(epochs=3))
 
 

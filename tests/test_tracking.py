@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jaxsnn_mia import measuring, messages, store, tracking
+from jaxsnn_mia.runtime import resources, terminal, tracking
+from jaxsnn_mia.store.files import write_array
+from jaxsnn_mia.store.stage import MANIFEST, run_stage
 
 CHUNK = {"variant": "v", "group": 1, "shadows": 4, "epoch": 3, "epochs": 6, "accuracy": 0.5, "seconds": 1.5}
 
@@ -129,13 +131,13 @@ def test_wandb_itself_takes_the_scalars_without_a_network(tmp_path, monkeypatch)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="begins anew for each stage on Linux alone")
 def test_the_peak_of_a_stage_is_its_own(tmp_path):
     def large(path):
-        store.write_array(path / "a.npy", np.ones(25_000_000)[:5])  # 200 MB
+        write_array(path / "a.npy", np.ones(25_000_000)[:5])  # 200 MB
 
     def small(path):
-        store.write_array(path / "a.npy", np.ones(5))
+        write_array(path / "a.npy", np.ones(5))
 
     first, large_one, last = (
-        json.loads((store.run_stage(tmp_path / name, work) / store.MANIFEST).read_text())["peak_host_bytes"]
+        json.loads((run_stage(tmp_path / name, work) / MANIFEST).read_text())["peak_host_bytes"]
         for name, work in (("a", small), ("b", large), ("c", small))
     )
     assert large_one - first > 150e6
@@ -147,17 +149,17 @@ def test_the_peak_of_devices_is_of_the_fullest(monkeypatch):
         return lambda: [SimpleNamespace(memory_stats=lambda p=p: p) for p in peaks]
 
     monkeypatch.setattr("jax.local_devices", devices({"peak_bytes_in_use": 3}, {"peak_bytes_in_use": 5}, None))
-    assert measuring.device_peak() == 5
+    assert resources.device_peak() == 5
     monkeypatch.setattr("jax.local_devices", devices(None, {}))
-    assert measuring.device_peak() is None
+    assert resources.device_peak() is None
 
 
 def test_messages_are_plain_lines_and_those_of_others_are_warnings(capsys):
-    terminal, here = messages.Terminal(), messages.__file__
+    handler, here = terminal.Terminal(), terminal.__file__
     for level, path, text in [
         (logging.INFO, here, "plan of a"),
         (logging.INFO, "/elsewhere/orbax/save.py", "saving"),
         (logging.WARNING, "/elsewhere/jax/core.py", "slow"),
     ]:
-        terminal.handle(logging.LogRecord("absl", level, path, 1, text, (), None))
+        handler.handle(logging.LogRecord("absl", level, path, 1, text, (), None))
     assert capsys.readouterr().err == "plan of a\nwarning: slow\n"

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxsnn_mia import augmenting, private, train
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
 from jaxsnn_mia.models.coding import ENCODE
 from jaxsnn_mia.models.heads import DROPOUT
 from jaxsnn_mia.models.quantized import dropped
-from jaxsnn_mia.train import TrainSpec, make_train
+from jaxsnn_mia.privacy import dp_sgd
+from jaxsnn_mia.training import step as train
+from jaxsnn_mia.training.augment import augmented
+from jaxsnn_mia.training.step import AUGMENT, EXAMPLES, MIXUP, NOISE, TrainSpec, make_train
 
 N, D, C, B = 24, 6, 3, 8
 X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
@@ -197,19 +199,19 @@ def test_each_example_of_a_private_batch_draws_its_own_dropout():
 
 
 def test_private_noise_is_normal_beyond_the_reach_of_one_float32_draw(monkeypatch):
-    drawn = np.asarray(private.gaussian(jax.random.key(0), (1000, 500), jnp.float32), np.float64)
+    drawn = np.asarray(dp_sgd.gaussian(jax.random.key(0), (1000, 500), jnp.float32), np.float64)
     assert stats.kstest(drawn.ravel()[:100_000], "norm").pvalue > 1e-3
     assert drawn.var() == pytest.approx(1, abs=0.01)
     assert stats.kurtosis(drawn.ravel()) == pytest.approx(0, abs=0.04)
     largest = jax.random.normal(jax.random.key(0), (1 << 20,)).max()
     assert largest < 5.5
     monkeypatch.setattr(jax.random, "normal", lambda key, shape, dtype: jnp.full(shape, 5.2, dtype))
-    assert float(private.gaussian(jax.random.key(0), (), jnp.float32)) == pytest.approx(10.4)
+    assert float(dp_sgd.gaussian(jax.random.key(0), (), jnp.float32)) == pytest.approx(10.4)
 
 
 def test_cutout_fills_a_square():
     images = jnp.full((64, 32, 32, 3), 200, jnp.uint8)
-    out = np.asarray(augmenting.augmented("crop_flip_cutout", jax.random.key(0), images, (7.0, 8.0, 9.0)))
+    out = np.asarray(augmented("crop_flip_cutout", jax.random.key(0), images, (7.0, 8.0, 9.0)))
     assert out.dtype == np.uint8
     filled = (out == np.array([7, 8, 9])).all(-1)
     area = filled.sum((1, 2))
@@ -232,10 +234,10 @@ def test_accuracy_counts_every_row_once_in_blocks(monkeypatch):
 
 def test_what_is_folded_into_a_key_is_told_apart():
     """Layers count from 0, so that everything else lies beyond any network's depth, and apart from each other."""
-    purposes = [DROPOUT, ENCODE, train.MIXUP, train.AUGMENT]
+    purposes = [DROPOUT, ENCODE, MIXUP, AUGMENT]
     assert min(purposes) >= 1000
     assert min(np.diff(sorted(purposes))) >= 1000
-    assert len({train.AUGMENT, train.NOISE, train.EXAMPLES}) == 3
+    assert len({AUGMENT, NOISE, EXAMPLES}) == 3
 
 
 @pytest.mark.long

@@ -67,8 +67,9 @@ def seconds(call, repeats):
 
 def point_metrics(scores, keep):
     from jaxsnn_mia import metrics
+    from jaxsnn_mia.metrics.roc_curve import tprs_at_fprs
 
-    return metrics.auc(scores, keep), metrics.tprs_at_fprs(scores, keep, FPRS)
+    return metrics.auc(scores, keep), tprs_at_fprs(scores, keep, FPRS)
 
 
 def online(repeats):
@@ -112,7 +113,7 @@ def every(repeats):
     }  # fmt: skip
 
     def run():
-        with ThreadPoolExecutor(2) as pool:  # metrics of one attack beside the next, as in jaxsnn_mia/results.py
+        with ThreadPoolExecutor(2) as pool:  # metrics of one attack beside the next, as in jaxsnn_mia/report/rows.py
             jobs = []
             for name in CHEAP:
                 attack = attacks.ATTACKS[name]

@@ -6,7 +6,7 @@ Needs jax for the device, flax, optax and this checkout; compares with snnTorch 
 optimiser step of every network is compared with the CPU's; then the copy bandwidth and the rates of bfloat16 and TF32
 products are measured; then S models are trained at once (a vmap of S) on 2,048 samples in batches of 64 (images: 128),
 S = 1, 8, 64, 256, 1024, as far as memory and the minutes go. The share of the roofline is the least time that the
-FLOPs (counted by `probing.flops`) and bytes need at the measured rates over the time taken; bytes are 28 for each
+FLOPs (counted by `probe.flops`) and bytes need at the measured rates over the time taken; bytes are 28 for each
 parameter and step (Adam reads parameter, two moments and gradient and writes three) and 24 for each neuron and time
 step (spike, membrane and spike cotangent, each written and read).
 
@@ -30,9 +30,11 @@ import jax.numpy as jnp
 import numpy as np
 from machine import installed, processor
 
-from jaxsnn_mia import ensemble, probing
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
-from jaxsnn_mia.train import TrainSpec, make_train
+from jaxsnn_mia.training import probe as probing
+from jaxsnn_mia.training.ensemble import Shadows, make_ensemble
+from jaxsnn_mia.training.probe import is_out_of_memory
+from jaxsnn_mia.training.step import TrainSpec, make_train
 
 RESULTS = Path(__file__).parent / "results"
 ROWS, CLASSES, BETA = 2048, 10, 0.9
@@ -77,11 +79,11 @@ def shadows(spec, count):
     rows = np.stack([rng.choice(2 * spec.rows, spec.rows, replace=False) for _ in range(count)]).astype(np.int32)
     hyper = Hyper(**{**Hyper()._asdict(), "beta": BETA})
     hyper = Hyper(*[np.full(count, value, np.float32) for value in hyper])
-    return ensemble.Shadows(np.arange(count, dtype=np.int32), hyper, (rows, np.ones(rows.shape, np.float32)))
+    return Shadows(np.arange(count, dtype=np.int32), hyper, (rows, np.ones(rows.shape, np.float32)))
 
 
 def engine(spec, width, device):
-    return ensemble.make_ensemble(spec, seed=0, width=width, devices=[device])
+    return make_ensemble(spec, seed=0, width=width, devices=[device])
 
 
 def difference(name, device):
@@ -222,7 +224,7 @@ def main():
             try:
                 about["rows"].append(one_size(name, count, args.rows, device, about["ceilings"]))
             except jax.errors.JaxRuntimeError as error:
-                if not probing.is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 about["left_out"].append(f"{name}, S={count}: out of memory")
             print(about["rows"][-1:], flush=True)

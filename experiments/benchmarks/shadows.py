@@ -66,13 +66,16 @@ def ours(net, sizes):
     import jax
 
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
-    from jaxsnn_mia import ensemble, models, pipeline, work
+    from jaxsnn_mia import models
+    from jaxsnn_mia.config.specs import training_inputs
+    from jaxsnn_mia.pipeline.run import run_pipeline
+    from jaxsnn_mia.training.ensemble import INIT, model_key
 
     def train(folder, size):
         c = settings(net, size, data)
-        pipeline.run(c, folder / str(size), until="splits")
+        run_pipeline(c, folder / str(size), until="splits")
         start = time.perf_counter()
-        pipeline.run(c, folder / str(size), until="train")
+        run_pipeline(c, folder / str(size), until="train")
         return time.perf_counter() - start, c
 
     found, compiling = {}, None
@@ -89,9 +92,9 @@ def ours(net, sizes):
             found[size] = (seconds, peak)
         history = np.load(next((folder / "then" / str(size)).glob("*/train-*/history.npz")))
         keep = np.load(next((folder / "then" / str(size)).glob("splits-*/keep.npy")))
-        loaded = work.prepare(c, *arrays(net), CLASSES, keep)
+        loaded = training_inputs(c, *arrays(net), CLASSES, keep)
         model = models.build(loaded.spec.model)
-        keys = [ensemble.model_key(np.uint32(0), s, ensemble.INIT) for s in range(COMPARED)]
+        keys = [model_key(np.uint32(0), s, INIT) for s in range(COMPARED)]
         weights = [jax.tree.map(np.asarray, model.init(key)["params"]["layers"]) for key in keys]
     start = {f"{s}/rows": np.flatnonzero(keep[s]) for s in range(COMPARED)}
     for s, layers in enumerate(weights):

@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 
 def get_config(mode: str = "") -> ConfigDict:
     from jaxsnn_mia import attacks, config
+    from jaxsnn_mia.settings import Config, as_dict
 
-    c = ConfigDict(config.as_dict(config.Config()))
+    c = ConfigDict(as_dict(Config()))
     c.sweep.family = ("ann", "snn")
     c.train.snapshot_epochs = (5, 10, 20, 30)
     c.attacks.names = tuple(attacks.ATTACKS)

@@ -15,9 +15,10 @@ from ml_collections import ConfigDict
 
 def get_config(mode: str = "") -> ConfigDict:
     from jaxsnn_mia import config
-    from jaxsnn_mia.attacks.attribute import ATTRIBUTE_ATTACKS
+    from jaxsnn_mia.attacks.attribute.scores import ATTRIBUTE_ATTACKS
+    from jaxsnn_mia.settings import Config, as_dict
 
-    c = ConfigDict(config.as_dict(config.Config()))
+    c = ConfigDict(as_dict(Config()))
     c.data.name = "breast_cancer"
     c.splits.n_shadows = 64
     c.model.readout = "leaky_integrator"

@@ -17,8 +17,9 @@ from ml_collections import ConfigDict
 
 def get_config(mode: str = "") -> ConfigDict:
     from jaxsnn_mia import config
+    from jaxsnn_mia.settings import Config, as_dict
 
-    c = ConfigDict(config.as_dict(config.Config()))
+    c = ConfigDict(as_dict(Config()))
     c.data.name = "cifar10_jpeg"
     c.data.population = 0.1
     c.data.augment = "crop_flip_cutout"

@@ -15,8 +15,9 @@ from ml_collections import ConfigDict
 
 def get_config(mode: str = "") -> ConfigDict:
     from jaxsnn_mia import config
+    from jaxsnn_mia.settings import Config, as_dict
 
-    c = ConfigDict(config.as_dict(config.Config()))
+    c = ConfigDict(as_dict(Config()))
     c.data.name = "tfds:fashion_mnist"
     c.splits.n_shadows = 16
     c.model.architecture = "convnet"

@@ -13,8 +13,9 @@ from ml_collections import ConfigDict
 
 def get_config(mode: str = "") -> ConfigDict:
     from jaxsnn_mia import config
+    from jaxsnn_mia.settings import Config, as_dict
 
-    c = ConfigDict(config.as_dict(config.Config()))
+    c = ConfigDict(as_dict(Config()))
     c.data.name = "moving_glyphs:10"
     c.splits.n_shadows = 32
     c.model.time_steps = 10

@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 
 def get_config(mode: str = "") -> ConfigDict:
     from jaxsnn_mia import config
+    from jaxsnn_mia.settings import Config, as_dict
 
-    c = ConfigDict(config.as_dict(config.Config()))
+    c = ConfigDict(as_dict(Config()))
     c.sweep.dataset = ("digits", "breast_cancer")
     c.sweep.family = ("ann", "snn")
     return config.smoke(c, mode, sweep__dataset=("digits",), model__hidden=(32,), train__epochs=5, data__rows=500)

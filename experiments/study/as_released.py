@@ -38,11 +38,18 @@ import run
 import sheet
 from sklearn.svm import SVC
 
-from jaxsnn_mia import config, data, metrics, models, preparing, splits, stages, store, work
+from jaxsnn_mia import config, data, metrics, models
 from jaxsnn_mia.attacks import lira
-from jaxsnn_mia.ensemble import Shadows, make_ensemble
-from jaxsnn_mia.signals import compute
-from jaxsnn_mia.train import Norm
+from jaxsnn_mia.config.specs import training_inputs
+from jaxsnn_mia.data import splits
+from jaxsnn_mia.pipeline.data import rows_at
+from jaxsnn_mia.signals.catalogue import compute
+from jaxsnn_mia.store.files import StoreError
+from jaxsnn_mia.store.stage import provenance
+from jaxsnn_mia.store.workdir import check_config, lock, write_config
+from jaxsnn_mia.training.ensemble import Shadows, make_ensemble
+from jaxsnn_mia.training.inputs import first_rows, repeat_last
+from jaxsnn_mia.training.step import Norm
 
 FAMILIES = ("ann", "snn")
 PARTS = {
@@ -175,7 +182,7 @@ def answers(
             "attacks": {"names": ("lira",)},
         }
     )
-    w = work.prepare(c, d.x, d.y, len(d.class_names), keep_sn)
+    w = training_inputs(c, d.x, d.y, len(d.class_names), keep_sn)
     devices = jax.local_devices()
     width = 1 if devices[0].platform == "cpu" else -(-min(len(ids_s), AT_ONCE) // len(devices))
     ensemble = make_ensemble(w.spec, seed=0, width=width, devices=devices)
@@ -186,11 +193,11 @@ def answers(
         at, real = slice(first, first + len(ids)), len(ids)
         hyper = models.Hyper(*[np.full(real, value, np.float32) for value in w.hyper])
         batch = Shadows(ids, hyper, (w.rows[0][at], w.rows[1][at])), moments(d.x, scale_sn[at])
-        batch, norm = work.repeat_last(batch, -(-real // block) * block)
+        batch, norm = repeat_last(batch, -(-real // block) * block)
         group = ensemble.init(batch, w.data)
         group = group._replace(state=group.state._replace(norm=norm))  # not always that of its own rows
         group = ensemble.run(group, batch, w.data, 0, s.epochs)
-        parts.append(work.first_rows(query(group.state, batch, d.x, d.y), real))
+        parts.append(first_rows(query(group.state, batch, d.x, d.y), real))
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
@@ -257,15 +264,15 @@ def table(name: str, folder: str = "") -> data.Dataset:
     d = data.load(name, folder)
     if d.x.ndim != 2 or d.x.dtype != np.float32:
         raise ValueError(f"`--datasets` must be tables of float features, got {name} with {d.x.dtype} {d.x.shape}.")
-    return preparing.rows_at(d, np.sort(np.unique(data.units(d.x), return_index=True)[1]))
+    return rows_at(d, np.sort(np.unique(data.units(d.x), return_index=True)[1]))
 
 
 def add(workdir: Path, dataset: str, seeds: Sequence[int], s: Settings, folder: str = "") -> Path:
     """Adds what is missing of one data set to workdir/as_released.csv, a block of seeds at a time."""
     path, claim = workdir / "as_released.csv", {"dataset": dataset, **s._asdict()}
-    with store.lock(workdir):
-        store.check_claim(workdir / dataset, claim, ())
-        store.claim(workdir / dataset, claim)
+    with lock(workdir):
+        check_config(workdir / dataset, claim, ())
+        write_config(workdir / dataset, claim)
         for family in FAMILIES:
             for name, replaced in REPLACED.items():
                 old, key = sheet.read(path), {"dataset": dataset, "family": family, "replaced": name}
@@ -287,7 +294,7 @@ def spent(dataset: str, found: list[dict[str, str]], epochs: int) -> dict[str, A
     return {
         "table": "as_released", "run": dataset, "models": models, "model_epochs": models * epochs,
         "train_seconds": round(seconds, 1), "seconds": round(seconds, 1),
-        "device": stages.about()["device"], "jax": jax.__version__,
+        "device": provenance()["device"], "jax": jax.__version__,
     }  # fmt: skip
 
 
@@ -325,7 +332,7 @@ def main(argv: list[str]) -> None:
             path = add(given.workdir, dataset, range(given.seeds), s, given.data_dir)
             sheet.replace(given.results / path.name, sheet.read(path), COLUMNS, COLUMNS[:4])
             run.add_cost(given.results, spent(dataset, sheet.read(path), s.epochs))
-    except (ValueError, OSError, store.StoreError) as error:
+    except (ValueError, OSError, StoreError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     print(given.results / path.name)

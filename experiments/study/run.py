@@ -224,11 +224,13 @@ def spent(folder: Path) -> dict[str, Any]:
 
 def of_code(c: Any, data_dir: str) -> list[Any]:
     """What changes the rows of a config beside it: versions of the stages, the data, a surrogate of the caller's."""
-    from jaxsnn_mia import data, stages, store
+    from jaxsnn_mia import data
     from jaxsnn_mia.kernels import surrogate
+    from jaxsnn_mia.store.files import file_sha256
+    from jaxsnn_mia.store.stage import STAGE_VERSION
 
-    own = ":" in c.model.surrogate and store.file_sha256(Path(inspect.getfile(surrogate.factory(c.model.surrogate))))
-    return [stages.STAGE_VERSION, data.fingerprint(c.data.name, data_dir), own]
+    own = ":" in c.model.surrogate and file_sha256(Path(inspect.getfile(surrogate.factory(c.model.surrogate))))
+    return [STAGE_VERSION, data.fingerprint(c.data.name, data_dir), own]
 
 
 def add_cost(results: Path, cost: dict[str, Any]) -> None:
@@ -240,20 +242,23 @@ def run(
 ) -> None:
     """Adds the rows of a table to scope.results/TABLE.csv, a run at a time. What a finished run leaves behind are its
     rows; checkpoints and signals go, unless `keep`: those of the whole study would be over 100 GB."""
-    from jaxsnn_mia import config, pipeline, store
+    from jaxsnn_mia import config
+    from jaxsnn_mia.pipeline.run import run_pipeline
+    from jaxsnn_mia.settings import as_dict
+    from jaxsnn_mia.store.files import digest, write_json
 
     runs = list(TABLES[table](scope))
     for (name, settings), (following, _) in zip(runs, [*runs[1:], ("", {})], strict=True):
         c, folder = config.from_dict(conditions.SCALES[scale](settings)), workdir / table / name
-        finished = folder / f"rows-{store.digest([config.as_dict(c), *of_code(c, data_dir)])}.json"
+        finished = folder / f"rows-{digest([as_dict(c), *of_code(c, data_dir)])}.json"
         if not finished.exists():
-            here = config.from_dict(conditions.merged(config.as_dict(c), {"data": {"dir": data_dir}}))
-            found = pipeline.run(here, folder, until="metrics")
+            here = config.from_dict(conditions.merged(as_dict(c), {"data": {"dir": data_dir}}))
+            found = run_pipeline(here, folder, until="metrics")
             rows = [
                 row for f in found.values() for row in sheet.read(f / "results.csv") if is_kept(row, c.train.epochs)
             ]
             once = {tuple(row[column] for column in COLUMNS): row for row in rows}  # an ANN does not differ in T
-            store.write_json(finished, {"rows": list(once.values()), "cost": spent(folder)})
+            write_json(finished, {"rows": list(once.values()), "cost": spent(folder)})
         done = json.loads(finished.read_text())
         sheet.replace(scope.results / f"{table}.csv", done["rows"], COLUMNS, RUN)
         add_cost(scope.results, {"table": table, "run": name, **done["cost"]})

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxsnn_mia import store
+from jaxsnn_mia.store.files import atomic
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -19,7 +19,7 @@ def read(path: Path) -> list[dict[str, str]]:
 def write(path: Path, rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
     """The columns of rows, whole or not at all; other keys are left out."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with store.atomic(path) as part, part.open("w", newline="") as file:
+    with atomic(path) as part, part.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -7,17 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxsnn_mia.attacks import (
-    combine,
-    difficulty,
-    lira,
-    multivariate,
-    population,
-    quantile,
-    rmia,
-    shadow,
-    signals,
-)
+from jaxsnn_mia.attacks import combine, difficulty, lira, population, quantile, rmia, shokri, signals
+from jaxsnn_mia.attacks.lira import multivariate
 
 
 class Attack(NamedTuple):
@@ -34,19 +25,19 @@ class Attack(NamedTuple):
 
 
 def by_outputs(logits_snac, keep_sn, labels_n, **options) -> np.ndarray:
-    """`shadow.score` of the first query's sorted softmax and loss."""
+    """`shokri.score` of the first query's sorted softmax and loss."""
     features = {"logits": logits_snac[:, :, 0]}
-    return shadow.score(features, keep_sn, labels_n, names=("sorted_softmax", "loss"), **options)
+    return shokri.score(features, keep_sn, labels_n, names=("sorted_softmax", "loss"), **options)
 
 
 def by_values(values_snf, keep_sn, labels_n, **options) -> np.ndarray:
-    """`shadow.score` of any values that a model has for an example."""
-    return shadow.score({"values": values_snf}, keep_sn, labels_n, **options)
+    """`shokri.score` of any values that a model has for an example."""
+    return shokri.score({"values": values_snf}, keep_sn, labels_n, **options)
 
 
 def by_class(logits_snac, keep_sn, labels_n, **options) -> np.ndarray:
-    """The predecessor's attack model: `shadow.PRESETS`."""
-    return shadow.score({"logits": logits_snac[:, :, 0]}, keep_sn, labels_n, **shadow.PRESETS["predecessor"], **options)
+    """The predecessor's attack model: `shokri.PRESETS`."""
+    return shokri.score({"logits": logits_snac[:, :, 0]}, keep_sn, labels_n, **shokri.PRESETS["predecessor"], **options)
 
 
 def less(fn: Callable) -> Callable:
@@ -132,5 +123,5 @@ def fewest_shadows(names: tuple[str, ...]) -> int:
 
 __all__ = [
     "ATTACKS", "LEARNED", "NOT_SIGNALS", "Attack", "combine", "difficulty", "fewest_shadows", "lira", "multivariate",
-    "population", "quantile", "rmia", "shadow", "signals", "signals_of",
+    "population", "quantile", "rmia", "shokri", "signals", "signals_of",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 from jax.scipy.special import ndtri
 
 from jaxsnn_mia.attacks import folds as cross
-from jaxsnn_mia.attacks import references, shadow
+from jaxsnn_mia.attacks import references, shokri
 
 FOLDS = 4
 
@@ -35,8 +35,8 @@ def score(
       scores: of each attack, float [S, N] where no shadow's score needs another shadow (loss, quantile regression);
         else a function of the keyword `valid_s` bool [S] -> [S, N], e.g. partial(lira.score, phi, keep, partner_s=...).
       keep_sn: bool [S, N], who trained on what.
-      partner_s, valid_s, folds, max_rows, seed: as in `shadow.score`.
-      model: one of `shadow.MODELS`; "logistic" weighs the normal scores, the others let attacks interact.
+      partner_s, valid_s, folds, max_rows, seed: as in `shokri.score`.
+      model: one of `shokri.MODELS`; "logistic" weighs the normal scores, the others let attacks interact.
 
     Returns:
       float32 [S, N], higher = more likely a member: log-odds at even chances (a distance for "svc").
@@ -46,8 +46,8 @@ def score(
         than 2 usable pairs, too few rows, or what an attack raises for the shadows that a fold leaves it.
     """
     keep_sn = np.asarray(keep_sn)
-    if model not in shadow.MODELS:
-        raise ValueError(f"`model` must be one of {tuple(shadow.MODELS)}, got {model!r}.")
+    if model not in shokri.MODELS:
+        raise ValueError(f"`model` must be one of {tuple(shokri.MODELS)}, got {model!r}.")
     if not scores:
         raise ValueError("`scores` must hold at least one attack's [S, N], got none.")
     fold_s = cross.pair_folds(len(keep_sn), partner_s, valid_s, folds, seed)
@@ -60,9 +60,9 @@ def score(
         seen_snk = normal_scores(scores, usable_s, keep_sn.shape) if refer else ranks_snk
         rng = np.random.default_rng([seed, fold])
         s_r, n_r = cross.balanced_rows(keep_sn, learn_s, np.arange(keep_sn.shape[1]), max_rows, rng)
-        return shadow.fitted(shadow.MODELS[model](seed), seen_snk[s_r, n_r], keep_sn[s_r, n_r])
+        return shokri.fitted(shokri.MODELS[model](seed), seen_snk[s_r, n_r], keep_sn[s_r, n_r])
 
-    return cross.cross_fitted(fold_s, keep_sn.shape[1], fit, lambda one, s: shadow.log_odds(one, ranks_snk[s]))
+    return cross.cross_fitted(fold_s, keep_sn.shape[1], fit, lambda one, s: shokri.log_odds(one, ranks_snk[s]))
 
 
 def normal_scores(scores: dict[str, np.ndarray | Callable], usable_s: np.ndarray, shape: tuple) -> np.ndarray:

@@ -55,7 +55,7 @@ def entropy(entropy_sna: jax.Array, *, valid_s=None) -> np.ndarray:
 
 
 def modified_entropy(modified_entropy_sna: jax.Array, *, valid_s=None) -> np.ndarray:
-    """Negative modified entropy (`signals.modified_entropy`), which knows the label.
+    """Negative modified entropy (`from_logits.modified_entropy`), which knows the label.
     Source: Song and Mittal 2021 (arXiv 2003.10595), eq. 8, without thresholds by class."""
     return averaged(modified_entropy_sna, valid_s, np.negative)
 

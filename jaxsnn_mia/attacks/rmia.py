@@ -36,7 +36,7 @@ def score(
     """RMIA scores of all S targets: the share of the population that x beats by a factor gamma.
 
     Args:
-      logp_sna: log confidences float32 [S, N, A] (`signals.log_confidence`); may be a memory map, read in blocks.
+      logp_sna: log confidences float32 [S, N, A] (`from_logits.log_confidence`); may be a memory map, read in blocks.
       keep_sn: bool [S, N], who trained on what.
       logp_sza: log confidences of the population [S, Z, A]; its examples are in no training set.
       partner_s, valid_s: as in `lira.score`.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from jaxsnn_mia.data import cifar, events, glyphs, idx, image_folder, npz, records, shd, tables, tfds
+from jaxsnn_mia.data import cifar, events, glyphs, idx, image_folder, npz, records, shd, sklearn_sets, tfds
 from jaxsnn_mia.data.dataset import Dataset, make_dataset, units
 
 
@@ -17,7 +17,7 @@ class Source(NamedTuple):
 
 
 SOURCES: dict[str, Source] = {
-    **{name: Source(partial(tables.load, name), tables.fingerprint) for name in tables.NAMES},
+    **{name: Source(partial(sklearn_sets.load, name), sklearn_sets.fingerprint) for name in sklearn_sets.NAMES},
     **{name: Source(partial(records.load, name), partial(records.fingerprint, name)) for name in records.PUBLISHED},
     "mnist10k": Source(idx.mnist10k, idx.mnist10k_fingerprint),
     "mnist_idx": Source(idx.load, idx.fingerprint),

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from jaxsnn_mia import store
 from jaxsnn_mia.data.dataset import Dataset, make_dataset
+from jaxsnn_mia.store.files import StoreError, atomic, digest
 
 VERSION = 1  # of what is made of a file: part of every fingerprint, and so of the cache
 EVENT = np.dtype([("t", np.int64), ("x", np.int64), ("y", np.int64), ("p", np.int64)])  # t in us
@@ -157,7 +157,7 @@ def fingerprint_files(name: str, argument: str, folder: str) -> str:
             seen.add(path.parent)
             with open(path, "rb") as file:
                 about.append(zlib.crc32(file.read(2**16)))
-    return f"{name} {VERSION} {store.digest(about)}"
+    return f"{name} {VERSION} {digest(about)}"
 
 
 def load_files(name: str, argument: str, folder: str) -> Dataset:
@@ -190,7 +190,7 @@ def load_files(name: str, argument: str, folder: str) -> Dataset:
 def cached(name: str, argument: str, folder: str, fingerprint: str, build: Callable[[], dict[str, Any]]) -> Dataset:
     """The data set of `build()`, from `frames-NAME-ARGUMENT-HASH.npz` in the folder where that is there and whole;
     written there otherwise, unless the folder cannot be written."""
-    path = root(f"frames-{name}-{argument}-{store.digest(fingerprint)}.npz", folder)
+    path = root(f"frames-{name}-{argument}-{digest(fingerprint)}.npz", folder)
     try:
         with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {key: file[key] for key in ("x", "y", "test", "names")}
@@ -198,12 +198,12 @@ def cached(name: str, argument: str, folder: str, fingerprint: str, build: Calla
         arrays = build()
         try:
             with (
-                store.atomic(path) as temporary,
+                atomic(path) as temporary,
                 zipfile.ZipFile(temporary, "w", compression=zipfile.ZIP_DEFLATED, compresslevel=1) as out,
             ):
                 for key, array in arrays.items():  # savez_compressed has no level, and takes longer than the reading
                     with out.open(f"{key}.npy", "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, array, allow_pickle=False)
-        except (OSError, store.StoreError) as error:
+        except (OSError, StoreError) as error:
             logging.warning("%s: %s cannot be kept (%s); the recordings are read again next time", name, path, error)
     return make_dataset(arrays["x"], arrays["y"], arrays["names"], f"{name}:{argument}", arrays["test"], timed=True)

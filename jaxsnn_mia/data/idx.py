@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxsnn_mia.data.dataset import Dataset, make_dataset, named_file
-from jaxsnn_mia.store import file_sha256
+from jaxsnn_mia.store.files import file_sha256
 
 FILES = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
 ORIGIN = "the page of MNIST (yann.lecun.com/exdb/mnist), Fashion-MNIST or EMNIST, or a mirror"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxsnn_mia import store
 from jaxsnn_mia.data.dataset import Dataset, make_dataset
+from jaxsnn_mia.store.files import digest
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 
@@ -49,7 +49,7 @@ def files(place: str) -> list[tuple[Path, str, bool]]:
 def fingerprint(place: str, folder: str = "") -> str:
     stats = [(file, file.stat()) for file, _, _ in files(place)]
     root = Path(place).expanduser()
-    return store.digest([(str(file.relative_to(root)), stat.st_size, stat.st_mtime_ns) for file, stat in stats])
+    return digest([(str(file.relative_to(root)), stat.st_size, stat.st_mtime_ns) for file, stat in stats])
 
 
 def read(file: Path) -> np.ndarray:

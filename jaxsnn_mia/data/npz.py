@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxsnn_mia.data.dataset import Dataset, make_dataset
-from jaxsnn_mia.store import file_sha256
+from jaxsnn_mia.store.files import file_sha256
 
 
 def fingerprint(path: str, folder: str = "") -> str:

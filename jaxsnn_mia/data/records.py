@@ -21,7 +21,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from jaxsnn_mia.data.dataset import Dataset, make_dataset
-from jaxsnn_mia.store import file_sha256
+from jaxsnn_mia.store.files import file_sha256
 
 ORIGIN = "the page of Shokri et al. 2017 (github.com/privacytrustlab/datasets)"
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from jaxsnn_mia import store
 from jaxsnn_mia.data.dataset import Dataset
 from jaxsnn_mia.data.events import VERSION, as_events, bins, cached, missing, root, time_bins
+from jaxsnn_mia.store.files import file_sha256
 
 FILES = ("shd_train.h5", "shd_test.h5")
 CHANNELS = 700
@@ -39,7 +39,7 @@ def existing(folder: str) -> list[Path]:
 
 def fingerprint(argument: str, folder: str) -> str:
     form(argument)
-    return " ".join(["shd", str(VERSION), *map(store.file_sha256, existing(folder))])
+    return " ".join(["shd", str(VERSION), *map(file_sha256, existing(folder))])
 
 
 def recordings(path: Path) -> Iterator[tuple[np.ndarray, int]]:

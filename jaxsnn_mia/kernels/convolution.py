@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxsnn_mia.kernels.reset import align
+from jaxsnn_mia.kernels.numerics import align
 
 METHODS = ("auto", "slices", "library")
 

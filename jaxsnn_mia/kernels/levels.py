@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxsnn_mia.kernels.grid import qmax_unsigned
-from jaxsnn_mia.kernels.reset import align
+from jaxsnn_mia.kernels.numerics import align
 
 
 @jax.custom_vjp

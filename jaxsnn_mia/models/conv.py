@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from jaxsnn_mia.kernels import convolution, neuron, quantize
-from jaxsnn_mia.kernels.reset import align
+from jaxsnn_mia.kernels.numerics import align
 from jaxsnn_mia.models.heads import of_layer
 from jaxsnn_mia.models.quantized import Activation, as_computed, weights
 from jaxsnn_mia.models.spec import NORMS, Hyper, ModelSpec, QuantSpec, Statistic

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsnn_mia.kernels import integer, neuron, quantize
-from jaxsnn_mia.kernels.reset import align
+from jaxsnn_mia.kernels.numerics import align
 from jaxsnn_mia.models.heads import neurons, of_layer, read_out
 from jaxsnn_mia.models.quantized import weights, width
 from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output

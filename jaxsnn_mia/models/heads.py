@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxsnn_mia.kernels import neuron, readout, surrogate
+from jaxsnn_mia.kernels import neuron, surrogate
+from jaxsnn_mia.kernels.neuron import readout
 from jaxsnn_mia.models.quantized import Activation, Dense, dropped, state_fn, weights
 from jaxsnn_mia.models.spec import READOUTS, Hyper, ModelSpec, Output
 

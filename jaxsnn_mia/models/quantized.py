@@ -8,7 +8,7 @@ from flax import nnx
 
 from jaxsnn_mia.kernels import quantize
 from jaxsnn_mia.kernels.linear import product
-from jaxsnn_mia.kernels.reset import align
+from jaxsnn_mia.kernels.numerics import align
 from jaxsnn_mia.models.spec import Hyper, QuantSpec, Statistic
 
 

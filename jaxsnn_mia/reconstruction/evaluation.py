@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxsnn_mia import intervals
+from jaxsnn_mia.metrics import bootstrap
 
 HIDDEN = 128
 
@@ -60,7 +60,7 @@ class Drawn(NamedTuple):
         return Drawn(self.value - other.value, self.replicates - other.replicates)
 
     def row(self, metric: str, level: float) -> dict[str, Any]:
-        low, high = intervals.percentiles(self.replicates, level)
+        low, high = bootstrap.percentiles(self.replicates, level)
         return {"metric": metric, "value": self.value, "low": low, "high": high, "level": level,
                 "replicates": self.replicates}  # fmt: skip
 
@@ -76,7 +76,7 @@ def mean(values_sk, counted_sk, unit_k, pair_s, *, replicates: int, seed: int = 
     kept = counted_sk.any(1)
     values_sk, counted_sk, pair_s = values_sk[kept], counted_sk[kept], np.asarray(pair_s)[kept]
     each = np.where(counted_sk, values_sk, 0.0).sum(1) / counted_sk.sum(1)
-    drawn = intervals.crossed_mean(
+    drawn = bootstrap.crossed_mean(
         np.where(counted_sk, values_sk, 0.0), counted_sk, unit_k, pair_s, replicates=replicates, seed=seed
     )
     return Drawn(float(each.mean()), drawn)

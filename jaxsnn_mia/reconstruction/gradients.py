@@ -24,7 +24,7 @@ from scipy.optimize import linear_sum_assignment
 
 from jaxsnn_mia import models
 from jaxsnn_mia.kernels import neuron
-from jaxsnn_mia.kernels.reset import align
+from jaxsnn_mia.kernels.numerics import align
 from jaxsnn_mia.models import Hyper, ModelSpec
 from jaxsnn_mia.models.dense import flat
 from jaxsnn_mia.models.heads import neurons, of_layer, read_out

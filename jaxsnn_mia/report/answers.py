@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxsnn_mia import comparisons, intervals, tables
+from jaxsnn_mia.metrics import bootstrap, comparisons
+from jaxsnn_mia.report import tables
 
 TOLD = {1: "leaks more", -1: "leaks less", 0: "cannot be told apart"}
 
@@ -119,7 +120,7 @@ def difference(one: Found, other: Found, attack: str, metric: str, level: float)
         drawn_a, drawn_b = rng.choice(drawn_a, draws), rng.choice(drawn_b, draws)
     value, drawn_r = a["value"] - b["value"], drawn_a - drawn_b
     p = comparisons.by_deviation(value, drawn_r, min(one.pairs, other.pairs))
-    return comparisons.Difference(value, *intervals.percentiles(drawn_r, level), p)
+    return comparisons.Difference(value, *bootstrap.percentiles(drawn_r, level), p)
 
 
 def signed(d: comparisons.Difference | None) -> str:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxsnn_mia import preparing, stages
+from jaxsnn_mia.data.prepared import candidates
+from jaxsnn_mia.store.stage import read_manifest
 
 SHOWN = 12
 CELLS = 4  # features of a row that are named
@@ -30,7 +31,7 @@ class Exposed(NamedTuple):
 
 
 def most_exposed(examples: Mapping[str, np.ndarray], data: Path | None, count: int = SHOWN) -> list[Exposed]:
-    """The `count` first by the share that is told, then by AUC, of the arrays of `results.exposed_examples`; `data` is
+    """The `count` first by the share that is told, then by AUC, of the arrays of `rows.exposed_examples`; `data` is
     the folder of the data stage, or None where the examples themselves are not known."""
     if not examples:
         return []
@@ -40,8 +41,8 @@ def most_exposed(examples: Mapping[str, np.ndarray], data: Path | None, count: i
     labels, words = [""] * len(order), [""] * len(order)
     pictures: list[np.ndarray | None] = [None] * len(order)
     if data is not None:
-        x, y, _ = preparing.candidates(data)
-        about = stages.manifest(data)
+        x, y, _ = candidates(data)
+        about = read_manifest(data)
         features, z, own = about.get("features", ()), in_deviations(x, order), x[order]
         if "scale" in about:  # as the source has it
             own = own * np.float32(about["scale"]) + np.float32(about["shift"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsnn_mia import tables
+from jaxsnn_mia.report import tables
 from jaxsnn_mia.report.plots import (
     COLOURS,
     GREY,

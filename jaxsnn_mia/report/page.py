@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxsnn_mia import __version__, store, tables
-from jaxsnn_mia.report import answers, exposed, plots, reading, stability
+from jaxsnn_mia import __version__
+from jaxsnn_mia.report import answers, exposed, plots, reading, stability, tables
 from jaxsnn_mia.report.reading import Variant
+from jaxsnn_mia.store.files import digest, file_sha256, intact, write_json, write_text
 
 TEMPLATE_VERSION = 12
 HOW = "Every model is a target once, attacked with the others, its complement left out."
@@ -32,23 +33,23 @@ def write(
     names = {
         name: {stage: path.parent.name + "/" + path.name for stage, path in of.items()} for name, of in paths.items()
     }
-    made = [store.file_sha256(of["metrics"] / "summary.json") for of in paths.values()]
-    inputs = store.digest([TEMPLATE_VERSION, settings, names, made, pairs, how])
+    made = [file_sha256(of["metrics"] / "summary.json") for of in paths.values()]
+    inputs = digest([TEMPLATE_VERSION, settings, names, made, pairs, how])
     if is_current(workdir, inputs):
         return
     variants = reading.read(paths)
     rows = [row for variant in variants.values() for row in variant.rows]
-    store.write_text(
+    write_text(
         workdir / "results.csv",
         tables.as_csv([{k: nan_for_none(v) for k, v in row.items()} for row in rows]),
     )
-    store.write_text(workdir / "report.html", html(settings, variants, rows, title, level, pairs, how))
-    store.write_json(
+    write_text(workdir / "report.html", html(settings, variants, rows, title, level, pairs, how))
+    write_json(
         workdir / "summary.json",
         {
             "inputs": inputs,
             "made": time.ctime(),
-            "files": {name: store.file_sha256(workdir / name) for name in FILES},
+            "files": {name: file_sha256(workdir / name) for name in FILES},
             "stages": {
                 name: {stage: os.path.relpath(path, workdir) for stage, path in of.items()}
                 for name, of in paths.items()
@@ -62,9 +63,7 @@ def is_current(workdir: Path, inputs: str) -> bool:
     """Whether the report was made from these inputs and nothing of it is missing or damaged."""
     try:
         made = json.loads((workdir / "summary.json").read_text())
-        return made["inputs"] == inputs and all(
-            store.intact(workdir / name, sha) for name, sha in made["files"].items()
-        )
+        return made["inputs"] == inputs and all(intact(workdir / name, sha) for name, sha in made["files"].items())
     except (OSError, ValueError, KeyError):
         return False
 
@@ -157,7 +156,7 @@ def html(
         samples=[sample(name, variant.summary) for name, variant in variants.items()],
         costs=reading.costs({name: variant.paths for name, variant in variants.items()}),
         config=json.dumps(settings, indent=1),
-        config_hash=store.digest(settings),
+        config_hash=digest(settings),
         hardware=hardware(),
         versions={name: version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn")},
         version=__version__,
@@ -167,7 +166,7 @@ def html(
 
 
 def luck(variants: Mapping[str, Variant], names: Mapping[str, Any]) -> dict[str, float]:
-    """The deviation of an example's AUC without any leak, by the number of targets (`vulnerability.per_example`)."""
+    """The deviation of an example's AUC without any leak, by the number of targets (`exposure.per_example`)."""
     targets = {name: variants[name].rows[0]["n_shadows"] for name in names}
     return {name: float(np.sqrt((s + 1) / 3) / s) for name, s in targets.items()}
 

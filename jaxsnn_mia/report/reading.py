@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxsnn_mia import splits, stages, store
+from jaxsnn_mia.data import splits
 from jaxsnn_mia.report.answers import Found
+from jaxsnn_mia.store.files import read_array
+from jaxsnn_mia.store.stage import MANIFEST, read_manifest
 
 
 class Variant(NamedTuple):
@@ -67,8 +69,8 @@ def folders(paths: Mapping[str, Mapping[str, Path]]) -> dict[Path, str]:
     for name, of in paths.items():
         run = name.rpartition("/")[0]
         for path in of.values():
-            folder = path if (path / store.MANIFEST).exists() else path.parent
-            if (folder / store.MANIFEST).exists():
+            folder = path if (path / MANIFEST).exists() else path.parent
+            if (folder / MANIFEST).exists():
                 shared = folder.name.startswith(("data-", "splits-"))
                 found.setdefault(folder, "/".join(filter(None, (run if shared else name, folder.name))))
     return found
@@ -78,7 +80,7 @@ def costs(paths: Mapping[str, Mapping[str, Path]]) -> list[dict[str, str]]:
     """One line per stage: how long, how much memory, where; ready to print."""
     lines = []
     for folder, name in folders(paths).items():
-        about = stages.manifest(folder)
+        about = read_manifest(folder)
         lines.append(
             {
                 "stage": name,
@@ -100,4 +102,4 @@ def megabytes(count: int | None) -> str:
 
 def candidate_rows(data: Path) -> np.ndarray:
     """The places of the candidates among all rows of the data stage: what names an example in other splits of it."""
-    return np.flatnonzero(store.read_array(data / "role.npy") == splits.CANDIDATE)
+    return np.flatnonzero(read_array(data / "role.npy") == splits.CANDIDATE)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from jaxsnn_mia import stages, tables, vulnerability
+from jaxsnn_mia.metrics import exposure
+from jaxsnn_mia.report import tables
 from jaxsnn_mia.report.reading import Variant, candidate_rows
+from jaxsnn_mia.store.stage import read_manifest
 
 SEED = re.compile(r"-seed\d+")
 
@@ -53,16 +55,16 @@ def line(name: str, variants: list[Variant], level: float) -> dict[str, str] | N
 
 
 def agreement(a: Variant, b: Variant) -> tuple[float, float] | None:
-    """`vulnerability.stability` of the examples that are candidates under both seeds; None where that is unknown."""
+    """`exposure.stability` of the examples that are candidates under both seeds; None where that is unknown."""
     if not (a.examples and b.examples and "data" in a.paths and "data" in b.paths):
         return None
-    about = [stages.manifest(of.paths["data"]) for of in (a, b)]
+    about = [read_manifest(of.paths["data"]) for of in (a, b)]
     if about[0]["sha256"] != about[1]["sha256"] or any(of["inputs"]["rows"] for of in about):  # each drew its own rows
         return None
     rows_a, rows_b = (candidate_rows(of.paths["data"]) for of in (a, b))
     _, at_a, at_b = np.intersect1d(rows_a, rows_b, return_indices=True)
     try:
-        return vulnerability.stability(a.examples["auc"][at_a], b.examples["auc"][at_b])
+        return exposure.stability(a.examples["auc"][at_a], b.examples["auc"][at_b])
     except ValueError:  # too few that both have
         return None
 

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from jaxsnn_mia import intervals
-from jaxsnn_mia.attacks import advantage, attribute, attributes, signals
+from jaxsnn_mia.attacks.attribute import advantage, columns
+from jaxsnn_mia.attacks.attribute import scores as attribute_scores
+from jaxsnn_mia.metrics import bootstrap
+from jaxsnn_mia.signals import from_logits
 from tests.attacks import loops, planted
 
 SETTINGS = planted.settings(60)
@@ -23,7 +25,7 @@ GIVEN = {
 
 
 def attacked(name, given=GIVEN, partner_s=PAIRED.partner, valid_s=PAIRED.valid):
-    attack = attribute.ATTRIBUTE_ATTACKS[name]
+    attack = attribute_scores.ATTRIBUTE_ATTACKS[name]
     options = {"partner_s": partner_s} if "keep" in attack.needs else {}
     return attack.fn(*(given[need] for need in attack.needs), valid_s=valid_s, **options)
 
@@ -32,16 +34,16 @@ def attacked(name, given=GIVEN, partner_s=PAIRED.partner, valid_s=PAIRED.valid):
 
 
 def test_a_discrete_column_has_its_sorted_values():
-    values_v, code_n = attributes.column(np.array([3, -1, 3, 7]))
+    values_v, code_n = columns.column(np.array([3, -1, 3, 7]))
     np.testing.assert_array_equal(values_v, [-1, 3, 7])
     np.testing.assert_array_equal(code_n, [1, 0, 1, 2])
     assert (values_v.dtype, code_n.dtype) == (np.float32, np.int64)
-    assert len(attributes.column(np.arange(32)).values_v) == 32
+    assert len(columns.column(np.arange(32)).values_v) == 32
 
 
 def test_bins_of_distinct_values_are_equally_full_and_represented_by_their_medians():
     values_n = RNG.permutation(np.arange(12.0)) ** 2
-    values_v, code_n = attributes.column(values_n, bins=4)
+    values_v, code_n = columns.column(values_n, bins=4)
     np.testing.assert_array_equal(values_v, [1, 16, 49, 100])
     np.testing.assert_array_equal(code_n, np.sqrt(values_n) // 3)
 
@@ -50,7 +52,7 @@ def test_bins_of_distinct_values_are_equally_full_and_represented_by_their_media
 @pytest.mark.parametrize("bins", range(2, 9))
 def test_tied_values_share_a_bin_and_two_bins_are_left(sign, bins):
     values_n = sign * np.concatenate([np.zeros(90), np.arange(1.0, 11.0)])
-    values_v, code_n = attributes.column(values_n, bins)
+    values_v, code_n = columns.column(values_n, bins)
     assert len(set(code_n[:90])) == 1
     assert 2 <= len(values_v) <= bins
     assert set(code_n) == set(range(len(values_v)))
@@ -73,17 +75,17 @@ def test_tied_values_share_a_bin_and_two_bins_are_left(sign, bins):
 )
 def test_a_column_that_cannot_be_guessed_is_refused(values, bins, match):
     with pytest.raises(ValueError, match=match):
-        attributes.column(values, bins)
+        columns.column(values, bins)
 
 
 def test_queries_differ_in_the_column_alone():
     x_nd = np.arange(6.0).reshape(2, 3)
-    got = attributes.with_values(x_nd, 1, np.array([8, 9]))
+    got = columns.with_values(x_nd, 1, np.array([8, 9]))
     np.testing.assert_array_equal(got, [[[0, 8, 2], [0, 9, 2]], [[3, 8, 5], [3, 9, 5]]])
     assert got.dtype == np.float32
     for x, index, values in ((x_nd, 3, [1]), (x_nd, -1, [1]), (x_nd[0], 0, [1]), (x_nd, 0, [[1]])):
         with pytest.raises(ValueError, match="must be"):
-            attributes.with_values(x, index, values)
+            columns.with_values(x, index, values)
 
 
 # imputation
@@ -101,12 +103,12 @@ def labelled(count, seed):
 def test_imputation_learns_from_the_other_columns_and_from_the_label_as_a_category():
     x_z, y_z, code_z = labelled(3000, 0)
     x, y, code = labelled(400, 1)
-    got = attributes.imputation(x_z, y_z, code_z, x, y, 3)
+    got = columns.imputation(x_z, y_z, code_z, x, y, 3)
     np.testing.assert_allclose(got.sum(1), 1)
     assert got[x[:, 0] > 1.05, 2].min() > 0.9
     assert (got.argmax(1) == code).mean() > 0.84  # the best is .88
     nothing = np.zeros((3000, 0))
-    alone = attributes.imputation(nothing, y_z, code_z, nothing[:4], np.arange(4), 3)
+    alone = columns.imputation(nothing, y_z, code_z, nothing[:4], np.arange(4), 3)
     share = np.array([[np.mean(code_z[y_z == c] == v) for v in range(3)] for c in range(4)])
     np.testing.assert_allclose(alone, share, atol=0.02)
 
@@ -114,20 +116,20 @@ def test_imputation_learns_from_the_other_columns_and_from_the_label_as_a_catego
 def test_values_that_the_population_lacks_get_the_smoothed_marginal():
     x_z, y_z, code_z = labelled(80, 0)
     x, y, _ = labelled(10, 1)
-    whole = attributes.imputation(x_z, y_z, code_z, x, y, 3)
-    got = attributes.imputation(x_z, y_z, np.array([0, 2, 3])[code_z], x, y, 5)
+    whole = columns.imputation(x_z, y_z, code_z, x, y, 3)
+    got = columns.imputation(x_z, y_z, np.array([0, 2, 3])[code_z], x, y, 5)
     np.testing.assert_allclose(got[:, [1, 4]], 1 / 85)
     np.testing.assert_allclose(got[:, [0, 2, 3]], whole * 83 / 85)
-    one = attributes.imputation(x_z, y_z, np.full(80, 1), x, np.full(10, 7), 3)
+    one = columns.imputation(x_z, y_z, np.full(80, 1), x, np.full(10, 7), 3)
     np.testing.assert_allclose(one, np.broadcast_to([1 / 83, 81 / 83, 1 / 83], (10, 3)))
 
 
 def test_imputation_depends_on_the_population_alone_and_is_the_same_again():
     x_z, y_z, code_z = labelled(200, 0)
     x, y, _ = labelled(50, 1)
-    got = attributes.imputation(x_z, y_z, code_z, x, y, 3)
+    got = columns.imputation(x_z, y_z, code_z, x, y, 3)
     others, labels = np.concatenate([x[:20], 5 + x[20:]]), np.concatenate([y[:20], np.full(30, 9)])
-    again = attributes.imputation(x_z, y_z, code_z, others, labels, 3)
+    again = columns.imputation(x_z, y_z, code_z, others, labels, 3)
     np.testing.assert_array_equal(again[:20], got[:20])
     assert np.isfinite(again).all()
     assert np.abs(again[20:] - got[20:]).max() > 0.1
@@ -138,12 +140,12 @@ def test_the_numbers_of_the_labels_mean_nothing_and_an_unknown_one_goes_with_the
     y_z, y, renamed = rng.integers(20, size=900), np.arange(20), rng.permutation(20)
     code_z = (rng.random(900) < 0.1 + 0.8 * rng.random(20)[y_z]).astype(int)
     got, again = (
-        attributes.imputation(np.zeros((900, 0)), a, code_z, np.zeros((20, 0)), b, 2)
+        columns.imputation(np.zeros((900, 0)), a, code_z, np.zeros((20, 0)), b, 2)
         for a, b in ((y_z, y), (renamed[y_z], renamed[y]))
     )
     np.testing.assert_allclose(again, got, atol=1e-6)
     rare_z = np.arange(900) % 20 == 0
-    got = attributes.imputation(np.zeros((900, 0)), 1 - rare_z, rare_z * 1, np.zeros((3, 0)), np.array([0, 1, 9]), 2)
+    got = columns.imputation(np.zeros((900, 0)), 1 - rare_z, rare_z * 1, np.zeros((3, 0)), np.array([0, 1, 9]), 2)
     np.testing.assert_allclose(got[0, 1], 1, atol=0.1)
     np.testing.assert_allclose(got[1:, 1], 0, atol=0.1)
 
@@ -169,7 +171,7 @@ def test_imputation_refuses(change, match):
         "y_n": Y[:4],
     }
     with pytest.raises(ValueError, match=match):
-        attributes.imputation(*(given | change).values(), 3)
+        columns.imputation(*(given | change).values(), 3)
 
 
 # attacks
@@ -205,7 +207,7 @@ def test_an_attack_on_the_target_alone_equals_its_loop(name):
 def test_membership_equals_its_loop_whoever_is_compared(name):
     setting = SETTINGS[name]
     phi = setting.diverged(planted.uneven(setting.keep, A=V, differ=0.8))
-    got = attribute.membership(phi, setting.keep, PRIOR, **setting.options)
+    got = attribute_scores.membership(phi, setting.keep, PRIOR, **setting.options)
     loop = loops.lira_shrinkage("offline")
     z = [loops.each(loop, phi[:, :, v : v + 1], setting) for v in range(V)]
     assert got.dtype == np.float32
@@ -215,10 +217,10 @@ def test_membership_equals_its_loop_whoever_is_compared(name):
 def test_membership_never_looks_at_the_partner_or_at_models_that_trained_on_the_example():
     keep, partner = planted.pairs(12, N), np.arange(12) ^ 1
     phi = planted.phi(keep, A=V)
-    got = attribute.membership(phi, keep, PRIOR, partner_s=partner, variance="per_example")
+    got = attribute_scores.membership(phi, keep, PRIOR, partner_s=partner, variance="per_example")
     changed = np.where(keep[..., None], phi + 50, phi)
     changed[0], changed[1] = phi[0], 99.0  # the target, and its partner
-    again = attribute.membership(changed, keep, PRIOR, partner_s=partner, variance="per_example")
+    again = attribute_scores.membership(changed, keep, PRIOR, partner_s=partner, variance="per_example")
     np.testing.assert_allclose(again[0], got[0], rtol=1e-4, atol=1e-4)
 
 
@@ -226,7 +228,7 @@ def test_six_shadows_leave_two():
     keep = planted.pairs(6, 8)
     phi = planted.phi(keep, A=2)
     prior = np.full((8, 2), 0.5)
-    got = attribute.membership(phi, keep, prior, partner_s=np.arange(6) ^ 1, variance="per_example")
+    got = attribute_scores.membership(phi, keep, prior, partner_s=np.arange(6) ^ 1, variance="per_example")
     for s, n, v in product(range(6), range(8), range(2)):
         out = [phi[t, n, v] for t in range(6) if t not in (s, s ^ 1) and not keep[t, n]]
         assert len(out) == 2
@@ -234,7 +236,7 @@ def test_six_shadows_leave_two():
             assert got[s, n, v] == pytest.approx((phi[s, n, v] - np.mean(out)) / np.std(out) + np.log(0.5), rel=1e-4)
 
 
-@pytest.mark.parametrize("name", attribute.ATTRIBUTE_ATTACKS)
+@pytest.mark.parametrize("name", attribute_scores.ATTRIBUTE_ATTACKS)
 def test_permuted_values_have_permuted_scores(name):
     order = np.array([2, 0, 1])
     permuted = GIVEN | {"logits": LOGITS[:, :, order], "phi": PHI[:, :, order], "prior": PRIOR[:, order]}
@@ -247,22 +249,22 @@ def test_the_confusion_is_of_labels_given_predictions():
     for s in range(2):
         for z in range(50):
             want[s, np.argmax(logits[s, z]), y[z]] += 1
-    got = attribute.confusion(logits, y)
+    got = attribute_scores.confusion(logits, y)
     np.testing.assert_allclose(got, want / want.sum(-1, keepdims=True))
-    np.testing.assert_allclose(attribute.confusion(logits[:, :0], y[:0]), 1 / 3)
+    np.testing.assert_allclose(attribute_scores.confusion(logits[:, :0], y[:0]), 1 / 3)
 
 
 def test_the_highest_score_is_guessed_then_the_prior_then_the_first():
     prior = np.array([[0.2, 0.5, 0.3], [0.3, 0.4, 0.3], [0.2, 0.4, 0.4]])
     scores = np.array([[[2.0, 1.0, 2.0], [1.0, 0.0, 1.0], [5.0, 5.0, 5.0]], np.full((3, 3), np.nan)])
-    np.testing.assert_array_equal(attribute.guess(scores, prior), [[2, 0, 1], [-1, -1, -1]])
+    np.testing.assert_array_equal(attribute_scores.guess(scores, prior), [[2, 0, 1], [-1, -1, -1]])
 
 
 def test_a_value_that_cannot_be_is_never_guessed():
     prior = np.array([[0.0, 0.5, 0.5]] * N)
-    for name in attribute.ATTRIBUTE_ATTACKS:
+    for name in attribute_scores.ATTRIBUTE_ATTACKS:
         if name != "label_only":  # there a value with prediction y beats all others
-            guess_sn = attribute.guess(attacked(name, GIVEN | {"prior": prior}), prior)
+            guess_sn = attribute_scores.guess(attacked(name, GIVEN | {"prior": prior}), prior)
             assert (guess_sn[PAIRED.usable] > 0).all()
 
 
@@ -300,9 +302,9 @@ def right(name, phi_snv, keep, code_n, prior):
     prior_nv = np.broadcast_to(prior, (len(code_n), len(prior)))
     confusion = np.broadcast_to([[0.9, 0.1], [0.1, 0.9]], (len(keep), 2, 2))
     given = {"logits": logits, "labels": y, "prior": prior_nv, "confusion": confusion, "keep": keep}
-    given |= {"phi": signals.logit_confidence(logits, y), "shadows": len(keep)}
+    given |= {"phi": from_logits.logit_confidence(logits, y), "shadows": len(keep)}
     scores = attacked(name, given, np.arange(len(keep)) ^ 1, None)
-    return attribute.guess(scores, prior_nv) == code_n
+    return attribute_scores.guess(scores, prior_nv) == code_n
 
 
 def test_a_raised_confidence_in_the_true_value_is_found_as_often_as_planted():
@@ -377,7 +379,7 @@ def test_a_summary_is_that_of_repeated_examples_and_models(paired):
     if not paired:
         keep = np.random.default_rng(1).random((8, 20)) < 0.4
     got = advantage.summary(correct, imputed, keep, unit_n=unit, pair_s=pair, replicates=30, seed=4, level=0.8)
-    weight_nr, weight_sr = intervals.crossed_weights(unit, pair, 30, 4)
+    weight_nr, weight_sr = bootstrap.crossed_weights(unit, pair, 30, 4)
     weight_nr = np.concatenate([np.ones((20, 1)), weight_nr], 1).astype(int)
     weight_sr = np.concatenate([np.ones((8, 1)), weight_sr], 1).astype(int)
     rows = []
@@ -458,9 +460,9 @@ def test_a_summary_of_arrays_that_do_not_fit_is_refused(change, match):
 def test_others_are_put_into_the_bins_of_the_population():
     rng = np.random.default_rng(0)
     values = rng.normal(size=200).astype(np.float32)
-    column = attributes.column(values, 4)
-    np.testing.assert_array_equal(attributes.binned(column, values, values), column.code_n)
-    code = attributes.binned(column, values, np.array([-99, 99, *column.values_v]))
+    column = columns.column(values, 4)
+    np.testing.assert_array_equal(columns.binned(column, values, values), column.code_n)
+    code = columns.binned(column, values, np.array([-99, 99, *column.values_v]))
     np.testing.assert_array_equal(code, [0, 3, 0, 1, 2, 3])
 
 
@@ -473,18 +475,18 @@ def audited(logits_of, seed=0, Z=60):
     rng = np.random.default_rng(seed)
     table, y = rng.normal(size=(N + Z, 3)), rng.integers(2, size=N + Z)
     table[:, 2] = rng.integers(3, size=N + Z)
-    values_v, code = attributes.column(table[:, 2])
+    values_v, code = columns.column(table[:, 2])
     keep = planted.pairs(S, N, seed)
-    prior = attributes.imputation(table[N:, :2], y[N:], code[N:], table[:N, :2], y[:N], 3)
-    queries = attributes.with_values(table[:N], 2, values_v).reshape(-1, 3)
+    prior = columns.imputation(table[N:, :2], y[N:], code[N:], table[:N, :2], y[:N], 3)
+    queries = columns.with_values(table[:N], 2, values_v).reshape(-1, 3)
     models = keep, table[:N], y[:N]
     logits = logits_of(*models, queries).reshape(S, N, 3, 2).astype(np.float32)
     given = {"logits": logits, "labels": y[:N], "prior": prior, "keep": keep, "shadows": S}
-    given["confusion"] = attribute.confusion(logits_of(*models, table[N:]), y[N:])
-    given["phi"] = signals.logit_confidence(logits, y[:N])
+    given["confusion"] = attribute_scores.confusion(logits_of(*models, table[N:]), y[N:])
+    given["phi"] = from_logits.logit_confidence(logits, y[:N])
     correct = {
-        name: attribute.guess(attacked(name, given, np.arange(S) ^ 1, None), prior) == code[:N]
-        for name in attribute.ATTRIBUTE_ATTACKS
+        name: attribute_scores.guess(attacked(name, given, np.arange(S) ^ 1, None), prior) == code[:N]
+        for name in attribute_scores.ATTRIBUTE_ATTACKS
     }
     options = {"unit_n": np.arange(N), "pair_s": np.arange(S) // 2}
     return {name: advantage.summary(c, correct["imputed"][0], keep, **options) for name, c in correct.items()}

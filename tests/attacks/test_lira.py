@@ -5,7 +5,8 @@ import scipy.stats
 
 from jaxsnn_mia import metrics
 from jaxsnn_mia.attacks import lira, references
-from jaxsnn_mia.attacks import variance as spread
+from jaxsnn_mia.attacks.lira import likelihood_ratio
+from jaxsnn_mia.attacks.lira import variance as spread
 from tests.attacks import loops, planted
 
 LONG = pytest.mark.long  # mostly what takes long to compile
@@ -33,7 +34,7 @@ def given(name, A=2):
     return setting, setting.diverged(phi), targets
 
 
-@pytest.mark.parametrize("mode", lira.MODES)
+@pytest.mark.parametrize("mode", likelihood_ratio.MODES)
 @pytest.mark.parametrize("variance", ["pooled", "per_example"])
 def test_vectorised_scores_equal_the_float64_loop(mode, variance):
     got = lira.score(PHI, KEEP, partner_s=PARTNERS, mode=mode, variance=variance)
@@ -44,7 +45,11 @@ def test_vectorised_scores_equal_the_float64_loop(mode, variance):
 @pytest.mark.parametrize("name", ["pairs", "alone"])
 @pytest.mark.parametrize(
     ("kind", "mode"),
-    [pytest.param(k, m, marks=LONG if (k, m) == ("median", "offline") else ()) for k in LOOPS for m in lira.MODES],
+    [
+        pytest.param(k, m, marks=LONG if (k, m) == ("median", "offline") else ())
+        for k in LOOPS
+        for m in likelihood_ratio.MODES
+    ],
 )
 def test_every_spread_equals_its_loop_whoever_is_compared(kind, mode, name):
     setting, phi, _ = given(name)
@@ -75,7 +80,7 @@ def test_the_loop_of_the_shrunk_variances_meets_every_case():
 
 def test_the_strength_of_shrinkage_is_read_off_a_sample(monkeypatch):
     phi = planted.uneven(KEEP, A=2, differ=0.8, inside=0.6)
-    monkeypatch.setattr(lira, "SAMPLE", phi.size // 3)
+    monkeypatch.setattr(likelihood_ratio, "SAMPLE", phi.size // 3)
     setting = planted.Setting(KEEP, np.broadcast_to(PARTNERS[:, None], KEEP.shape), *[np.ones(12, bool)] * 2, PARTNERS)
     got = lira.score(phi, KEEP, partner_s=PARTNERS, variance="shrinkage")
     want = loops.each(loops.lira_shrinkage("online", step=3), phi, setting)
@@ -104,7 +109,7 @@ def test_planted_degrees_of_freedom_are_found():
 
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("variance", ["fixed", "per_example"])
-@pytest.mark.parametrize("mode", lira.MODES)
+@pytest.mark.parametrize("mode", likelihood_ratio.MODES)
 def test_compat_is_the_reference_evaluator(mode, variance, name):
     setting, phi, targets = given(name)
     options = {"mode": mode, "variance": variance, "target_phi_kna": targets}
@@ -145,7 +150,9 @@ def test_the_published_log_density():
     # IN = {-1, 1}: mean 0, variance 1, so -log N(1; 0, 1) = 1.418939
     side = (np.full((1, 1, 1), 2.0), np.zeros((1, 1, 1)), np.full((1, 1, 1), 2.0))
     sigma = np.sqrt(spread.of_sides("per_example", (side, side), None, None)[0])
-    assert float(-lira.log_normal(np.float64(1), side[1], sigma)[0, 0, 0]) == pytest.approx(1.418939, abs=1e-6)
+    assert float(-likelihood_ratio.log_normal(np.float64(1), side[1], sigma)[0, 0, 0]) == pytest.approx(
+        1.418939, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize("options", [*EVERY, {"compat": "lira2021"}])

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from jaxsnn_mia import metrics
-from jaxsnn_mia.attacks import multivariate, references
+from jaxsnn_mia.attacks import references
+from jaxsnn_mia.attacks.lira import multivariate
 from tests.attacks import loops, planted
 
 SETTINGS = planted.settings()

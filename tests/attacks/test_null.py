@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 from jaxsnn_mia import attacks, metrics
-from jaxsnn_mia.attacks import lira, multivariate
+from jaxsnn_mia.attacks import lira
+from jaxsnn_mia.attacks.lira import multivariate
+from jaxsnn_mia.attacks.lira import variance as spread
 from tests.attacks import planted
 
 N = 16_384  # with 16 shadows the largest number of examples that is one block
 PLANTED = {"phi", "logp", "keep", "phi_population", "logp_population"}  # other signals have null tests of their own
 NAMES = [name for name, attack in attacks.ATTACKS.items() if set(attack.needs) <= PLANTED]
 NAMES.remove("lira_multivariate")  # below, of several queries
-SPREADS = {v: {"variance": v} for v in lira.spread.VARIANCES[1:]} | {"lira_median": {"location": "median"}}
+SPREADS = {v: {"variance": v} for v in spread.VARIANCES[1:]} | {"lira_median": {"location": "median"}}
 SLOW = ("lira_median", "attack_r")  # to compile
 
 

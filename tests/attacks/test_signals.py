@@ -5,21 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsnn_mia.attacks import signals
 from jaxsnn_mia.attacks.population import loss
+from jaxsnn_mia.signals import from_logits
 
 
 def test_the_published_logit_confidence():
     logits = jnp.array([[[[1.0, 2.0, -3.0]]]])
-    assert float(signals.logit_confidence(logits, jnp.array([1]))[0, 0, 0]) == pytest.approx(0.981850, abs=1e-6)
+    assert float(from_logits.logit_confidence(logits, jnp.array([1]))[0, 0, 0]) == pytest.approx(0.981850, abs=1e-6)
 
 
 def test_confidences_are_stable_where_a_softmax_saturates():
     logits = jnp.array([[[[200.0, -200.0, 0.0]], [[-200.0, 200.0, 0.0]]]])
     labels = jnp.array([0, 0])
-    phi = signals.logit_confidence(logits, labels)
+    phi = from_logits.logit_confidence(logits, labels)
     np.testing.assert_allclose(phi[0, :, 0], [200, -400], rtol=1e-6)
-    np.testing.assert_allclose(signals.log_confidence(logits, labels)[0, :, 0], [0, -400], atol=1e-5)
+    np.testing.assert_allclose(from_logits.log_confidence(logits, labels)[0, :, 0], [0, -400], atol=1e-5)
 
 
 def wide_logits(scale, C=4, N=12):
@@ -43,7 +43,7 @@ def entropies(logits_c, label):
 
 @jax.jit
 def both_entropies(logits, labels):
-    return signals.entropy(logits), signals.modified_entropy(logits, labels)
+    return from_logits.entropy(logits), from_logits.modified_entropy(logits, labels)
 
 
 @pytest.mark.parametrize("scale", [1, 10, 200])
@@ -68,7 +68,7 @@ def test_the_entropies_of_four_equal_classes():
 def test_the_taylor_softmax_equals_its_definition(scale, temperature, margin):
     logits, labels = wide_logits(scale)
     options = {"kind": "sm_taylor", "temperature": temperature, "margin": margin}
-    got = signals.log_confidence(jnp.asarray(logits), jnp.asarray(labels), **options)
+    got = from_logits.log_confidence(jnp.asarray(logits), jnp.asarray(labels), **options)
     z = logits[0, :, 0].astype(np.float64) / temperature
     own = labels[:, None] == np.arange(4)
     z = z - margin * own
@@ -81,14 +81,14 @@ def test_the_taylor_softmax_equals_its_definition(scale, temperature, margin):
 def test_for_small_logits_the_taylor_softmax_is_the_softmax():
     logits, labels = wide_logits(1)
     small, labels = jnp.asarray(logits / 10), jnp.asarray(labels)
-    taylor = signals.log_confidence(small, labels, kind="sm_taylor", margin=0.0)
-    np.testing.assert_allclose(taylor, signals.log_confidence(small, labels), atol=1e-5)
+    taylor = from_logits.log_confidence(small, labels, kind="sm_taylor", margin=0.0)
+    np.testing.assert_allclose(taylor, from_logits.log_confidence(small, labels), atol=1e-5)
 
 
 def test_the_temperature_divides_the_logits():
     logits, labels = map(jnp.asarray, wide_logits(10))
-    warm = signals.log_confidence(logits, labels, temperature=2.5)
-    np.testing.assert_allclose(warm, signals.log_confidence(logits / 2.5, labels), rtol=1e-6)
+    warm = from_logits.log_confidence(logits, labels, temperature=2.5)
+    np.testing.assert_allclose(warm, from_logits.log_confidence(logits / 2.5, labels), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_temperature_divides_the_logits():
 )
 def test_an_unknown_kind_or_temperature_is_refused(change, got):
     with pytest.raises(ValueError, match=f"got {got}"):
-        signals.log_confidence(jnp.zeros((1, 2, 1, 3)), jnp.zeros(2, int), **change)
+        from_logits.log_confidence(jnp.zeros((1, 2, 1, 3)), jnp.zeros(2, int), **change)
 
 
 def test_the_loss_attack_ranks_as_the_confidence():
@@ -106,4 +106,4 @@ def test_the_loss_attack_ranks_as_the_confidence():
 
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"got logits \(2, 3, 4\) and labels \(5,\)"):
-        signals.logit_confidence(jnp.zeros((2, 3, 4)), jnp.zeros(5, int))
+        from_logits.logit_confidence(jnp.zeros((2, 3, 4)), jnp.zeros(5, int))

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 
-from jaxsnn_mia.kernels import neuron, pallas, surrogate
-from jaxsnn_mia.kernels.pallas import choice
+from jaxsnn_mia.kernels import neuron, surrogate
+from jaxsnn_mia.kernels.neuron import pallas
+from jaxsnn_mia.kernels.neuron.pallas import choice
 
 CURRENT = jnp.asarray(np.random.default_rng(0).normal(0.4, 0.8, (11, 3, 100)), jnp.float32)  # no multiple of a tile
 KINDS = {"lif": {}, "synaptic": {"alpha": 0.8, "gain": 0.5}, "adaptive_lif": {"rho": 0.8, "strength": 0.4}}

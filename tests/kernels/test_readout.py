@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsnn_mia.kernels import neuron, readout, surrogate
+from jaxsnn_mia.kernels import neuron, surrogate
+from jaxsnn_mia.kernels.neuron import readout
 
 T, B, N_IN, C = 12, 5, 40, 4
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from jaxsnn_mia import store
 from jaxsnn_mia.data.dataset import Dataset, make_dataset
 from jaxsnn_mia.data.tfds import cache
+from jaxsnn_mia.store.files import digest, file_sha256
 
 INFO = "dataset_info.json"
 INSTALL = "`pip install -e '.[tfds]' -c launch/constraints.txt`"
@@ -66,8 +66,8 @@ def state(path: Path) -> dict[str, str]:
     written anew may have the size of the old ones)."""
     info = json.loads((path / INFO).read_text())
     name = "/".join(filter(None, (info["name"], info.get("configName"), info["version"])))
-    files = {file.name: store.file_sha256(file) for file in path.iterdir() if file.is_file() and file.name[0] != "."}
-    return {"name": name, "state": store.digest(files)}
+    files = {file.name: file_sha256(file) for file in path.iterdir() if file.is_file() and file.name[0] != "."}
+    return {"name": name, "state": digest(files)}
 
 
 def fingerprint(name: str, folder: str) -> str:

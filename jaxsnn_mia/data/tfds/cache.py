@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from jaxsnn_mia import store
 from jaxsnn_mia.data.dataset import Dataset, make_dataset
+from jaxsnn_mia.store.files import StoreError, atomic
 
 
 class Damaged(ValueError):
@@ -51,7 +51,7 @@ def write(cache: Path, dataset: Dataset, about: dict[str, str]) -> None:
     test = np.zeros(len(dataset.y), bool) if dataset.test_n is None else dataset.test_n
     arrays = {"x": dataset.x, "y": dataset.y, "class_names": np.array(dataset.class_names), "test": test}
     try:
-        with store.atomic(cache) as temporary, open(temporary, "wb") as file:
+        with atomic(cache) as temporary, open(temporary, "wb") as file:
             np.savez(file, allow_pickle=False, **arrays, about=json.dumps(about), sha256=dataset.sha256)
-    except (OSError, store.StoreError) as error:
+    except (OSError, StoreError) as error:
         logging.warning("%s is not written (%s): the records are read again next time", cache, error)

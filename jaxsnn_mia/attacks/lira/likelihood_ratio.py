@@ -1,0 +1,131 @@
+"""LiRA, the likelihood-ratio attack (Carlini et al. 2022, arXiv 2112.03570)."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsnn_mia.attacks import references
+from jaxsnn_mia.attacks.lira import median, released
+from jaxsnn_mia.attacks.lira import variance as spread
+
+MODES = ("online", "offline")
+LOCATIONS = ("mean", "median")
+SAMPLE = 2**20  # confidences, of whole examples, that the prior of the variances is read off
+
+
+def score(
+    phi_sna: jax.Array,
+    keep_sn: jax.Array,
+    *,
+    partner_s=None,
+    valid_s=None,
+    mode: str = "online",
+    variance: str = "auto",
+    location: str = "mean",
+    sigma_floor: float | None = None,
+    compat: str | None = None,
+    target_phi_kna: jax.Array | None = None,
+) -> np.ndarray:
+    """LiRA scores of all S targets, each against the other shadows without itself and its opposite.
+
+    Args:
+      phi_sna: logit confidences float32 [S, N, A] (`from_logits.logit_confidence`); may be a memory map, read in blocks.
+      keep_sn: bool [S, N], who trained on what.
+      partner_s: int [S], the complementary shadow, left out with the target; None: one random model of the
+        other side for each target and example (counts stay equal whatever the truth).
+      valid_s: bool [S]; the others, and their partners, are no reference and get NaN.
+      mode: "online", log N(phi; mu_in, s_in) - log N(phi; mu_out, s_out) (eq. 2 to 4), mean over queries;
+        "offline", one-sided (phi - mu_out) / s_out (section VI-B).
+      variance: "per_example"; "pooled", residual variance over all examples for each target, query and side; "fixed",
+        about one common mean instead (the paper's); "shrinkage", between the first two and in simulations not
+        worse than either (`variance.py`), which is what "auto" takes.
+      location: "mean", or "median" with 1.4826 x the median absolute deviation in place of the standard deviation of an
+        example (variance "auto" or "per_example").
+      sigma_floor: smallest standard deviation; by default a hundredth of the pooled one. For logits in steps of q, as
+        of quantized or counting readouts, q / sqrt(12).
+      compat: "lira2021" reproduces the reference evaluator; see `released.py`.
+      target_phi_kna: [K, N, A] of K separate targets, attacked with all S references.
+
+    Returns:
+      float32 [S, N] (or [K, N]), higher = more likely a member.
+
+    Raises:
+      ValueError: unknown mode, variance, location or compat, shapes that do not fit, NaN in phi, fewer than 3 IN or OUT
+        models.
+    """
+    check_options(mode, variance, location, compat)
+    against = references.prepare(
+        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
+    )
+    if variance == "auto":
+        variance = "shrinkage" if location == "mean" and compat is None else "per_example"
+    if compat:
+        return released.score(against, mode, variance)
+    sums = references.over_blocks(lambda part: jax.device_get(_sums(against.block(part))), against.slices())
+    pools = tuple(map(spread.pool, jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)))
+    if location == "median":
+        floors = tuple(np.asarray(floored(0.0, pool, sigma_floor)) for pool in pools)
+        return against.scores(partial(median.scores, floors=floors, mode=mode))
+    priors = None
+    if variance == "shrinkage":
+        sample = slice(None, None, -(-phi_sna.size // SAMPLE))
+        (sides,) = references.over_blocks(lambda part: jax.device_get(_moments(*against.block(part))), [sample])
+        priors = spread.prior(used(mode, sides), used(mode, pools))
+
+    def of(block, targets, part):
+        return _score(block, targets, pools, priors, sigma_floor, mode=mode, variance=variance)
+
+    return against.scores(of)
+
+
+def check_options(mode: str, variance: str, location: str, compat: str | None) -> None:
+    """ValueError for a name that is not known, or a variance that does not go with the location."""
+    for name, value, known in (
+        ("mode", mode, MODES),
+        ("variance", variance, spread.VARIANCES),
+        ("location", location, LOCATIONS),
+        ("compat", compat, (None, "lira2021")),
+    ):
+        if value not in known:
+            raise ValueError(f"`{name}` must be one of {known}, got {value!r}.")
+    if location == "median" and variance not in ("auto", "per_example"):
+        raise ValueError(f"`variance` must be 'auto' or 'per_example' for location='median', got {variance!r}.")
+    if compat and (variance in ("pooled", "shrinkage") or location == "median"):
+        raise ValueError(f"compat='lira2021' knows variance 'fixed' and 'per_example', got {variance!r}, {location!r}.")
+
+
+def used(mode: str, sides: tuple) -> tuple:
+    """What a mode looks at of (IN, OUT): offline there are no IN models."""
+    return sides if mode == "online" else sides[1:]
+
+
+@jax.jit
+def _sums(block):
+    return tuple(map(spread.pool_sums, references.moments(*block)))
+
+
+_moments = jax.jit(references.moments)
+
+
+@partial(jax.jit, static_argnames=("mode", "variance"))
+def _score(block, targets, pools, priors, sigma_floor, *, mode, variance):
+    sides, pools = used(mode, references.moments(*block)), used(mode, pools)
+    variances = spread.of_sides(variance, sides, pools, priors)
+    sigmas = [floored(jnp.sqrt(v), p, sigma_floor) for v, p in zip(variances, pools, strict=True)]
+    if mode == "offline":
+        return ((targets - sides[0][1]) / sigmas[0]).mean(-1)
+    log_in, log_out = (log_normal(targets, mean, s) for (_, mean, _), s in zip(sides, sigmas, strict=True))
+    return (log_in - log_out).mean(-1)
+
+
+def floored(sigma: Any, pool: spread.Pool, floor: float | None) -> jax.Array:
+    """sigma, at least `floor` or a hundredth of the pooled one."""
+    return jnp.maximum(jnp.maximum(sigma, 0.01 * jnp.sqrt(pool.residual) if floor is None else floor), 1e-12)
+
+
+def log_normal(x: jax.Array, mu: jax.Array, sigma: jax.Array) -> jax.Array:
+    """log N(x; mu, sigma^2)."""
+    return -0.5 * ((x - mu) / sigma) ** 2 - jnp.log(sigma) - 0.5 * jnp.log(2 * jnp.pi)

@@ -1,0 +1,59 @@
+"""From flags to settings: a checked `Config` from nested mappings. Nothing below this module sees a ConfigDict."""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from jaxsnn_mia.config.checks import check
+from jaxsnn_mia.settings import (
+    Config,
+)
+
+
+def smoke(settings: Any, mode: str, **changes: Any) -> Any:
+    """A config file's ConfigDict as it is or, as `--config=FILE:smoke` asks, made small: 6 shadows, few replicates, and
+    `changes`, in which `data__rows=600` stands for `data.rows`."""
+    if mode not in ("", "smoke"):
+        raise ValueError(f"what follows the config file must be ':smoke' or nothing, got {mode!r}.")
+    if mode == "smoke":
+        small = {"splits__n_shadows": 6, "metrics__replicates_auc": 50, "metrics__replicates_tpr": 20, **changes}
+        settings.update_from_flattened_dict({name.replace("__", "."): value for name, value in small.items()})
+    return settings
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """A checked Config from nested mappings, such as a ConfigDict.
+
+    Raises ValueError for an unknown name (with the nearest known one), a value of the wrong type, or one out of
+    range.
+    """
+    return check(section(Config, values, ""))
+
+
+def section(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    for name in values:
+        if name not in fields:
+            near = difflib.get_close_matches(name, fields, 1)
+            hint = f'did you mean "{prefix}{near[0]}"?' if near else f"known: {', '.join(fields)}."
+            raise ValueError(f'unknown setting "{prefix}{name}"; {hint}')
+    return kind(**{name: cast(hints[name], value, prefix + name) for name, value in values.items()})
+
+
+def cast(hint: Any, value: Any, name: str) -> Any:
+    """`value` as the type of a field; lists and lone values become tuples where a tuple is wanted."""
+    if dataclasses.is_dataclass(hint):
+        return section(typing.cast(type, hint), value, f"{name}.")
+    if typing.get_origin(hint) is tuple:
+        inner = typing.get_args(hint)[0]
+        values = value if isinstance(value, (tuple, list)) else (value,)
+        return tuple(cast(inner, v, name) for v in values)
+    if hint is float and type(value) is int:
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        wanted = getattr(hint, "__name__", str(hint))
+        raise ValueError(f"`{name}` must be of type {wanted}, got {value!r}.")
+    return value

@@ -1,0 +1,133 @@
+"""What a workdir holds, finished or not, and how to be rid of what is not."""
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxsnn_mia.store.files import StoreError
+from jaxsnn_mia.store.stage import MANIFEST, STAGE_VERSION
+from jaxsnn_mia.store.workdir import lock
+from jaxsnn_mia.training.claims import is_dead
+
+STAGE = re.compile(rf"({'|'.join(STAGE_VERSION)})-[0-9a-f]{{12}}")
+
+LEFT = re.compile(r"\..+\.tmp|group-\d+\.claim|.+\.orbax-checkpoint-tmp.*")
+
+
+class Item(NamedTuple):
+    """A stage's folder: `variant` is "" where all share it, `about` its manifest, empty where it is not finished."""
+
+    path: Path
+    variant: str
+    about: dict[str, Any]
+
+
+def items(workdir: Path) -> list[Item]:
+    """Every stage, those that all variants share first. StoreError where there is no such workdir."""
+    if not (workdir / "config.json").is_file() and not any(STAGE.fullmatch(path.name) for path in workdir.glob("*-*")):
+        raise StoreError(f"there is no workdir {workdir}. Pass the --workdir of a run, a local folder.")
+    folders = (("", workdir), *((path.name, path) for path in sorted(workdir.iterdir()) if is_folder(path)))
+    order = list(STAGE_VERSION)
+    found = [
+        Item(path, variant, manifest(path))
+        for variant, folder in folders
+        for path in folder.iterdir()
+        if STAGE.fullmatch(path.name) and is_folder(path)
+    ]
+    return sorted(found, key=lambda item: (item.variant, order.index(item.path.name[:-13]), item.path.name))
+
+
+def is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def manifest(path: Path) -> dict[str, Any]:
+    """Empty where there is none; one that cannot be read is an error."""
+    try:
+        return json.loads((path / MANIFEST).read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if is_folder(path) else [path]
+    return sum(file.lstat().st_size for file in files if file.is_symlink() or file.is_file())
+
+
+def age(seconds: float) -> str:
+    """Seconds in the largest unit that there is more than one of, as "3 hours"."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length:
+            return f"{int(seconds / length)} {unit}s"
+    return f"{int(max(seconds, 0))} seconds"
+
+
+def as_text(found: list[Item]) -> str:
+    """The table that --list prints."""
+    lines = [f"{'variant':24} {'stage':26} {'of':16} {'state':10} {'age':>11} {'MB':>9} {'seconds':>8} {'peak MB':>8}"]
+    for item in found:
+        written = max(path.stat().st_mtime for path in (item.path, *item.path.glob(MANIFEST)))
+        seconds, peak = (item.about.get(name) for name in ("seconds", "peak_host_bytes"))
+        taken = "" if seconds is None else f"{seconds:.1f}", "" if peak is None else f"{peak / 1e6:.0f}"
+        lines.append(
+            f"{item.variant:24} {item.path.name:26} {item.about.get('inputs', {}).get('name', ''):16} "
+            f"{'finished' if item.about else 'unfinished':10} "
+            f"{age(time.time() - written):>11} {size(item.path) / 1e6:9.2f} "
+            f"{taken[0]:>8} {taken[1]:>8}"
+        )
+    unfinished = sum(not item.about for item in found)
+    lines.append(f"{len(found)} stages, {unfinished} unfinished, {sum(size(i.path) for i in found) / 1e6:.2f} MB")
+    return "\n".join(lines)
+
+
+def leftovers(workdir: Path) -> list[Path]:
+    """Unfinished stages, and what a kill left in others and beside them: files that were being written, claims of dead
+    processes. Nothing outside of stages but in the workdir itself and the folders of its variants."""
+    stages_of = items(workdir)
+    found = [item.path for item in stages_of if not item.about]
+    beside = {workdir, *(item.path.parent for item in stages_of)}
+    others = [path for folder in sorted(beside) for path in folder.iterdir()]
+    inside = [path for item in stages_of if item.about for path in item.path.rglob("*")]
+    return found + sorted(path for path in {*others, *inside} if LEFT.fullmatch(path.name))
+
+
+def check_free(workdir: Path) -> None:
+    """StoreError where a process holds a group of shadows."""
+    for claim in workdir.glob("*/*/*.claim"):
+        if not is_dead(claim):
+            raise StoreError(f"{claim} is held by {claim.read_text().strip()!r}. Wait for that process or stop it.")
+
+
+def clean(workdir: Path, *, agreed: bool = False) -> None:
+    """Lists the leftovers and removes them, once `agreed` or after a "y" on stdin. StoreError where a process works in
+    the workdir."""
+    items(workdir)
+    with lock(workdir):
+        check_free(workdir)
+        found = leftovers(workdir)
+        sizes = {path: size(path) for path in found}
+        for path in found:
+            print(f"{sizes[path] / 1e6:9.2f} MB  {path.relative_to(workdir)}")
+        if not found:
+            print(f"nothing to remove in {workdir}")
+            return
+        if any(path.name.startswith("train-") for path in found):
+            print("a training among them would begin anew; without --clean it goes on from its last checkpoint")
+        if not agreed and not said_yes(f"remove these {len(found)}? [y/N] "):
+            print("nothing was removed")
+            return
+        for path in found:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        print(f"removed {len(found)}, {sum(sizes.values()) / 1e6:.2f} MB")
+
+
+def said_yes(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:
+        print()
+        return False

@@ -1,0 +1,1 @@
+"""Differential privacy: lower bounds from attacks, accounting, and gradients that are private."""

@@ -1,0 +1,1 @@
+"""Files, stages and checkpoints on disk, each guarded by its digest."""

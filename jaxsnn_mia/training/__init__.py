@@ -1,0 +1,1 @@
+"""Training of hundreds of models at once."""

@@ -1,0 +1,153 @@
+"""Who trains which group: processes that share a workdir claim groups there, without collectives.
+
+One process leads: it prepares the data, trains, waits for the last group and goes on to the report. Any number of
+others (--worker, or --distributed with a JAX_PROCESS_ID above 0) join at any time, claim groups that nobody holds, and
+leave when all are trained. A claim is a file with its holder's host and process and a heartbeat, its modification
+time; one whose heart stopped, or whose process is gone from this host, is taken over.
+"""
+
+import contextlib
+import fcntl
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from absl import logging
+
+from jaxsnn_mia.runtime import stopping
+from jaxsnn_mia.store.files import StoreError
+from jaxsnn_mia.store.workdir import is_locked
+
+POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 60.0
+HEARTBEAT_SECONDS = 10.0
+STALE_SECONDS = 60.0
+
+
+class Share(NamedTuple):
+    """This process leads where its `rank` is 0; `world` processes are expected. Where nobody leads, it waits for
+    `patience` seconds."""
+
+    rank: int = 0
+    world: int = 1
+    patience: float = PATIENCE_SECONDS
+
+
+WORKER = Share(rank=1)
+
+
+def share(environ: Mapping[str, str] = os.environ) -> Share:
+    """The share that JAX_PROCESS_ID and JAX_NUM_PROCESSES name; ValueError says which is missing or wrong."""
+    missing = [name for name in ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES") if name not in environ]
+    if missing:
+        raise ValueError(f"--distributed needs the environment variables {' and '.join(missing)}.")
+    try:
+        rank, world = int(environ["JAX_PROCESS_ID"]), int(environ["JAX_NUM_PROCESSES"])
+    except ValueError:
+        raise ValueError("JAX_PROCESS_ID and JAX_NUM_PROCESSES must be integers.") from None
+    if not 0 <= rank < world:
+        raise ValueError(f"JAX_PROCESS_ID must be in [0, {world - 1}], got {rank}.")
+    return Share(rank, world)
+
+
+def wait_for(ready: Callable[[], bool], what: str, led: Path, patience: float = PATIENCE_SECONDS) -> None:
+    """Returns when `ready()` holds; says once a minute what it waits for. StoreError where for `patience` seconds no
+    process held the workdir `led`: the leader is not there yet, was refused or is gone."""
+    polls, abandoned = 0, 0
+    while not ready():
+        abandoned = abandoned + 1 if not is_locked(led) else 0
+        if abandoned * POLL_SECONDS > patience:
+            raise StoreError(
+                f"no process leads in {led}: gave up waiting for {what} after {patience:g} s. Start one, or pass a "
+                "longer --patience=SECONDS."
+            )
+        stopping.check()
+        if polls % int(60 / POLL_SECONDS) == 0:
+            logging.info("waiting for %s", what)
+        polls += 1
+        time.sleep(POLL_SECONDS)
+
+
+class Claim(NamedTuple):
+    """A claim that this process took: its file, and the word in it that only this claim has."""
+
+    path: Path
+    token: str
+
+    def held(self) -> bool:
+        """Whether nobody took it over since."""
+        try:
+            return self.token in self.path.read_text()
+        except OSError:
+            return False
+
+
+def take(path: Path) -> Claim | None:
+    """A new claim, or None where another process holds `path`."""
+    claim = Claim(path, uuid.uuid4().hex)
+    with open(path.parent / ".claims", "a") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)  # of two that find a dead claim, one takes it over
+        if path.exists() and not is_dead(path):
+            return None
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "w") as file:
+            file.write(f"{socket.gethostname()} {os.getpid()} {claim.token}\n")
+    return claim
+
+
+def is_dead(path: Path) -> bool:
+    """Whether a claim's heart stopped, or its process is gone from this host."""
+    try:
+        host, pid, _ = path.read_text().split()
+        beat = path.stat().st_mtime
+    except (OSError, ValueError):  # gone, or not yet written
+        return path.exists() and time.time() - path.stat().st_mtime > STALE_SECONDS
+    if host == socket.gethostname() and not is_running(int(pid)):
+        return True
+    return time.time() - beat > STALE_SECONDS
+
+
+def is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def claimed(paths: list[Path]) -> Iterator[list[Claim]]:
+    """Claims on all of `paths`, or none: the list is empty where one of them is held. Their hearts beat inside."""
+    claims: list[Claim] = []
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        claim = take(path)
+        if claim is None:
+            break
+        claims.append(claim)
+    stop = threading.Event()
+    heart = threading.Thread(target=beat, args=(claims, stop), daemon=True)
+    heart.start()
+    try:
+        yield claims if len(claims) == len(paths) else []
+    finally:
+        stop.set()
+        heart.join()
+        for claim in claims:
+            if claim.held():
+                claim.path.unlink(missing_ok=True)
+
+
+def beat(claims: list[Claim], stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_SECONDS):
+        for claim in claims:
+            with contextlib.suppress(OSError):  # a file system that fails once may answer at the next beat
+                if claim.held():
+                    os.utime(claim.path)
