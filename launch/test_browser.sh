@@ -17,7 +17,7 @@ if [ -n "${1:-}" ]; then
 fi
 {
     echo "# $( (chromium --version || google-chrome --version) 2>/dev/null | head -1), $(date -u +%Y-%m-%d)"
-    python -m pytest --all -vv -m browser tests/test_browser.py
+    python -m pytest --all -vv -m browser tests/report/test_browser.py
 } | sed "s#$root#.#g; s#/tmp/pytest-of-[^/]*#TMP#g" | tee tests/transcripts/browser.txt
 if grep -q skipped tests/transcripts/browser.txt; then
     echo "error: not every test ran." >&2

@@ -97,6 +97,6 @@ mkdir -p tests/transcripts
 {
     sinfo --version
     sinfo
-    python -m pytest -m slurm -vv --durations=8 "$@" tests/test_slurm.py
+    python -m pytest -m slurm -vv --durations=8 "$@" tests/launch/test_slurm.py
 } 2>&1 | sed -u "s#$root#.#g; s#/tmp/pytest-of-[^/]*#TMP#g; s#$cluster#CLUSTER#g" | tee tests/transcripts/slurm.txt &
 wait "$!"  # in the background, so that a signal need not wait for it; the status is that of the tests (pipefail)

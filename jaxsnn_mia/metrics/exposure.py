@@ -14,11 +14,11 @@ def per_example(scores_sn, keep_sn, valid_s=None) -> np.ndarray:
     """float64 [N]: each example's AUC over the targets, the chance that a target trained on it scores it higher than
     one that was not, ties one half; NaN for an example without IN or without OUT targets.
 
-    Pass the confidence itself (`from_logits.logit_confidence`, mean over queries): an example is compared with itself, so
-    its difficulty cancels and no reference is needed. Scores that set a target against the other targets are not
-    exchangeable: without any leak the mean is .46 for online LiRA at 8 to 64 targets, .50 for the confidence. Luck
-    alone then has a standard deviation of sqrt((S + 1) / 3) / S with S / 2 IN targets: .15 at 16, .036 at 256. With few
-    targets the top of the list is mostly luck: see `stability`.
+    Pass the confidence itself (`from_logits.logit_confidence`, mean over queries): an example is compared with
+    itself, so its difficulty cancels and no reference is needed. Scores that set a target against the other targets
+    are not exchangeable: without any leak the mean is .46 for online LiRA at 8 to 64 targets, .50 for the
+    confidence. Luck alone then has a standard deviation of sqrt((S + 1) / 3) / S with S / 2 IN targets: .15 at 16,
+    .036 at 256. With few targets the top of the list is mostly luck: see `stability`.
 
     Args:
       scores_sn: [S, N], higher = more likely a member; on one scale for all targets.

@@ -1,3 +1,5 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
@@ -109,3 +111,8 @@ def test_a_diverged_shadow_is_nan_and_must_be_marked(name):
 def test_a_population_that_does_not_fit_is_refused(phi_z):
     with pytest.raises(ValueError, match=r"`phi_sza` must be \[S, Z, A\] with Z >= 1"):
         population.attack_p(PHI, phi_z)
+
+
+def test_dtypes_are_strict_here():
+    with pytest.raises(jax.errors.TypePromotionError):
+        jnp.ones(3, jnp.float32) + jnp.ones(3, jnp.bfloat16)

@@ -17,3 +17,8 @@ def test_the_narrow_product_and_its_gradients_equal_the_plain_ones(shape):
     want, plain_pull = jax.vjp(jnp.matmul, x, w)
     for a, b in zip((got, *pull(cotangent)), (want, *plain_pull(cotangent)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_dtypes_are_strict_here():
+    with pytest.raises(jax.errors.TypePromotionError):
+        jnp.ones(3, jnp.float32) + jnp.ones(3, jnp.bfloat16)

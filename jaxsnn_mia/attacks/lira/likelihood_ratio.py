@@ -32,7 +32,7 @@ def score(
     """LiRA scores of all S targets, each against the other shadows without itself and its opposite.
 
     Args:
-      phi_sna: logit confidences float32 [S, N, A] (`from_logits.logit_confidence`); may be a memory map, read in blocks.
+      phi_sna: logit confidences float32 [S, N, A] (`from_logits.logit_confidence`); may be a memory map.
       keep_sn: bool [S, N], who trained on what.
       partner_s: int [S], the complementary shadow, left out with the target; None: one random model of the
         other side for each target and example (counts stay equal whatever the truth).

@@ -11,7 +11,7 @@ import pytest
 from jaxsnn_mia.runtime import spmd
 from jaxsnn_mia.store.stage import STAGES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIG = f"--config={ROOT / 'experiments/configs/quickstart.py'}"
 WORKDIR = "--workdir=/nonexistent/never/made"
 BAD = {

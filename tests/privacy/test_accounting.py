@@ -25,8 +25,7 @@ from jaxsnn_mia.report.rows import Audit, privacy_rows
 from jaxsnn_mia.settings import Metrics
 from jaxsnn_mia.training.ensemble import Shadows, make_ensemble, sampled
 from jaxsnn_mia.training.step import TrainSpec
-
-from .runs import small
+from tests.runs import small
 
 DELTA = 1e-5
 

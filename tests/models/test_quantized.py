@@ -19,10 +19,10 @@ from jaxsnn_mia.pipeline.run import run_pipeline
 from jaxsnn_mia.training import ensemble
 from jaxsnn_mia.training.ensemble import compiled, make_ensemble
 from jaxsnn_mia.training.step import decays, make_train
-from tests.test_ensemble import X, Y, take
-from tests.test_ensemble import shadows as shadows_of
-from tests.test_ensemble import spec as train_spec
-from tests.test_pipeline import scores
+from tests.runs import scores
+from tests.training.test_ensemble import X, Y, take
+from tests.training.test_ensemble import shadows as shadows_of
+from tests.training.test_ensemble import spec as train_spec
 
 FEATURES = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
 ALL = QuantSpec(parts=models.QUANTIZED["all"])

@@ -20,7 +20,7 @@ from jaxsnn_mia.runtime import spmd, stopping
 from jaxsnn_mia.training import claims as distributed
 from launch import jobset
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIG = "experiments/configs/quickstart.py"
 RUN = [f"--config={CONFIG}", "--workdir=/runs/mine", "--config.sweep.dataset=('iris',)"]
 VARIANTS = {"gpu": ["--processes=3"], "gpu, joining": ["--join"], "tpu": ["--accelerator=tpu", "--topology=4x4"]}

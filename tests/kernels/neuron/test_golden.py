@@ -9,7 +9,7 @@ import pytest
 
 from jaxsnn_mia.kernels import encoding, neuron, surrogate
 
-GOLDEN = np.load(Path(__file__).parents[1] / "fixtures/reference_libraries.npz")
+GOLDEN = np.load(Path(__file__).parents[2] / "fixtures/reference_libraries.npz")
 SURROGATES = {
     "snntorch.atan(alpha=2)": surrogate.arctan(2.0),
     "snntorch.atan(alpha=5)": surrogate.arctan(5.0),

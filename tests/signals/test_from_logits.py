@@ -107,3 +107,8 @@ def test_the_loss_attack_ranks_as_the_confidence():
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"got logits \(2, 3, 4\) and labels \(5,\)"):
         from_logits.logit_confidence(jnp.zeros((2, 3, 4)), jnp.zeros(5, int))
+
+
+def test_dtypes_are_strict_here():
+    with pytest.raises(jax.errors.TypePromotionError):
+        jnp.ones(3, jnp.float32) + jnp.ones(3, jnp.bfloat16)

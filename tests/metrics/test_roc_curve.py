@@ -1,3 +1,5 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -110,3 +112,8 @@ def test_all_targets_at_once():
 def test_bad_scores_are_refused(scores, member, message):
     with pytest.raises(ValueError, match=message):
         metrics.auc(scores, member)
+
+
+def test_dtypes_are_strict_here():
+    with pytest.raises(jax.errors.TypePromotionError):
+        jnp.ones(3, jnp.float32) + jnp.ones(3, jnp.bfloat16)

@@ -19,7 +19,7 @@ from PIL import Image
 from jaxsnn_mia import config, data
 from jaxsnn_mia.pipeline.run import run_pipeline
 
-FIXTURES = Path(__file__).parent / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 RNG = np.random.default_rng(0)
 
 

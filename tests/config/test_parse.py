@@ -82,7 +82,7 @@ def test_bad_settings_are_refused_with_the_reason(values, message):
 
 
 def test_every_config_file_makes_a_checked_config():
-    folder = Path(__file__).parents[1] / "experiments/configs"
+    folder = Path(__file__).parents[2] / "experiments/configs"
     for path in folder.glob("*.py"):
         made = runpy.run_path(str(path))["get_config"]()
         assert sweep.variants(config.from_dict(made.to_dict())), path.name

@@ -13,7 +13,7 @@ from jaxsnn_mia.store.stage import MANIFEST, is_done, run_stage, stage_path
 from jaxsnn_mia.store.workdir import lock
 from jaxsnn_mia.training import claims as distributed
 
-RUN = Path(__file__).parents[1] / "experiments/run.py"
+RUN = Path(__file__).parents[2] / "experiments/run.py"
 
 
 def make(path):
