@@ -10,41 +10,62 @@ import numpy as np
 from jaxsnn_mia import attacks
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.data.prepared import PARTS, candidates, rows_of
-from jaxsnn_mia.pipeline.signals import read_signal
+from jaxsnn_mia.pipeline.splits import read_keep
+from jaxsnn_mia.pipeline.trained import read_signal
 from jaxsnn_mia.settings import Config
-from jaxsnn_mia.store.files import read_array, write_array
-from jaxsnn_mia.store.stage import STAGE_VERSION, provenance, run_stage, stage_path
+from jaxsnn_mia.store.files import write_array
+from jaxsnn_mia.store.stage import Stage
+from jaxsnn_mia.store.stage import run as run_stage
 from jaxsnn_mia.training.loop import valid_shadows
 
 
-def attacks_stages(c: Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:
-    """A stage for each attack: attacks-<hash>/NAME.npy float32 [S, N]; one that combines others comes last."""
-    found: dict[str, Path] = {}
-    for name in sorted(c.attacks.names, key=lambda name: "scores" in attacks.ATTACKS[name].needs):
-        combined = [part for part in c.attacks.names if part not in attacks.LEARNED]
-        parts = combined if "scores" in attacks.ATTACKS[name].needs else [name]
-        used = [f"signals/{signal}" for signal in attacks.signals_of(tuple(parts))]
-        inputs = {
-            "name": name,
-            "splits": paths["splits"].name,
-            "signals": [paths[u].parent.name for u in used],
-            "combined": parts,
-        }
-        path = stage_path(folder, "attacks", STAGE_VERSION["attacks"], inputs)
+def stage(name: str, c: Config, folder: Path, paths: dict[str, Path]) -> Stage:
+    """The stage of one attack of the settings."""
+    parts = combined(name, c)
+    signals = attacks.signals_of(tuple(parts))
+    inputs = {
+        "name": name,
+        "splits": paths["splits"].name,
+        "signals": [paths[f"signals/{signal}"].name for signal in signals],
+        "combined": parts,
+    }
+    return Stage("attacks", folder, inputs)
 
-        def work(path: Path, name=name, parts=parts) -> None:
-            valid_s = valid_shadows(paths["train"])
-            if parts == [name]:
-                scores = ready(name, c, paths)(valid_s=valid_s)
-            else:
-                # an attack that compares with other shadows is run again without the shadows of each fold
-                given: dict[str, Any] = {part: ready(part, c, paths) for part in parts}
-                partners = splits.partners(len(valid_s))
-                scores = attacks.combine.score(given, operand("keep", paths), partner_s=partners, valid_s=valid_s)
-            write_array(path / f"{name}.npy", scores)
 
-        found[f"attacks/{name}"] = run_stage(path, work, inputs=inputs, **provenance()) / f"{name}.npy"
-    return found
+def run(c: Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:
+    """The folders of the attacks stages: attacks-<hash>/NAME.npy float32 [S, N]. One that combines others comes
+    last."""
+    made = {}
+    for name in sorted(c.attacks.names, key=is_combination):
+
+        def make(path: Path, name: str = name) -> None:
+            write_array(path / f"{name}.npy", scores(name, c, paths))
+
+        made[f"attacks/{name}"] = run_stage(stage(name, c, folder, paths), make)
+    return made
+
+
+def is_combination(name: str) -> bool:
+    """Whether an attack is made of the scores of others."""
+    return "scores" in attacks.ATTACKS[name].needs
+
+
+def combined(name: str, c: Config) -> list[str]:
+    """The attacks that go into this one: itself, or those of the settings that it combines."""
+    if not is_combination(name):
+        return [name]
+    return [part for part in c.attacks.names if part not in attacks.LEARNED]
+
+
+def scores(name: str, c: Config, paths: dict[str, Path]) -> np.ndarray:
+    """float32 [S, N] of one attack."""
+    valid_s = valid_shadows(paths["train"])
+    if not is_combination(name):
+        return ready(name, c, paths)(valid_s=valid_s)
+    # an attack that compares with other shadows is run again without the shadows of each fold
+    given: dict[str, Any] = {part: ready(part, c, paths) for part in combined(name, c)}
+    partner_s = splits.partners(len(valid_s))
+    return attacks.combine.score(given, operand("keep", paths), partner_s=partner_s, valid_s=valid_s)
 
 
 def ready(name: str, c: Config, paths: dict[str, Path]) -> Callable[..., np.ndarray]:
@@ -54,8 +75,8 @@ def ready(name: str, c: Config, paths: dict[str, Path]) -> Callable[..., np.ndar
     arrays = [operand(need, paths) for need in attack.needs]
     if "keep" in attack.needs:
         options["partner_s"] = splits.partners(len(arrays[attack.needs.index("keep")]))
-    whole = c.model.readout == "spike_count" and not c.defence.round_digits
-    if name.startswith("lira") and name != "lira_multivariate" and whole:
+    counts = c.model.readout == "spike_count" and not c.defence.round_digits
+    if name.startswith("lira") and name != "lira_multivariate" and counts:
         options["sigma_floor"] = 1 / 12**0.5 / c.defence.temperature  # spike counts: rounding to steps of one
     return functools.partial(attack.fn, *arrays, **options)
 
@@ -63,10 +84,11 @@ def ready(name: str, c: Config, paths: dict[str, Path]) -> Callable[..., np.ndar
 def operand(need: str, paths: dict[str, Path]) -> Any:
     """What an attack needs, by the names of `attacks.Attack`."""
     if need == "keep":
-        return np.asarray(read_array(paths["splits"] / "keep.npy"))
+        return read_keep(paths["splits"])
     if need == "labels":
         return candidates(paths["data"])[1]
-    name, part = (need.removesuffix("_population"), "population" if need.endswith("_population") else "candidates")
+    name = need.removesuffix("_population")
+    part = "candidates" if name == need else "population"
     if name == "x":
         return rows_of(paths["data"], PARTS[part])[0]
-    return read_signal(paths[f"signals/{name}"], part)
+    return read_signal(paths, name, part)

@@ -1,4 +1,4 @@
-"""The first two stages: the data as the models see it, and who trains on what. Variants share them."""
+"""The data stage: the examples as the models see them, and the role of each. Variants share it."""
 
 import dataclasses
 from pathlib import Path
@@ -11,46 +11,40 @@ from absl import logging
 from jaxsnn_mia import data
 from jaxsnn_mia.config import against_data
 from jaxsnn_mia.data import splits
-from jaxsnn_mia.data.prepared import candidates
-from jaxsnn_mia.runtime import resources, stopping
+from jaxsnn_mia.pipeline.splits import make_keep
 from jaxsnn_mia.settings import Config, as_dict
 from jaxsnn_mia.store.files import read_array, write_array
-from jaxsnn_mia.store.stage import STAGE_VERSION, finish, is_done, provenance, read_manifest, run_stage, stage_path
+from jaxsnn_mia.store.stage import Stage, read_manifest
+from jaxsnn_mia.store.stage import run as run_stage
 
 
-def data_and_splits(c: Config, workdir: Path) -> dict[str, Path]:
-    """The data and splits folders of a variant, which all share: same examples, same splits, comparisons in pairs."""
-    data_folder = data_stage(c, workdir)
-    about = read_manifest(data_folder)
-    images = bool(about["pixels"]) and not about["timed"]
-    against_data.check(
-        c, about["shape"], timed=about["timed"], images=images, n_classes=len(about["class_names"]), span=about["range"]
-    )
-    against_data.check_inversion(c, about["shape"], timed=about["timed"], n_classes=len(about["class_names"]))
-    if c.attribute.names:
-        against_data.check_column(c, about.get("features", []), read_array(data_folder / "x.npy"))
-    return {"data": data_folder, "splits": splits_stage(c, workdir, data_folder)}
-
-
-def data_path(c: Config, workdir: Path) -> tuple[Path, dict[str, Any]]:
-    """The folder of the data stage and what its hash is made of."""
+def stage(c: Config, workdir: Path) -> Stage:
+    """The data stage of a variant. Raises ValueError for a source that is not there."""
     fingerprint = data.fingerprint(c.data.name, c.data.dir)
     inputs = {**as_dict(c.data), "dir": "", "augment": "", "seed": c.splits.seed, "fingerprint": fingerprint}
-    return stage_path(workdir, "data", STAGE_VERSION["data"], inputs), inputs
+    return Stage("data", workdir, inputs)
 
 
-def data_stage(c: Config, workdir: Path) -> Path:
-    """x.npy (standardised unless each shadow does it), y.npy, role.npy, unit.npy."""
-    path, inputs = data_path(c, workdir)
-    if is_done(path):
-        return path
-    stopping.check()
-    name, meter = c.data.name, resources.Meter()
+def run(c: Config, workdir: Path) -> Path:
+    """The folder of the data stage: x.npy (standardised unless each shadow does it), y.npy, role.npy, unit.npy. Raises
+    ValueError where the data does not allow the settings, before anything is trained."""
+    folder = run_stage(stage(c, workdir), lambda path: make(c, path))
+    about = read_manifest(folder)
+    timed, n_classes = about["timed"], len(about["class_names"])
+    images = bool(about["pixels"]) and not timed
+    against_data.check(c, about["shape"], timed=timed, images=images, n_classes=n_classes, span=about["range"])
+    against_data.check_inversion(c, about["shape"], timed=timed, n_classes=n_classes)
+    if c.attribute.names:
+        against_data.check_column(c, about.get("features", []), read_array(folder / "x.npy"))
+    return folder
+
+
+def make(c: Config, path: Path) -> dict[str, Any]:
+    """Writes the arrays of the data stage. Returns what its manifest says of them."""
     dataset, unit_n, duplicates = chosen_rows(c)
     if duplicates:
         fate = "are dropped" if c.data.duplicates == "drop" else "share a column of keep"
-        logging.info("%s: %d exact duplicate rows %s", name, duplicates, fate)
-    x, y = dataset.x, dataset.y
+        logging.info("%s: %d exact duplicate rows %s", c.data.name, duplicates, fate)
     role_n = splits.roles(
         jax.random.key(c.splits.seed),
         unit_n,
@@ -58,38 +52,38 @@ def data_stage(c: Config, workdir: Path) -> Path:
         validation=c.data.validation,
         test_n=dataset.test_n,
     )
-    x, pixels, moved = standardised(c, x, role_n, dataset.timed)
-    if not (role_n == splits.CANDIDATE).any() or (c.data.population and not (role_n == splits.POPULATION).any()):
+    x, pixels, moved = standardised(c, dataset.x, role_n, dataset.timed)
+    check_roles(c, dataset, unit_n, role_n)
+    for name, array in {"x": x, "y": dataset.y, "role": role_n, "unit": unit_n}.items():
+        write_array(path / f"{name}.npy", array)
+    return {
+        "source": dataset.source,
+        "class_names": dataset.class_names,
+        "features": dataset.features,
+        "pixels": pixels,
+        **moved,
+        "range": [0.0, 1.0] if pixels else [float(x.min()), float(x.max())],
+        "shape": dataset.shape,
+        "timed": dataset.timed,
+        "sha256": dataset.sha256,
+        "duplicates": duplicates,
+    }
+
+
+def check_roles(c: Config, dataset: data.Dataset, unit_n: np.ndarray, role_n: np.ndarray) -> None:
+    """ValueError where a role has no row, a class no candidate, or a split cannot be made."""
+    candidate_n, name = role_n == splits.CANDIDATE, c.data.name
+    population = np.sum(role_n == splits.POPULATION)
+    if not candidate_n.any() or (c.data.population and not population):
         raise ValueError(
-            f"{name} has {len(x)} rows: population={c.data.population} and validation={c.data.validation} leave "
-            f"{np.sum(role_n == splits.CANDIDATE)} candidates and {np.sum(role_n == splits.POPULATION)} of population."
+            f"{name} has {len(role_n)} rows: population={c.data.population} and validation={c.data.validation} leave "
+            f"{np.sum(candidate_n)} candidates and {population} of population."
         )
-    absent = set(range(len(dataset.class_names))) - set(y[role_n == splits.CANDIDATE].tolist())
+    absent = set(range(len(dataset.class_names))) - set(dataset.y[candidate_n].tolist())
     if absent:
         remedy = "Set data.rows higher." if c.data.rows else "Merge or drop them."
         raise ValueError(f"{name}: classes {sorted(absent)} have no candidate. {remedy}")
-    # a split that cannot be made is an error now, before anything is trained
-    make_keep(c, y[role_n == splits.CANDIDATE], unit_n[role_n == splits.CANDIDATE])
-    for array_name, array in {"x": x, "y": y, "role": role_n, "unit": unit_n}.items():
-        write_array(path / f"{array_name}.npy", array)
-    finish(
-        path,
-        stage=path.name,
-        inputs=inputs,
-        source=dataset.source,
-        class_names=dataset.class_names,
-        features=dataset.features,
-        pixels=pixels,
-        **moved,
-        range=[0.0, 1.0] if pixels else [float(x.min()), float(x.max())],
-        shape=dataset.shape,
-        timed=dataset.timed,
-        sha256=dataset.sha256,
-        duplicates=duplicates,
-        **meter.read(),
-        **provenance(),
-    )
-    return path
+    make_keep(c, dataset.y[candidate_n], unit_n[candidate_n])
 
 
 def chosen_rows(c: Config) -> tuple[data.Dataset, np.ndarray, int]:
@@ -138,24 +132,3 @@ def standardised(
     scale = np.where(scale > 1e-6, scale, 1.0)
     x = ((x - shift) / scale).astype(np.float32)
     return np.clip(x, 0, 1) if how == "range" else x, None, {"shift": shift.tolist(), "scale": scale.tolist()}
-
-
-def make_keep(c: Config, labels_n: np.ndarray, unit_n: np.ndarray) -> np.ndarray:
-    key = jax.random.fold_in(jax.random.key(c.splits.seed), 1)
-    return splits.make(key, labels_n, c.splits.n_shadows, scheme=c.splits.scheme, rows=c.splits.rows, unit_n=unit_n)
-
-
-def splits_path(c: Config, workdir: Path, data_folder: Path) -> tuple[Path, dict[str, Any]]:
-    inputs = {**as_dict(c.splits), "data": data_folder.name}
-    return stage_path(workdir, "splits", STAGE_VERSION["splits"], inputs), inputs
-
-
-def splits_stage(c: Config, workdir: Path, data_folder: Path) -> Path:
-    """keep.npy bool [S, N]."""
-    path, inputs = splits_path(c, workdir, data_folder)
-
-    def work(path: Path) -> None:
-        _, y, unit = candidates(data_folder)
-        write_array(path / "keep.npy", make_keep(c, y, unit))
-
-    return run_stage(path, work, inputs=inputs, **provenance())

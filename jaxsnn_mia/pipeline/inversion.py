@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +13,14 @@ import numpy as np
 from jaxsnn_mia.config import against_data
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.data.prepared import candidates, rows_of
-from jaxsnn_mia.pipeline import inversion_rows
-from jaxsnn_mia.pipeline.trained import load_inputs
+from jaxsnn_mia.pipeline import inversion_rows, threat, trained
+from jaxsnn_mia.pipeline.trained import Trained
 from jaxsnn_mia.reconstruction import decoder, gradients, inversion
 from jaxsnn_mia.settings import Config, Inversion, as_dict
 from jaxsnn_mia.store.files import write_array
-from jaxsnn_mia.store.stage import STAGE_VERSION, provenance, run_stage, stage_path
-from jaxsnn_mia.training.ensemble import make_ensemble
-from jaxsnn_mia.training.inputs import Inputs, first_rows, repeat_last
-from jaxsnn_mia.training.loop import load_group, valid_shadows
+from jaxsnn_mia.store.stage import Stage
+from jaxsnn_mia.store.stage import run as run_stage
+from jaxsnn_mia.training.inputs import first_rows
 
 CLASSES = ("white_class", "spikes")  # reconstruct classes
 BATCHES = ("gradients", "gradients_layer", "gradients_ratio")  # of clients; the others examples
@@ -69,75 +67,69 @@ def scene(c: Config, data_folder: Path) -> Scene:
     return Scene(box, (box.inside(public), y_z), (box.inside(x[at_k]), y[at_k]), at_k)
 
 
-def inversion_stages(c: Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:
-    """A stage for each way: inversion-<hash>/z.npy float32 [S, K, D] (of clients z1, z4, ...), grid.npy for the report,
-    and what `inversion_rows.write` writes."""
-    found: dict[str, Path] = {}
+def stage(name: str, c: Config, folder: Path, paths: dict[str, Path]) -> Stage:
+    """The stage of one way of reconstruction."""
+    settings = {key: value for key, value in as_dict(c.inversion).items() if key != "names"}
+    inputs = {"name": name, "settings": settings, "metrics": as_dict(c.metrics), "epoch": c.signals.epoch,
+              "train": paths["train"].name, "splits": paths["splits"].name}  # fmt: skip
+    return Stage("inversion", folder, inputs)
+
+
+def run(c: Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:
+    """The folders of the inversion stages: inversion-<hash>/z.npy float32 [S, K, D] (of clients z1, z4, ...), grid.npy
+    for the report, and what `threat.write` writes."""
+    made = {}
     for name in c.inversion.names:
-        settings = {k: v for k, v in as_dict(c.inversion).items() if k != "names"}
-        inputs = {"name": name, "settings": settings, "metrics": as_dict(c.metrics),
-                  "epoch": c.signals.epoch, "train": paths["train"].name, "splits": paths["splits"].name}  # fmt: skip
-        path = stage_path(folder, "inversion", STAGE_VERSION["inversion"], inputs)
 
-        def work(path: Path, name=name) -> None:
-            s = scene(c, paths["data"])
-            valid_s = valid_shadows(paths["train"])
-            at_s = np.flatnonzero(valid_s & valid_s[splits.partners(len(valid_s))])[: c.inversion.shadows or None]
-            if name in BATCHES:
-                sizes = (1,) if name == "gradients_ratio" else c.inversion.batch_sizes
-                arrays = {f"z{size}": ask(c, paths, s, at_s, name, size) for size in sizes}
-                rows = [
-                    row for size in sizes for row in inversion_rows.of_batches(c, s, at_s, arrays[f"z{size}"], size)
-                ]
-            else:
-                arrays = {"z": ask(c, paths, s, at_s, name)}
-                measure = inversion_rows.of_classes if name in CLASSES else inversion_rows.of_examples
-                rows = measure(c, s, paths, at_s, arrays["z"])
-            shown = inversion_rows.grid(c, s, next(iter(arrays.values())), name in CLASSES)
-            if shown is not None:
-                arrays["grid"] = shown
-            for array_name, array in arrays.items():
-                write_array(path / f"{array_name}.npy", array)
-            targets = np.arange(arrays["z"].shape[1]) if name in CLASSES else s.at_k
-            inversion_rows.write(path, f"inversion_{name}", rows, at_s, targets)
+        def make(path: Path, name: str = name) -> None:
+            reconstruct(name, trained.opened(c, paths), path)
 
-        found[f"inversion/{name}"] = run_stage(path, work, inputs=inputs, **provenance())
-    return found
+        made[f"inversion/{name}"] = run_stage(stage(name, c, folder, paths), make)
+    return made
 
 
-def ask(c: Config, paths: dict[str, Path], s: Scene, at_s: np.ndarray, name: str, size: int = 0) -> np.ndarray:
+def reconstruct(name: str, models: Trained, path: Path) -> None:
+    """Writes the reconstructions of one way and the rows that measure them."""
+    c, s = models.config, scene(models.config, models.paths["data"])
+    usable_s = models.valid & models.valid[splits.partners(len(models.valid))]
+    at_s = np.flatnonzero(usable_s)[: c.inversion.shadows or None]
+    keep_sn = models.keep[at_s]
+    if name in BATCHES:
+        sizes = (1,) if name == "gradients_ratio" else c.inversion.batch_sizes
+        arrays = {f"z{size}": ask(models, s, at_s, name, size) for size in sizes}
+        rows = [row for size in sizes for row in inversion_rows.of_batches(c, s, at_s, arrays[f"z{size}"], size)]
+    elif name in CLASSES:
+        arrays = {"z": ask(models, s, at_s, name)}
+        rows = inversion_rows.of_classes(c, s, models.x, models.y, keep_sn, at_s, arrays["z"])
+    else:
+        arrays = {"z": ask(models, s, at_s, name)}
+        rows = inversion_rows.of_examples(c, s, keep_sn[:, s.at_k], at_s, arrays["z"])
+    shown = inversion_rows.grid(c, s, next(iter(arrays.values())), name in CLASSES)
+    if shown is not None:
+        arrays["grid"] = shown
+    for array_name, array in arrays.items():
+        write_array(path / f"{array_name}.npy", array)
+    targets = np.arange(arrays["z"].shape[1]) if name in CLASSES else s.at_k
+    threat.write(path, f"inversion_{name}", rows, at_s, targets)
+
+
+def ask(models: Trained, s: Scene, at_s: np.ndarray, name: str, size: int = 0) -> np.ndarray:
     """z [S, K, D] of the models `at_s`, of one program."""
-    loaded = load_inputs(c, paths)
+    c = models.config
     rate = c.model.encoding == "rate"
-    model = loaded.spec.model
     if rate:  # the network takes spikes that are made here, so that a gradient gets through
-        shape = (model.time_steps, *model.in_shape)
-        model = dataclasses.replace(model, timed=True, in_shape=shape, encoding="direct")
-    work = loaded._replace(spec=dataclasses.replace(loaded.spec, model=model))
-    state, batch, devices = trained(c, paths, work, at_s)
-    ensemble = make_ensemble(work.spec, seed=work.seed, width=1, devices=devices)
+        network = models.spec.model
+        shape = (network.time_steps, *network.in_shape)
+        network = dataclasses.replace(network, timed=True, in_shape=shape, encoding="direct")
+        spec = dataclasses.replace(models.spec, model=network)
+        models = dataclasses.replace(models, inputs=models.inputs._replace(spec=spec))
+    asked = models.chosen(at_s, c.signals.epoch or None)
     image = against_data.image_of(c, s.box.shape)
-    kind = Kind(name, c.inversion, c.model.time_steps if rate else 0, s.box.shape, image, model.n_classes, size)
+    steps, n_classes = (c.model.time_steps if rate else 0), models.spec.model.n_classes
+    kind = Kind(name, c.inversion, steps, s.box.shape, image, n_classes, size)
     shared = tuple(map(jnp.asarray, (s.box.low[None], s.box.span[None], s.population[0], *s.targets)))
-    return np.asarray(first_rows(ensemble.query(one(kind))(state, batch, shared, ())["z"], len(at_s)))
-
-
-def trained(c: Config, paths: dict[str, Path], work: Inputs, at_s: np.ndarray) -> tuple[Any, Any, list]:
-    """(states, shadows, devices) of the models `at_s`, repeated up to a multiple of the devices."""
-    used = jax.local_devices()[: c.ensemble.devices or None]
-    plan = json.loads((paths["train"] / "plan.json").read_text())
-    ensemble = make_ensemble(work.spec, seed=work.seed, width=1, devices=used)
-    states, batches, first = [], [], 0
-    for group in range(plan["groups"]):
-        epoch = c.signals.epoch or None
-        whole, batch, real = load_group(paths["train"], work, ensemble, plan, group, len(used), epoch)
-        own = at_s[(at_s >= first) & (at_s < first + real)] - first
-        states.append(jax.tree.map(lambda a, own=own: np.asarray(a)[own], whole.state))
-        batches.append(jax.tree.map(lambda a, own=own: np.asarray(a)[own], batch))
-        first += real
-    state, batch = (jax.tree.map(lambda *a: np.concatenate(a), *parts) for parts in (states, batches))
-    padded = -(-len(at_s) // len(used)) * len(used)
-    return repeat_last(state, padded), repeat_last(batch, padded), used
+    run_query = models.ensemble(1).query(one(kind))
+    return np.asarray(first_rows(run_query(asked.state, asked.shadows, shared, ())["z"], asked.real))
 
 
 class Kind(NamedTuple):

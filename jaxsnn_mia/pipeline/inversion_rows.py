@@ -1,6 +1,5 @@
-"""Rows of results for reconstructions: what `reconstructing` made, measured by `reconstruction.evaluation`."""
+"""Rows of results for reconstructions: what `inversion.py` made, measured by `reconstruction.evaluation`."""
 
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -8,25 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsnn_mia.config import against_data
-from jaxsnn_mia.data.prepared import candidates
 from jaxsnn_mia.reconstruction import evaluation, gradients, similarity
 from jaxsnn_mia.settings import Config
-from jaxsnn_mia.store.files import read_array, write_json, write_npz
 
 RECOVERED = 0.01  # mean squared error, a tenth of the range of each feature, below which an input counts as recovered
 SHOWN = 10  # images of the report
 Rows = list[dict[str, Any]]
-
-
-def write(path: Path, attack: str, rows: Rows, models: np.ndarray, targets: np.ndarray) -> None:
-    """rows.json, rows of results without their replicates; replicates.npz: [R] of each metric; about.json: the models
-    and the targets. Variants that have the same are drawn alike, so that their replicates can be subtracted."""
-    about = {"models": np.asarray(models).tolist(), "targets": np.asarray(targets).tolist()}
-    write_json(path / "about.json", about)
-    sizes = {"n_shadows": len(models), "n_examples": len(targets)}
-    shown = [{"attack": attack, **sizes, **{k: v for k, v in row.items() if k != "replicates"}} for row in rows]
-    write_json(path / "rows.json", shown)
-    write_npz(path / "replicates.npz", {row["metric"]: row["replicates"] for row in rows})
 
 
 def options(c: Config) -> dict[str, Any]:
@@ -47,9 +33,9 @@ def class_means(s, labels_k: np.ndarray) -> np.ndarray:
     return np.stack([z[y == label].mean(0) if (y == label).any() else z.mean(0) for label in labels_k])
 
 
-def of_examples(c: Config, s, paths: dict[str, Path], at_s: np.ndarray, z_skd: np.ndarray) -> Rows:
-    """Errors to the example that was reconstructed, of models that trained on it and of those that did not."""
-    keep_sk = np.asarray(read_array(paths["splits"] / "keep.npy"))[at_s][:, s.at_k]
+def of_examples(c: Config, s, keep_sk: np.ndarray, at_s: np.ndarray, z_skd: np.ndarray) -> Rows:
+    """Errors to the example that was reconstructed, of models that trained on it (`keep_sk`) and of those that did
+    not."""
     truth, labels = s.targets
     judge = evaluation.evaluator(*s.population)
     errors = {
@@ -69,11 +55,12 @@ def of_examples(c: Config, s, paths: dict[str, Path], at_s: np.ndarray, z_skd: n
     return rows
 
 
-def of_classes(c: Config, s, paths: dict[str, Path], at_s: np.ndarray, z_skd: np.ndarray) -> Rows:
-    """Errors to the nearest example of the class, and to the mean of its examples, among those that a model trained on
-    and among the others."""
-    x, y, _ = candidates(paths["data"])
-    rows_nd, keep_sn = s.box.inside(x), np.asarray(read_array(paths["splits"] / "keep.npy"))[at_s]
+def of_classes(
+    c: Config, s, x: np.ndarray, y: np.ndarray, keep_sn: np.ndarray, at_s: np.ndarray, z_skd: np.ndarray
+) -> Rows:
+    """Errors to the nearest example of the class, and to the mean of its examples, among the candidates x, y [N] that a
+    model trained on and among the others."""
+    rows_nd = s.box.inside(x)
     classes = np.arange(z_skd.shape[1])
     of_class_kn = classes[:, None] == y[None]
     image = against_data.image_of(c, s.box.shape)

@@ -1,6 +1,5 @@
-"""The metrics stage."""
+"""The metrics stage: results.csv and summary.json of one variant, from the scores of its attacks."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,78 +9,93 @@ from jaxsnn_mia.config.specs import bits, privacy
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.data.prepared import PARTS, candidates
 from jaxsnn_mia.kernels import surrogate
-from jaxsnn_mia.pipeline.signals import read_signal
+from jaxsnn_mia.pipeline import threat
+from jaxsnn_mia.pipeline.splits import read_keep
+from jaxsnn_mia.pipeline.trained import read_signal
 from jaxsnn_mia.report.rows import Audit, write_results
 from jaxsnn_mia.settings import Config, as_dict
 from jaxsnn_mia.store.files import digest, read_array, write_npz
-from jaxsnn_mia.store.stage import STAGE_VERSION, provenance, read_manifest, run_stage, stage_path
+from jaxsnn_mia.store.stage import Stage, read_manifest
+from jaxsnn_mia.store.stage import run as run_stage
 from jaxsnn_mia.training.loop import valid_shadows
 
 ROLES = ("rows", "population", "validation", "duplicates", "seed")  # settings of the data that tell who is a candidate
+
+
+def stage(name: str, c: Config, folder: Path, paths: dict[str, Path]) -> Stage:
+    """The metrics stage of a variant, on its attacks and on its threats beyond membership."""
+    inputs = {
+        "variant": name,
+        "metrics": as_dict(c.metrics),
+        "correct": paths["signals/correct"].name,
+        "scores": [paths[f"attacks/{attack}"].name for attack in c.attacks.names],
+    }
+    if "signals/phi" in paths:
+        inputs["confidence"] = paths["signals/phi"].name
+    beyond = beyond_membership(paths)
+    if beyond:
+        inputs["beyond"] = [path.name for path in beyond.values()]
+    return Stage("metrics", folder, inputs)
+
+
+def run(name: str, c: Config, folder: Path, paths: dict[str, Path]) -> Path:
+    """The folder of the metrics stage: results.csv, summary.json, roc.npz, replicates.npz, examples.npz, grids.npz."""
+
+    def make(path: Path) -> None:
+        grids = {way: threat.read_grid(of) for way, of in beyond_membership(paths).items()}
+        write_npz(path / "grids.npz", {way: grid for way, grid in grids.items() if grid is not None})
+        write_results(path, audit(name, c, paths))
+
+    return run_stage(stage(name, c, folder, paths), make)
+
+
+def beyond_membership(paths: dict[str, Path]) -> dict[str, Path]:
+    """The folders of the inversion and attribute stages by the name of the attack."""
+    kinds = ("inversion", "attribute")
+    return {stage.partition("/")[2]: path for stage, path in paths.items() if stage.partition("/")[0] in kinds}
+
+
+def audit(name: str, c: Config, paths: dict[str, Path]) -> Audit:
+    """What the metrics of a variant are made from, read from its stages."""
+    valid_s = valid_shadows(paths["train"])
+    about, keep_sn = read_manifest(paths["data"]), read_keep(paths["splits"])
+    beyond = beyond_membership(paths)
+    return Audit(
+        name=name,
+        labels=labels(c, timed=about["timed"]),
+        settings=c.metrics,
+        keep_sn=keep_sn,
+        usable_s=valid_s & valid_s[splits.partners(len(valid_s))],
+        pair_s=np.arange(len(valid_s)) // 2,
+        unit_n=candidates(paths["data"])[2],
+        correct_sn=correct(paths, "candidates"),
+        correct_test=correct(paths, "test"),
+        correct_validation=correct(paths, "validation"),
+        confidence_sn=confidence(paths),
+        data=digest([about["sha256"], *(about["inputs"][name] for name in ROLES)]),
+        scores={
+            attack: np.asarray(read_array(paths[f"attacks/{attack}"] / f"{attack}.npy")) for attack in c.attacks.names
+        },
+        diverged=int(np.sum(~valid_s)),
+        coins=c.splits.rows == "iid",
+        privacy=privacy(c, keep_sn),
+        stages=[path.name for path in beyond.values()],
+        beyond=[row for path in beyond.values() for row in threat.read_rows(path)],
+    )
+
+
+def correct(paths: dict[str, Path], part: str) -> np.ndarray | None:
+    """uint8 [S, n]: whether each model is right on the rows of a part of the data; None where it has no rows."""
+    if PARTS[part] not in read_array(paths["data"] / "role.npy"):
+        return None
+    return read_signal(paths, "correct", part)[:, :, 0]
 
 
 def confidence(paths: dict[str, Path]) -> np.ndarray | None:
     """float32 [S, N], the mean over queries, where it was asked for."""
     if "signals/phi" not in paths:
         return None
-    phi_sna = read_signal(paths["signals/phi"], "candidates")
-    return np.stack([phi_na.mean(-1) for phi_na in phi_sna])
-
-
-def metrics_stage(name: str, c: Config, folder: Path, paths: dict[str, Path], beyond: tuple[str, ...] = ()) -> Path:
-    """results.csv, summary.json and roc.npz of one variant; the stages `beyond` membership have rows of their own."""
-    scores = {attack: paths[f"attacks/{attack}"] for attack in c.attacks.names}
-    inputs = {
-        "variant": name,
-        "metrics": as_dict(c.metrics),
-        "correct": paths["signals/correct"].parent.name,
-        "scores": [path.parent.name for path in scores.values()],
-    }
-    if "signals/phi" in paths:
-        inputs["confidence"] = paths["signals/phi"].parent.name
-    if beyond:
-        inputs["beyond"] = [paths[stage].name for stage in beyond]
-    path = stage_path(folder, "metrics", STAGE_VERSION["metrics"], inputs)
-
-    def work(path: Path) -> None:
-        grids = {stage.partition("/")[2]: paths[stage] / "grid.npy" for stage in beyond}
-        shown = {name: np.asarray(read_array(grid)) for name, grid in grids.items() if grid.exists()}
-        write_npz(path / "grids.npz", shown)
-        _, _, unit_n = candidates(paths["data"])
-        roles = set(np.unique(read_array(paths["data"] / "role.npy")))
-
-        def correct(part: str) -> np.ndarray | None:
-            there = PARTS[part] in roles
-            return read_signal(paths["signals/correct"], part)[:, :, 0] if there else None
-
-        valid_s = valid_shadows(paths["train"])
-        about = read_manifest(paths["data"])
-        keep_sn = np.asarray(read_array(paths["splits"] / "keep.npy"))
-        write_results(
-            path,
-            Audit(
-                name=name,
-                labels=labels(c, timed=about["timed"]),
-                settings=c.metrics,
-                keep_sn=keep_sn,
-                usable_s=valid_s & valid_s[splits.partners(len(valid_s))],
-                pair_s=np.arange(len(valid_s)) // 2,
-                unit_n=unit_n,
-                correct_sn=correct("candidates"),
-                correct_test=correct("test"),
-                correct_validation=correct("validation"),
-                confidence_sn=confidence(paths),
-                data=digest([about["sha256"], *(about["inputs"][name] for name in ROLES)]),
-                scores={attack: np.asarray(read_array(file)) for attack, file in scores.items()},
-                diverged=int(np.sum(~valid_s)),
-                coins=c.splits.rows == "iid",
-                privacy=privacy(c, keep_sn),
-                stages=[paths[stage].name for stage in beyond],
-                beyond=[row for stage in beyond for row in json.loads((paths[stage] / "rows.json").read_text())],
-            ),
-        )
-
-    return run_stage(path, work, inputs=inputs, **provenance())
+    return np.stack([phi_na.mean(-1) for phi_na in read_signal(paths, "phi")])
 
 
 def labels(c: Config, *, timed: bool = False) -> dict[str, Any]:

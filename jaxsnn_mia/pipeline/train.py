@@ -1,9 +1,7 @@
-"""The training stage."""
+"""The training stage. Variants that differ in traced settings alone are trained as one ensemble."""
 
 import inspect
-import time
 from pathlib import Path
-from typing import Any
 
 from absl import logging
 
@@ -13,19 +11,13 @@ from jaxsnn_mia.pipeline.trained import load_inputs
 from jaxsnn_mia.runtime import resources, spmd
 from jaxsnn_mia.settings import Config, as_dict
 from jaxsnn_mia.store.files import digest, file_sha256
-from jaxsnn_mia.store.stage import (
-    STAGE_VERSION,
-    finish,
-    is_done,
-    provenance,
-    read_manifest,
-    stage_path,
-)
+from jaxsnn_mia.store.stage import Stage, finish, read_manifest
 from jaxsnn_mia.training.claims import Share
 from jaxsnn_mia.training.loop import Member, train_all
 
 
-def train_path(c: Config, folder: Path, paths: dict[str, Path]) -> tuple[Path, dict[str, Any]]:
+def stage(c: Config, folder: Path, paths: dict[str, Path]) -> Stage:
+    """The training stage of a variant on its data and splits."""
     inputs = {
         "model": as_dict(c.model),
         "quantization": as_dict(c.quantization),
@@ -40,40 +32,43 @@ def train_path(c: Config, folder: Path, paths: dict[str, Path]) -> tuple[Path, d
     if ":" in c.model.architecture:
         module = models.modules(c.model.architecture)[c.model.family]
         inputs["architecture"] = file_sha256(Path(inspect.getfile(module)))
-    return stage_path(folder, "train", STAGE_VERSION["train"], inputs), inputs
+    return Stage("train", folder, inputs)
 
 
-def train_stages(
-    variants: dict[str, Config], workdir: Path, shared: dict[str, dict[str, Path]], share: Share
+def run(
+    variants: dict[str, Config], workdir: Path, paths: dict[str, dict[str, Path]], share: Share
 ) -> dict[str, dict[str, Path]]:
-    """The folders of all variants with their training stages (plan.json, a folder of checkpoints for each group,
-    history.npz, shadows.jsonl), after training those that are not done. Variants that differ in traced settings alone
-    are trained as one ensemble; those that differ in their defence alone are one training, in the folder of the first.
-    """
-    first: dict[str, tuple[Path, dict[str, Any]]] = {}
-    found = {}
-    for name, c in variants.items():
-        stage = train_path(c, workdir / name, shared[name])
-        found[name] = first.setdefault(stage[0].name, stage)
-    ensembles: dict[str, list[str]] = {}
-    works = {}
-    for name, c in variants.items():
-        if found[name][0].parent.name != name:
-            continue
-        if is_done(found[name][0]):
-            logging.info("%s is trained already", name)
-        else:
-            works[name] = load_inputs(c, shared[name])
-            program = [repr(works[name].spec), works[name].seed, as_dict(c.ensemble), shared[name]["splits"]]
-            ensembles.setdefault(digest(program), []).append(name)
-    for names in ensembles.values():
+    """The folders of all variants with those of their training stages: plan.json, a folder of checkpoints for each
+    group, history.npz, shadows.jsonl. Variants that differ in their defence alone have one training, in the folder of
+    the first."""
+    stages = {name: stage(c, workdir / name, paths[name]) for name, c in variants.items()}
+    first = {one.path.name: one for one in reversed(stages.values())}
+    stages = {name: first[one.path.name] for name, one in stages.items()}
+    for names, members in ensembles(variants, stages, paths):
         spmd.check_stop()
         meter = resources.Meter()
-        members = [Member(found[name][0], variants[name], works[name]) for name in names]
         train_all(members, share)
         taken = meter.read()  # of all members together
-        for name in names if not share.rank else ():
-            path, inputs = found[name]
-            finish(path, stage=path.name, inputs=inputs, members=names, **taken, finished=time.ctime(),
-                         **provenance())  # fmt: skip
-    return {name: paths | {"train": found[name][0]} for name, paths in shared.items()}
+        if not share.rank:
+            for name in names:
+                finish(stages[name], members=names, **taken)
+    return {name: of | {"train": stages[name].path} for name, of in paths.items()}
+
+
+def ensembles(
+    variants: dict[str, Config], stages: dict[str, Stage], paths: dict[str, dict[str, Path]]
+) -> list[tuple[list[str], list[Member]]]:
+    """The names and members of each ensemble that is to be trained: one for each program."""
+    by_program: dict[str, tuple[list[str], list[Member]]] = {}
+    for name, c in variants.items():
+        if stages[name].parent.name != name:
+            continue
+        if stages[name].is_done:
+            logging.info("%s is trained already", name)
+            continue
+        inputs = load_inputs(c, paths[name])
+        program = digest([repr(inputs.spec), inputs.seed, as_dict(c.ensemble), paths[name]["splits"]])
+        names, members = by_program.setdefault(program, ([], []))
+        names.append(name)
+        members.append(Member(stages[name].path, c, inputs))
+    return list(by_program.values())

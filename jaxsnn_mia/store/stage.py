@@ -1,11 +1,12 @@
-"""The stages of a run, their versions, and what their manifests say."""
+"""A stage: a folder named by the hash of what goes in, its manifest renamed into place last. It is made once."""
 
+import dataclasses
 import functools
 import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from jaxsnn_mia import __version__
 from jaxsnn_mia.runtime import resources, stopping, tracking
 from jaxsnn_mia.store.files import digest, file_sha256, intact, write_json
 
+MANIFEST = "manifest.json"
 STAGES = ("data", "splits", "train", "signals", "attacks", "metrics", "report")
 # part of every hash: raise it when a stage's code changes what the stage writes
 STAGE_VERSION = {
@@ -29,7 +31,86 @@ STAGE_VERSION = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What a stage is made from: its `name` (a key of STAGE_VERSION), the folder that holds it, and its `inputs`, JSON
+    values: the settings that it depends on and the names of the stages that it reads."""
+
+    name: str
+    parent: Path
+    inputs: dict[str, Any]
+
+    @functools.cached_property
+    def path(self) -> Path:
+        """`parent/name-<hash>`."""
+        return self.parent / f"{self.name}-{digest([self.name, STAGE_VERSION[self.name], self.inputs])}"
+
+    @property
+    def is_done(self) -> bool:
+        return is_done(self.path)
+
+
+def run(stage: Stage, make: Callable[[Path], dict[str, Any] | None]) -> Path:
+    """The folder of a finished stage. Where it is not finished, `make(path)` writes its files and may return what the
+    manifest says beside the usual. Raises `stopping.Stopped` before it begins where a stop was asked for."""
+    (path,) = run_together([stage], lambda missing: make(stage.path))
+    return path
+
+
+def run_together(stages: Sequence[Stage], make: Callable[[list[Stage]], dict[str, Any] | None]) -> list[Path]:
+    """The folders of finished stages. One call of `make(missing)` makes all that are not finished: time and memory in
+    their manifests are those of the whole call."""
+    missing = [stage for stage in stages if not stage.is_done]
+    if missing:
+        stopping.check()
+        for stage in missing:
+            stage.path.mkdir(parents=True, exist_ok=True)
+        meter = resources.Meter()
+        about = make(missing) or {}
+        taken = meter.read()
+        for stage in missing:
+            finish(stage, **about, **taken)
+    return [stage.path for stage in stages]
+
+
+def is_done(path: Path) -> bool:
+    """True where the folder has a manifest and every file of it has the recorded hash."""
+    try:
+        files = read_manifest(path)["files"]
+    except FileNotFoundError:
+        return False
+    except (ValueError, KeyError):
+        files = {MANIFEST: "unreadable"}
+    broken = [name for name, sha in files.items() if not intact(path / name, sha)]
+    if broken:
+        logging.warning("%s: %s is damaged or missing; this stage is done again", path.name, ", ".join(broken))
+        (path / MANIFEST).unlink()
+    else:
+        logging.debug("%s is finished and used again", path)
+    return not broken
+
+
+def finish(stage: Stage, **about: Any) -> None:
+    """Writes the manifest, last of all: the inputs, what `about` says, where the stage ran, and the sha256 of every
+    file. Tells those who track the run."""
+    path = stage.path
+    files = {
+        str(file.relative_to(path)): file_sha256(file)
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name != MANIFEST and not file.name.startswith(".") and file.suffix != ".claim"
+    }
+    about = {"stage": path.name, "inputs": stage.inputs, **about, "finished": time.ctime(), **provenance()}
+    write_json(path / MANIFEST, {**about, "files": files})
+    tracking.tell_stage(path, about)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a stage's folder. Raises FileNotFoundError where the stage is not finished."""
+    return json.loads((path / MANIFEST).read_text())
+
+
 def upto(stage: str, until: str) -> bool:
+    """Whether a run up to the stage `until` makes the stage."""
     return STAGES.index(stage) <= STAGES.index(until)
 
 
@@ -55,55 +136,3 @@ def git_commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    return json.loads((path / MANIFEST).read_text())
-
-
-MANIFEST = "manifest.json"
-
-
-def stage_path(parent: Path, name: str, version: int, inputs: Any) -> Path:
-    """`parent/name-<hash>` of the stage's version, its slice of the config and the hashes of its inputs."""
-    return parent / f"{name}-{digest([name, version, inputs])}"
-
-
-def is_done(path: Path) -> bool:
-    """True where the stage has a manifest and every file of it has the recorded size and hash."""
-    try:
-        files = json.loads((path / MANIFEST).read_text())["files"]
-    except FileNotFoundError:
-        return False
-    except (ValueError, KeyError):
-        files = {MANIFEST: "unreadable"}
-    broken = [name for name, sha in files.items() if not intact(path / name, sha)]
-    if broken:
-        logging.warning("%s: %s is damaged or missing; this stage is done again", path.name, ", ".join(broken))
-        (path / MANIFEST).unlink()
-    else:
-        logging.debug("%s is finished and used again", path)
-    return not broken
-
-
-def finish(path: Path, **about: Any) -> None:
-    """Writes the manifest, last of all: what `about` says and the sha256 of every file. Tells those who track the
-    run."""
-    files = {
-        str(file.relative_to(path)): file_sha256(file)
-        for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name != MANIFEST and not file.name.startswith(".") and file.suffix != ".claim"
-    }
-    write_json(path / MANIFEST, {**about, "files": files})
-    tracking.tell_stage(path, about)
-
-
-def run_stage(path: Path, work: Callable[[Path], None], **about: Any) -> Path:
-    """The folder of a finished stage: `work(path)` runs only where it is not done yet, and no stop was asked for."""
-    if not is_done(path):
-        stopping.check()
-        path.mkdir(parents=True, exist_ok=True)
-        meter = resources.Meter()
-        work(path)
-        finish(path, stage=path.name, **meter.read(), finished=time.ctime(), **about)
-    return path

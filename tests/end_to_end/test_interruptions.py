@@ -18,7 +18,8 @@ from jaxsnn_mia.pipeline.run import run_pipeline
 from jaxsnn_mia.runtime import spmd, stopping
 from jaxsnn_mia.store import checkpoint
 from jaxsnn_mia.store.files import StoreError, disk_full, write_json
-from jaxsnn_mia.store.stage import run_stage
+from jaxsnn_mia.store.stage import Stage
+from jaxsnn_mia.store.stage import run as run_stage
 from jaxsnn_mia.store.workdir import lock
 from jaxsnn_mia.training import claims as distributed
 from jaxsnn_mia.training.claims import claimed, take
@@ -271,7 +272,7 @@ def test_a_stop_is_looked_at_between_stages(tmp_path, monkeypatch):
     monkeypatch.setattr(stopping, "asked", lambda: True)
     made = []
     with pytest.raises(stopping.Stopped):
-        run_stage(tmp_path / "s", made.append)
+        run_stage(Stage("metrics", tmp_path, {}), made.append)
     with pytest.raises(stopping.Stopped):
         spmd.check_stop()
     with pytest.raises(stopping.Stopped):

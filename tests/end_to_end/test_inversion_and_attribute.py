@@ -12,12 +12,10 @@ import pytest
 from jaxsnn_mia.config import sweep
 from jaxsnn_mia.data.prepared import candidates
 from jaxsnn_mia.pipeline import inversion as reconstructing
-from jaxsnn_mia.pipeline import inversion_rows
+from jaxsnn_mia.pipeline import threat, trained
 from jaxsnn_mia.pipeline.attribute import operands
-from jaxsnn_mia.pipeline.data import data_and_splits
 from jaxsnn_mia.pipeline.inversion import scene
-from jaxsnn_mia.pipeline.run import run_pipeline
-from jaxsnn_mia.pipeline.signals import read_signal
+from jaxsnn_mia.pipeline.run import data_and_splits, run_pipeline
 from jaxsnn_mia.reconstruction import evaluation
 from tests.runs import ROOT, small
 
@@ -136,11 +134,11 @@ def test_only_what_stands_against_all_comparisons_is_told(tmp_path):
     planted = {"bits32": (0.0, 0.0), "bits8": (0.2, 0.03), "bits4": (0.0, 0.0)}  # of "black", of "gradients"
     variants = {}
     for (variant, shifts), around in zip(planted.items(), drawn, strict=True):
-        for threat, metric, shift in zip(("black", "gradients"), ("mse_gap", "mse@1"), shifts, strict=True):
-            path = tmp_path / variant / f"inversion-{threat}"
+        for way, metric, shift in zip(("black", "gradients"), ("mse_gap", "mse@1"), shifts, strict=True):
+            path = tmp_path / variant / f"inversion-{way}"
             path.mkdir(parents=True)
             row = evaluation.Drawn(shift + around.mean(), shift + around).row(metric, 0.95)
-            inversion_rows.write(path, f"inversion_{threat}", [row], np.arange(32), np.arange(4))
+            threat.write(path, f"inversion_{way}", [row], np.arange(32), np.arange(4))
             ran = {"device": "2 x cpu", "python": "3", "jax": "0", "finished": "today"}
             (path / "manifest.json").write_text(json.dumps(ran))
             variants.setdefault(variant, {"beyond": []})["beyond"].append(path.name)
@@ -241,7 +239,7 @@ def test_a_column_is_guessed_and_set_against_what_is_known_without_the_model(tmp
     c = next(iter(sweep.variants(small(**ATTRIBUTE)).values()))
     paths = data_and_splits(c, tmp_path)
     paths["train"] = next(tmp_path.glob("*/train-*"))
-    made = operands(c, paths)
+    made = operands(trained.opened(c, paths))
     # the queries are those of the model: at an example's own value, as the membership signals have it
     x, *_ = candidates(paths["data"])
     index = 1
@@ -339,7 +337,7 @@ def test_an_evaluator_is_the_network_that_was_trained():
 
 def test_rows_are_written_without_their_replicates(tmp_path):
     row = evaluation.Drawn(0.5, np.array([0.4, 0.6])).row("mse", 0.95)
-    inversion_rows.write(tmp_path, "inversion_black", [row], np.arange(4), np.array([5, 7]))
+    threat.write(tmp_path, "inversion_black", [row], np.arange(4), np.array([5, 7]))
     assert json.loads((tmp_path / "rows.json").read_text()) == [
         {
             "attack": "inversion_black",
@@ -371,13 +369,13 @@ def test_queries_at_an_examples_own_value_are_those_of_membership(tmp_path):
     one = next(iter(sweep.variants(c).values()))
     paths = data_and_splits(one, work)
     paths["train"] = next(work.glob("*/train-*"))
-    made = operands(one, paths)
-    stage = next(p for p in work.glob("*/signals-*/phi") if p.is_dir())
-    phi_sn = read_signal(stage, "candidates")[:, :, 0]
+    made = operands(trained.opened(one, paths))
+    folder = next(path.parent for path in work.glob("*/signals-*/phi") if path.is_dir())
+    phi_sn = trained.read_signal({"signals/phi": folder}, "phi")[:, :, 0]
     own = np.take_along_axis(made["phi"], np.broadcast_to(made["code"][None, :, None], (*phi_sn.shape, 1)), 2)[..., 0]
     np.testing.assert_allclose(own, phi_sn, rtol=1e-5, atol=1e-5)
     last = dataclasses.replace(one, signals=dataclasses.replace(one.signals, epoch=0))
-    assert np.abs(operands(last, paths)["phi"] - made["phi"]).max() > 0.01
+    assert np.abs(operands(trained.opened(last, paths))["phi"] - made["phi"]).max() > 0.01
     before = set(work.glob("*/attribute-*"))
     run_pipeline(dataclasses.replace(c, signals=last.signals), work)
     assert len(set(work.glob("*/attribute-*")) - before) == 1  # another epoch is another stage

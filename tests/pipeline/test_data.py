@@ -6,8 +6,8 @@ import pytest
 from jaxsnn_mia import config, data, models
 from jaxsnn_mia.config.sweep import variants
 from jaxsnn_mia.data import splits
-from jaxsnn_mia.pipeline.data import chosen_rows, data_and_splits
-from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.pipeline.data import chosen_rows
+from jaxsnn_mia.pipeline.run import data_and_splits, run_pipeline
 from jaxsnn_mia.pipeline.trained import load_inputs
 from jaxsnn_mia.store.files import read_array
 from jaxsnn_mia.store.stage import read_manifest

@@ -9,7 +9,8 @@ import pytest
 
 from jaxsnn_mia.pipeline import inventory
 from jaxsnn_mia.store.files import StoreError, write_array
-from jaxsnn_mia.store.stage import MANIFEST, is_done, run_stage, stage_path
+from jaxsnn_mia.store.stage import MANIFEST, Stage, is_done
+from jaxsnn_mia.store.stage import run as run_stage
 from jaxsnn_mia.store.workdir import lock
 from jaxsnn_mia.training import claims as distributed
 
@@ -23,9 +24,9 @@ def make(path):
 @pytest.fixture
 def workdir(tmp_path):
     """A stage that all share, a finished and an unfinished one of a variant, what a kill leaves, other things."""
-    run_stage(stage_path(tmp_path, "data", 1, {}), make, inputs={"name": "iris"})
-    finished = run_stage(stage_path(tmp_path / "v", "signals", 1, {}), make)
-    train = stage_path(tmp_path / "v", "train", 1, {})
+    run_stage(Stage("data", tmp_path, {"name": "iris"}), make)
+    finished = run_stage(Stage("signals", tmp_path / "v", {}), make)
+    train = Stage("train", tmp_path / "v", {}).path
     make(train / "group-00000")
     (train / "group-00000.claim").write_text("elsewhere 1 token\n")
     (finished / ".b.npy.tmp").write_bytes(bytes(1000))

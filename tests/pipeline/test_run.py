@@ -8,7 +8,7 @@ import pytest
 
 from jaxsnn_mia import attacks, config
 from jaxsnn_mia.pipeline import metrics as results
-from jaxsnn_mia.pipeline import signals as querying
+from jaxsnn_mia.pipeline import trained
 from jaxsnn_mia.pipeline.run import run_pipeline
 from jaxsnn_mia.report import tables
 from jaxsnn_mia.report.rows import Audit, epsilon_rows, write_results
@@ -68,7 +68,7 @@ def test_the_report_is_one_file_with_everything_in_it(finished):
 def test_a_second_run_does_nothing_and_another_attack_reuses_the_signals(finished, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*.npy")}
     monkeypatch.setattr(shadows, "make_ensemble", None)  # training or querying would fail
-    monkeypatch.setattr(querying, "make_ensemble", None)
+    monkeypatch.setattr(trained, "make_ensemble", None)
     run_pipeline(small(), finished)
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*.npy")}
     run_pipeline(small(attacks={"names": ("loss", "lira", "lira_offline", "rmia", "rmia_online")}), finished)

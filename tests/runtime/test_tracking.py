@@ -13,7 +13,8 @@ import pytest
 
 from jaxsnn_mia.runtime import resources, terminal, tracking
 from jaxsnn_mia.store.files import write_array
-from jaxsnn_mia.store.stage import MANIFEST, run_stage
+from jaxsnn_mia.store.stage import MANIFEST, Stage
+from jaxsnn_mia.store.stage import run as run_stage
 
 CHUNK = {"variant": "v", "group": 1, "shadows": 4, "epoch": 3, "epochs": 6, "accuracy": 0.5, "seconds": 1.5}
 
@@ -137,7 +138,9 @@ def test_the_peak_of_a_stage_is_its_own(tmp_path):
         write_array(path / "a.npy", np.ones(5))
 
     first, large_one, last = (
-        json.loads((run_stage(tmp_path / name, work) / MANIFEST).read_text())["peak_host_bytes"]
+        json.loads((run_stage(Stage("metrics", tmp_path, {"name": name}), work) / MANIFEST).read_text())[
+            "peak_host_bytes"
+        ]
         for name, work in (("a", small), ("b", large), ("c", small))
     )
     assert large_one - first > 150e6

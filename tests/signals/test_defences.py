@@ -12,10 +12,9 @@ from scipy import special, stats
 
 from jaxsnn_mia import attacks, config
 from jaxsnn_mia.models import Hyper, ModelSpec, Output, QuantSpec
-from jaxsnn_mia.pipeline import run as pipeline_run
 from jaxsnn_mia.pipeline import train as pipeline_train
+from jaxsnn_mia.pipeline import trained
 from jaxsnn_mia.pipeline.run import run_pipeline
-from jaxsnn_mia.pipeline.signals import read_signal
 from jaxsnn_mia.signals import catalogue
 from jaxsnn_mia.signals.defences import UNDEFENDED, Defence, released
 from jaxsnn_mia.signals.from_logits import logit_confidence
@@ -304,7 +303,7 @@ def test_settings_that_defend_nothing_are_refused(changes, message):
 
 
 def test_hiding_one_class_is_refused_before_anything_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline_run, "train_stages", None)
+    monkeypatch.setattr(pipeline_train, "run", None)
     with pytest.raises(
         ValueError, match=r"`defence\.top_k` must be in \[0, 1\] for wine, which holds 3 classes, got 2"
     ):
@@ -368,8 +367,8 @@ def test_mixup_sweeps_as_one_ensemble_and_keeps_models_from_being_sure(tmp_path)
     (keep,) = (np.load(path) for path in tmp_path.glob("splits-*/keep.npy"))
     member = []
     for alpha in (0.0, 0.5, 1.0):
-        (folder,) = tmp_path.glob(f"wine-ann-mixup{alpha}/signals-*/phi")
-        member.append(read_signal(folder, "candidates")[keep].mean())
+        (folder,) = (path.parent for path in tmp_path.glob(f"wine-ann-mixup{alpha}/signals-*/phi"))
+        member.append(trained.read_signal({"signals/phi": folder}, "phi")[keep].mean())
         (manifest,) = tmp_path.glob(f"wine-ann-mixup{alpha}/train-*/manifest.json")
         assert len(json.loads(manifest.read_text())["members"]) == (2 if alpha else 1)
     assert member[0] > member[1] + 1 > member[2] + 1

@@ -6,7 +6,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from jaxsnn_mia.pipeline import run as pipeline_run
+from jaxsnn_mia.pipeline import signals as pipeline_signals
 from jaxsnn_mia.pipeline.run import run_pipeline
 from jaxsnn_mia.store import remote
 from jaxsnn_mia.store.files import StoreError
@@ -53,7 +53,7 @@ def test_what_a_failed_run_finished_is_in_the_store(bucket, monkeypatch):
     def fails(*_, **__):
         raise OSError(errno.EIO, "broken")
 
-    monkeypatch.setattr(pipeline_run, "signals_stages", fails)
+    monkeypatch.setattr(pipeline_signals, "run", fails)
     with pytest.raises(OSError, match="broken"), remote.opened(bucket) as workdir:
         run_pipeline(small(), workdir)
     with remote.opened(bucket) as again:

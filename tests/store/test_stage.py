@@ -1,4 +1,5 @@
 import errno
+import json
 import subprocess
 import sys
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxsnn_mia.store.files import StoreError, disk_full, read_array, write_array
-from jaxsnn_mia.store.stage import is_done, run_stage, stage_path
+from jaxsnn_mia.store.stage import STAGE_VERSION, Stage, is_done, run, run_together
 from jaxsnn_mia.store.workdir import check_config, is_locked, lock, write_config
 
 
@@ -14,24 +15,47 @@ def make(path):
     write_array(path / "a.npy", np.arange(5))
 
 
-def test_a_finished_stage_is_not_run_again(tmp_path):
+def demo(tmp_path, **inputs):
+    return Stage("metrics", tmp_path, inputs)
+
+
+def test_a_finished_stage_is_not_run_again(tmp_path, monkeypatch):
     runs = []
 
     def work(path):
         runs.append(path)
         make(path)
+        return {"rows": 5}
 
-    path = stage_path(tmp_path, "demo", 1, {"x": 1})
-    assert run_stage(path, work) == run_stage(path, work) == path
+    stage = demo(tmp_path, x=1)
+    assert run(stage, work) == run(demo(tmp_path, x=1), work) == stage.path
     assert len(runs) == 1
-    assert stage_path(tmp_path, "demo", 2, {"x": 1}) != path
-    assert stage_path(tmp_path, "demo", 1, {"x": 2}) != path
+    about = json.loads((stage.path / "manifest.json").read_text())
+    assert (about["stage"], about["inputs"], about["rows"]) == (stage.path.name, {"x": 1}, 5)
+    assert about["seconds"] >= 0
+    assert demo(tmp_path, x=2).path != stage.path
+    monkeypatch.setitem(STAGE_VERSION, "metrics", STAGE_VERSION["metrics"] + 1)
+    assert demo(tmp_path, x=1).path != stage.path
+
+
+def test_one_call_makes_all_stages_that_are_missing(tmp_path):
+    stages, calls = [demo(tmp_path, x=x) for x in range(3)], []
+
+    def make_all(missing):
+        calls.append([stage.inputs["x"] for stage in missing])
+        for stage in missing:
+            make(stage.path)
+
+    run(stages[1], make)
+    for _ in range(2):
+        assert run_together(stages, make_all) == [stage.path for stage in stages]
+    assert calls == [[0, 2]]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "missing", "manifest"])
 def test_a_damaged_artefact_is_found_and_said(tmp_path, damage, caplog):
-    run_stage(tmp_path / "s", make)
-    file = tmp_path / "s" / ("manifest.json" if damage == "manifest" else "a.npy")
+    folder = run(demo(tmp_path), make)
+    file = folder / ("manifest.json" if damage == "manifest" else "a.npy")
     content = bytearray(file.read_bytes())
     if damage == "missing":
         file.unlink()
@@ -40,17 +64,17 @@ def test_a_damaged_artefact_is_found_and_said(tmp_path, damage, caplog):
         file.write_bytes(content)
     else:
         file.write_bytes(content[: len(content) // 2])
-    assert not is_done(tmp_path / "s")
+    assert not is_done(folder)
     assert file.name in caplog.text
     assert "done again" in caplog.text
-    run_stage(tmp_path / "s", make)
-    assert is_done(tmp_path / "s")
+    run(demo(tmp_path), make)
+    assert is_done(folder)
 
 
 def test_a_failed_stage_is_not_done(tmp_path):
     with pytest.raises(RuntimeError):
-        run_stage(tmp_path / "s", lambda path: (_ for _ in ()).throw(RuntimeError()))
-    assert not is_done(tmp_path / "s")
+        run(demo(tmp_path), lambda path: (_ for _ in ()).throw(RuntimeError()))
+    assert not demo(tmp_path).is_done
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_the_old_file(tmp_path, monkeypatch):
