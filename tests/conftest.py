@@ -44,3 +44,15 @@ def strict_dtypes(request):
         return
     with jax.numpy_dtype_promotion("strict"):
         yield
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    """The workdir of a finished run of `runs.small()`, trained once for all tests of this process. It is only read:
+    who changes it takes a copy."""
+    from jaxsnn_mia.pipeline.run import run_pipeline
+    from tests.runs import small
+
+    workdir = tmp_path_factory.mktemp("small_run")
+    run_pipeline(small(), workdir)
+    return workdir

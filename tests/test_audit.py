@@ -35,15 +35,17 @@ def by_name(rows, metric="auc"):
 
 
 def test_the_numbers_are_those_of_the_attacks_and_the_report_is_there(tmp_path):
-    rows = audit.run(MODELS, KEEP, tmp_path, settings=QUICK)
+    possible = audit.able(MODELS, separate=False)
+    assert {"rmia", "attack_p", "shokri", "watson", "entropy"} <= set(possible)
+    assert not {"quantile", "steps", "combine"} & set(possible)  # they need more than logits
+    rows = audit.run(MODELS, KEEP, tmp_path, names=("loss", "entropy", "lira", "rmia", "attack_p"), settings=QUICK)
     assert by_name(rows, "train_accuracy")[""]["value"] > 0.6
     rows = by_name(rows)
     phi = attacks.signals.logit_confidence(LOGITS[:, :, None], LABELS.astype(np.int32))
     scores = attacks.lira.score(phi, KEEP, partner_s=np.arange(S) ^ 1)
     assert rows["lira"]["value"] == pytest.approx(metrics.auc(scores, KEEP), abs=1e-6)
     assert rows["lira"]["value"] > 0.7
-    assert {"rmia", "attack_p", "shokri", "watson", "entropy", "strongest"} <= rows.keys()
-    assert not {"quantile", "steps", "combine"} & rows.keys()  # they need more than logits
+    assert rows.keys() == {"loss", "entropy", "lira", "rmia", "attack_p", "strongest"}
     assert "its complementary model" in (tmp_path / "report.html").read_text()
 
 
@@ -64,6 +66,12 @@ def test_few_separate_targets_are_reported_without_what_they_cannot_tell(tmp_pat
     page = (tmp_path / "report.html").read_text()
     assert "Left out with a target: nothing: the targets are no references." in page
     assert "AUC nan" not in page
+
+
+@pytest.mark.long
+def test_without_names_all_attacks_run_that_the_arrays_are_enough_for(tmp_path):
+    rows = by_name(audit.run(MODELS, KEEP, tmp_path, settings=QUICK))
+    assert rows.keys() == {*audit.able(MODELS, separate=False), "strongest"}
 
 
 @pytest.mark.long

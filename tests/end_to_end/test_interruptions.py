@@ -30,11 +30,9 @@ CHUNKS = {"chunk_seconds": 1e-6, "checkpoint_share": 0.0}  # a checkpoint after 
 EACH_EPOCH = tuple(f"--config.ensemble.{name}={value}" for name, value in CHUNKS.items())
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("finished")
-    run_pipeline(small(), workdir)
-    return workdir
+@pytest.fixture
+def finished(small_run):
+    return small_run
 
 
 def test_a_full_disk_keeps_the_last_chunk_and_the_next_run_goes_on(finished, tmp_path, monkeypatch):
@@ -58,6 +56,37 @@ def test_a_full_disk_keeps_the_last_chunk_and_the_next_run_goes_on(finished, tmp
     assert_same_scores(tmp_path, finished)
 
 
+def test_a_stop_and_then_a_kill_in_training_change_no_bit(finished, tmp_path, caplog):
+    stopped = start(tmp_path, *EACH_EPOCH)
+    wait_until(lambda: list(tmp_path.glob("*/train-*/group-00000/epoch-000003/sha256.json")), stopped)
+    stopped.send_signal(signal.SIGTERM)
+    message = stopped.communicate()[1]
+    assert stopped.returncode == stopping.REQUEUE
+    check_stopped(tmp_path, stopped, message)
+    killed = start(tmp_path, *EACH_EPOCH)
+    wait_until(lambda: list(tmp_path.glob("*/train-*/group-00001/epoch-000002/sha256.json")), killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert not list(tmp_path.glob("*/train-*/manifest.json"))
+    with caplog.at_level("INFO", logger="absl"):
+        run_pipeline(small(), tmp_path)
+    assert_same_scores(tmp_path, finished)
+    assert "group 1 of breast_cancer-ann goes on after epoch" in caplog.text
+
+
+def check_stopped(workdir, process, message):
+    """What a process that was asked to stop leaves and says."""
+    assert "Traceback" not in message
+    assert message.strip().endswith("Run the same command again to go on.")
+    group = next(workdir.glob("*/train-*/group-00000"))
+    assert checkpoint.latest(group) == max(checkpoint.epochs(group))  # the last chunk is whole
+    assert not list(workdir.glob("*/train-*/*.claim"))
+    last = log_of(workdir, process.pid)[-1]
+    assert (last["event"], last["status"]) == ("end", "stopped")
+    assert "Run the same command again" in last["message"]
+
+
+@pytest.mark.long
 def test_kill_9_in_training_then_resume_equals_uninterrupted(finished, tmp_path):
     run = command(tmp_path, *EACH_EPOCH)
     process = subprocess.Popen(run, env=ENVIRON, stderr=subprocess.DEVNULL)
@@ -215,21 +244,15 @@ def wait_until(ready, process, seconds=120.0):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_keeps_the_chunk_in_hand_and_asks_to_be_run_again(number, finished, tmp_path):
     process = start(tmp_path, *EACH_EPOCH)
     wait_until(lambda: list(tmp_path.glob("*/train-*/group-00000/epoch-000003/sha256.json")), process)
     process.send_signal(number)
     message = process.communicate()[1]
     assert process.returncode == {signal.SIGTERM: 75, signal.SIGINT: 130}[number]
-    assert "Traceback" not in message
-    assert message.strip().endswith("Run the same command again to go on.")
-    group = next(tmp_path.glob("*/train-*/group-00000"))
-    assert checkpoint.latest(group) == max(checkpoint.epochs(group))  # the last chunk is whole
-    assert not list(tmp_path.glob("*/train-*/*.claim"))
-    last = log_of(tmp_path, process.pid)[-1]
-    assert (last["event"], last["status"]) == ("end", "stopped")
-    assert "Run the same command again" in last["message"]
+    check_stopped(tmp_path, process, message)
     run_pipeline(small(), tmp_path)
     assert_same_scores(tmp_path, finished)
 

@@ -7,6 +7,7 @@ from jaxsnn_mia import config
 from jaxsnn_mia.pipeline import cost
 from jaxsnn_mia.store.files import StoreError
 from jaxsnn_mia.training import claims as distributed
+from jaxsnn_mia.training import probe
 from jaxsnn_mia.training.claims import share, wait_for
 from jaxsnn_mia.training.probe import flops
 
@@ -25,6 +26,7 @@ def test_flops_of_a_product_and_of_a_scan():
 
 def test_a_dry_run_counts_models_and_writes_only_its_probes(tmp_path, monkeypatch):
     monkeypatch.setattr(cost, "PROBE_SECONDS", 100.0)
+    monkeypatch.setattr(probe, "ENOUGH_SECONDS", 0.01)
     c = config.from_dict(
         {"splits": {"n_shadows": 8}, "model": {"hidden": (16,), "time_steps": 2}, "train": {"epochs": 3},
          "sweep": {"dataset": ("iris",), "family": ("ann", "snn")}}

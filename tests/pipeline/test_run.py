@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -20,10 +21,8 @@ from tests.runs import scores, small
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("finished")
-    run_pipeline(small(), workdir)
-    return workdir
+def finished(small_run, tmp_path_factory):
+    return shutil.copytree(small_run, tmp_path_factory.mktemp("finished"), dirs_exist_ok=True)
 
 
 def test_every_artefact_is_there(finished):
