@@ -1,15 +1,20 @@
 """A strict jax: four CPU devices, one thread-pool size, no silent rank or dtype promotion, warnings are errors."""
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 
+# two thirds of the default suite's time are compilation: it compiles with few optimisations, --all as users do
+if "--all" not in sys.argv and "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
 os.environ["PJRT_NPROC"] = "4"  # decides the order of sums; before jax is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of scikit-learn: two workers on two cores
-# programs that several tests, or the processes that they start, run are compiled once
-CACHE = tempfile.TemporaryDirectory(prefix="jaxsnn_mia-compiled-")
-os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
-os.environ["JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+# a program that several tests run, in whatever worker or process of theirs, is compiled once
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    CACHE = tempfile.TemporaryDirectory(prefix="jaxsnn_mia-compiled-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE.name
+    os.environ["JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
 
 import jax
 import pytest

@@ -31,13 +31,13 @@ def items(workdir: Path) -> list[Item]:
         raise StoreError(f"there is no workdir {workdir}. Pass the --workdir of a run, a local folder.")
     folders = (("", workdir), *((path.name, path) for path in sorted(workdir.iterdir()) if is_folder(path)))
     order = list(STAGE_VERSION)
-    found = [
+    stages = [
         Item(path, variant, manifest(path))
         for variant, folder in folders
         for path in folder.iterdir()
         if STAGE.fullmatch(path.name) and is_folder(path)
     ]
-    return sorted(found, key=lambda item: (item.variant, order.index(item.path.name[:-13]), item.path.name))
+    return sorted(stages, key=lambda item: (item.variant, order.index(item.path.name[:-13]), item.path.name))
 
 
 def is_folder(path: Path) -> bool:
@@ -66,10 +66,10 @@ def age(seconds: float) -> str:
     return f"{int(max(seconds, 0))} seconds"
 
 
-def as_text(found: list[Item]) -> str:
+def as_text(stages: list[Item]) -> str:
     """The table that --list prints."""
     lines = [f"{'variant':24} {'stage':26} {'of':16} {'state':10} {'age':>11} {'MB':>9} {'seconds':>8} {'peak MB':>8}"]
-    for item in found:
+    for item in stages:
         written = max(path.stat().st_mtime for path in (item.path, *item.path.glob(MANIFEST)))
         seconds, peak = (item.about.get(name) for name in ("seconds", "peak_host_bytes"))
         taken = "" if seconds is None else f"{seconds:.1f}", "" if peak is None else f"{peak / 1e6:.0f}"
@@ -79,8 +79,8 @@ def as_text(found: list[Item]) -> str:
             f"{age(time.time() - written):>11} {size(item.path) / 1e6:9.2f} "
             f"{taken[0]:>8} {taken[1]:>8}"
         )
-    unfinished = sum(not item.about for item in found)
-    lines.append(f"{len(found)} stages, {unfinished} unfinished, {sum(size(i.path) for i in found) / 1e6:.2f} MB")
+    unfinished = sum(not item.about for item in stages)
+    lines.append(f"{len(stages)} stages, {unfinished} unfinished, {sum(size(i.path) for i in stages) / 1e6:.2f} MB")
     return "\n".join(lines)
 
 
@@ -88,11 +88,11 @@ def leftovers(workdir: Path) -> list[Path]:
     """Unfinished stages, and what a kill left in others and beside them: files that were being written, claims of dead
     processes. Nothing outside of stages but in the workdir itself and the folders of its variants."""
     stages_of = items(workdir)
-    found = [item.path for item in stages_of if not item.about]
+    unfinished = [item.path for item in stages_of if not item.about]
     beside = {workdir, *(item.path.parent for item in stages_of)}
     others = [path for folder in sorted(beside) for path in folder.iterdir()]
     inside = [path for item in stages_of if item.about for path in item.path.rglob("*")]
-    return found + sorted(path for path in {*others, *inside} if LEFT.fullmatch(path.name))
+    return unfinished + sorted(path for path in {*others, *inside} if LEFT.fullmatch(path.name))
 
 
 def check_free(workdir: Path) -> None:
@@ -108,21 +108,21 @@ def clean(workdir: Path, *, agreed: bool = False) -> None:
     items(workdir)
     with lock(workdir):
         check_free(workdir)
-        found = leftovers(workdir)
-        sizes = {path: size(path) for path in found}
-        for path in found:
+        unfinished = leftovers(workdir)
+        sizes = {path: size(path) for path in unfinished}
+        for path in unfinished:
             print(f"{sizes[path] / 1e6:9.2f} MB  {path.relative_to(workdir)}")
-        if not found:
+        if not unfinished:
             print(f"nothing to remove in {workdir}")
             return
-        if any(path.name.startswith("train-") for path in found):
+        if any(path.name.startswith("train-") for path in unfinished):
             print("a training among them would begin anew; without --clean it goes on from its last checkpoint")
-        if not agreed and not said_yes(f"remove these {len(found)}? [y/N] "):
+        if not agreed and not said_yes(f"remove these {len(unfinished)}? [y/N] "):
             print("nothing was removed")
             return
-        for path in found:
+        for path in unfinished:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        print(f"removed {len(found)}, {sum(sizes.values()) / 1e6:.2f} MB")
+        print(f"removed {len(unfinished)}, {sum(sizes.values()) / 1e6:.2f} MB")
 
 
 def said_yes(question: str) -> bool:

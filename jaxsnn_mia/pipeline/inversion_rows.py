@@ -68,21 +68,21 @@ def of_classes(
     @jax.jit
     def near(z_kd, allowed_kn):
         mean_kd = allowed_kn.astype(rows_nd.dtype) @ rows_nd / allowed_kn.sum(1, keepdims=True)  # NaN of no example
-        found = {
+        errors = {
             "nearest_mse": similarity.nearest(z_kd, rows_nd, allowed_kn)[0],
             "mean_mse": similarity.mse(z_kd, mean_kd),
         }
         if image and min(image[:2]) >= 7:
-            found["nearest_dissimilarity"] = 1 - similarity.nearest_ssim(z_kd, rows_nd, allowed_kn, image, 1.0)[0]
-            found["mean_dissimilarity"] = 1 - similarity.ssim(z_kd, mean_kd, image, 1.0)
-        return found
+            errors["nearest_dissimilarity"] = 1 - similarity.nearest_ssim(z_kd, rows_nd, allowed_kn, image, 1.0)[0]
+            errors["mean_dissimilarity"] = 1 - similarity.ssim(z_kd, mean_kd, image, 1.0)
+        return errors
 
     sides = [
         [near(z, of_class_kn & side[None]) for z, side in zip(z_skd, keep, strict=True)] for keep in (keep_sn, ~keep_sn)
     ]
     judge, pair_s, rows = evaluation.evaluator(*s.population), at_s // 2, []
     for name in sides[0][0]:
-        member_sk, other_sk = (np.stack([np.asarray(found[name]) for found in side]) for side in sides)
+        member_sk, other_sk = (np.stack([np.asarray(errors[name]) for errors in side]) for side in sides)
         rows += evaluation.nearness(name, member_sk, other_sk, classes, pair_s, **options(c))
     rows.append(whole("evaluator_accuracy", judge.labels(z_skd) == classes[None], pair_s, c))
     return rows
