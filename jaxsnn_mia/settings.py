@@ -129,7 +129,8 @@ class Inversion:
     restarts: int = 4
     steps: int = 300
     lr: float = 0.05
-    tv: float = 0.0  # weight of the total variation of images, of "gradients" too
+    # weight of the total variation of images, a mean over neighbouring pixels; of "gradients" too
+    tv: float = 0.0
     l2: float = 0.0  # weight of the square
     process_every: int = 0  # steps between two smoothings of an image
     image: tuple[int, ...] = ()  # (H, W, channels) of examples that are kept flat

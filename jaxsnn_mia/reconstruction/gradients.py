@@ -29,6 +29,7 @@ from jaxsnn_mia.models import Hyper, ModelSpec
 from jaxsnn_mia.models.dense import flat
 from jaxsnn_mia.models.heads import neurons, of_layer, read_out
 from jaxsnn_mia.models.quantized import weights
+from jaxsnn_mia.reconstruction.images import total_variation
 
 Loss = Callable[..., jax.Array]  # loss_of(params, x [B, ...], y int [B], key) -> scalar, of one model
 TINY = 1e-30  # keeps the slope of a norm finite at zero
@@ -42,7 +43,7 @@ class Settings(NamedTuple):
     steps: int = 300
     lr: Any = 0.1  # of Adam, in the unit of x
     distance: str = "l2"  # of `DISTANCES`
-    tv: Any = 0.0  # weight of the total variation; images [B, H, W, C] alone
+    tv: Any = 0.0  # weight of the total variation (`images.total_variation`, a mean); images [B, H, W, C] alone
     low: Any = -np.inf  # x stays in [low, high]
     high: Any = np.inf
     signed: bool = False  # Adam sees the signs of the slope
@@ -194,11 +195,6 @@ def cosine(found: Any, sent: Any) -> jax.Array:
 DISTANCES: dict[str, Callable[[Any, Any], jax.Array]] = {"l2": l2, "cosine": cosine}
 
 
-def total_variation(x_bhwc: jax.Array) -> jax.Array:
-    """Mean absolute difference of vertical neighbours plus that of horizontal ones."""
-    return jnp.abs(jnp.diff(x_bhwc, axis=1)).mean() + jnp.abs(jnp.diff(x_bhwc, axis=2)).mean()
-
-
 def match(
     loss_of: Loss,
     params: Any,
@@ -232,7 +228,7 @@ def match(
 
     def cost(x_bd):
         apart = distance(gradient_of(loss_of, params, x_bd, y_b, key), gradient)
-        return (apart + settings.tv * total_variation(x_bd) if of_images else apart), apart
+        return (apart + settings.tv * total_variation(x_bd).mean() if of_images else apart), apart
 
     adam = optax.scale_by_adam()
     drops_k = (jnp.arange(settings.steps)[:, None] >= settings.steps * jnp.asarray(DROPS)[None]).sum(1)

@@ -17,9 +17,9 @@ from jax import lax
 
 from jaxsnn_mia.kernels import encoding as code
 from jaxsnn_mia.kernels import surrogate
+from jaxsnn_mia.reconstruction.images import Image, smoothed, total_variation
 
 DIFFERENTIABLE = ("direct", "rate")  # encodings with a gradient to the input; of "rate" by `through_rate`
-Image = tuple[int, int, int]  # (H, W, channels)
 
 
 class Ascent(NamedTuple):
@@ -27,7 +27,7 @@ class Ascent(NamedTuple):
 
     steps: int = 300
     lr: Any = 0.05  # of Adam, in units of the input; falls to 0 by a cosine
-    tv: Any = 0.0  # weight of the total variation of an image
+    tv: Any = 0.0  # weight of the total variation of an image (`images.total_variation`, a mean)
     l2: Any = 0.0  # the prior takes l2/2 |x|^2 off the objective
     low: Any = None  # the box, after each step: a scalar or an array of the variables' rank; None: no bound
     high: Any = None
@@ -106,6 +106,7 @@ def ascend(objective: Callable, start, settings: Ascent, key: jax.Array, image: 
         updates, state = adam.update(gradient(x, jax.random.fold_in(key, i)), state)
         x = optax.apply_updates(x, updates)
         if settings.process_every:
+            assert image is not None
             x = jnp.where((i + 1) % settings.process_every == 0, smoothed(x, image), x)
         if settings.low is not None or settings.high is not None:
             x = jnp.clip(x, settings.low, settings.high)
@@ -194,22 +195,6 @@ def log_confidence(logits_rc: jax.Array, labels_r: jax.Array) -> jax.Array:
 def prior(x_rd: jax.Array, settings: Ascent, image: Image | None) -> jax.Array:
     """What the priors take off the objective, [R]."""
     penalty_r = settings.l2 / 2 * (x_rd**2).sum(-1)
-    return penalty_r + settings.tv * total_variation(x_rd, image) if image and given(settings.tv) else penalty_r
-
-
-def total_variation(x_rd: jax.Array, image: Image) -> jax.Array:
-    """Sum of |differences| of neighbours below and beside, over all channels: x [..., D] -> [...].
-    Source: Rudin et al. 1992, in its anisotropic form."""
-    x = x_rd.reshape(*x_rd.shape[:-1], *image)
-    return sum(jnp.abs(jnp.diff(x, axis=axis)).sum((-3, -2, -1)) for axis in (-3, -2))  # type: ignore[return-value]
-
-
-def smoothed(x_rd: jax.Array, image: Image | None) -> jax.Array:
-    """A 3x3 mean filter of images [..., D], the edge repeated. Shifted slices: a convolution in a scan is slow on
-    CPUs."""
-    assert image is not None
-    h, w, _ = image
-    x = x_rd.reshape(-1, *image)
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
-    rows = sum(padded[:, i : i + h] for i in range(3))
-    return (sum(rows[:, :, j : j + w] for j in range(3)) / 9).reshape(x_rd.shape)  # type: ignore[index]
+    if image is None or not given(settings.tv):
+        return penalty_r
+    return penalty_r + settings.tv * total_variation(x_rd.reshape(*x_rd.shape[:-1], *image))

@@ -15,6 +15,7 @@ from jaxsnn_mia import models
 from jaxsnn_mia.models import Hyper, ModelSpec
 from jaxsnn_mia.reconstruction import gradients
 from jaxsnn_mia.reconstruction.gradients import Settings, client_loss, gradient_of, match
+from jaxsnn_mia.reconstruction.images import total_variation
 
 D, C, DRAWS = 6, 4, 40
 HYPER = Hyper(beta=0.9, threshold=0.5, slope=2.0)
@@ -329,12 +330,7 @@ def test_two_images_in_their_box_and_smoother_under_total_variation():
     assert 0 <= float(sharp.min()) <= float(sharp.max()) <= 1
     error_b = gradients.matched_error(sharp[jnp.argmin(mismatch)], x)
     assert error_b.max() < 1e-2
-    variation = jax.vmap(gradients.total_variation)
-    assert float(variation(smooth).mean()) < 0.8 * float(variation(sharp).mean())
-    image = np.asarray(x)
-    by_hand = [abs(image[b, i, j] - image[b, i + di, j + dj]) for di, dj in ((1, 0), (0, 1)) for b in (0, 1)
-               for i in range(4 - di) for j in range(4 - dj)]  # fmt: skip
-    assert float(gradients.total_variation(x)) == pytest.approx(float(np.sum(by_hand)) / 24, rel=1e-5)
+    assert float(total_variation(smooth).mean()) < 0.8 * float(total_variation(sharp).mean())
 
 
 def test_distances_by_hand():
