@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from jaxsnn_mia import data
-from jaxsnn_mia.data import events, fetch, glyphs, shd
+from jaxsnn_mia.data import events, fetch, shd
 
 RNG = np.random.default_rng(0)
+
+
 NO_TONIC = "tonic is not installed (extra [events])"
 
 
@@ -34,9 +36,6 @@ def counted(found, shape, T, window=None, factor=1):
         inside = [k for k in range(T) if t - start >= k * (end - start) / T]
         out[inside[-1], y // factor, x // factor, p] += 1
     return np.minimum(out, 255)
-
-
-# files as they are published
 
 
 def nmnist_bytes(found, *, overflow=False):
@@ -98,9 +97,6 @@ def spoken(tmp_path):
     return tmp_path, found
 
 
-# binning
-
-
 @pytest.mark.parametrize("T", [1, 3, 10, 64])
 @pytest.mark.parametrize(("window", "factor"), [(None, 1), (None, 2), ((50_000, 250_000), 1), ((0, 400_000), 17)])
 def test_bins_are_counts_one_event_at_a_time(T, window, factor):
@@ -146,9 +142,6 @@ def test_bins_against_tonic():
     frames = to_frame(sensor_size=(34, 34, 2), time_window=20_000, start_time=0, end_time=200_000)(found)
     window = events.bins(found, (34, 34, 2), 10, window=(0, 200_000))
     np.testing.assert_array_equal(window, frames.transpose(0, 2, 3, 1))
-
-
-# files
 
 
 def test_nmnist(nmnist):
@@ -197,9 +190,6 @@ def test_shd(spoken, times):
     assert loaded.x[2].sum() == len(found[2][0]) + 1
     fewer = data.load("shd:7x140", str(folder))
     np.testing.assert_array_equal(fewer.x, loaded.x.reshape(3, 7, 140, 5).sum(-1))
-
-
-# what goes wrong
 
 
 @pytest.mark.parametrize("argument", ["0", "-1", "2.5", "ten", "10x140", "\u0663", "1e3"])
@@ -284,9 +274,6 @@ def test_broken_recordings_are_named(nmnist, gesture, spoken):
         data.load("shd:4", str(folder))
 
 
-# the cache
-
-
 def test_frames_are_kept_and_read_back(nmnist, monkeypatch):
     folder = nmnist[0]
     first = data.load("nmnist:4", str(folder))
@@ -345,9 +332,6 @@ def test_fingerprints_follow_the_files(nmnist, spoken, gesture):
     assert not any(a == b for a, b in zip(prints(), before, strict=True))
     first = data.load("dvs_gesture:4", str(folder))
     assert first.y.tolist() == [0, 10, 4]
-
-
-# tonic and Spyx
 
 
 def test_tonic_reads_the_same_events(nmnist, gesture, spoken, monkeypatch):
@@ -416,76 +400,3 @@ def test_fetch_with_tonic_leaves_what_the_source_reads(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.NMNIST, "download", download)
     fetch.fetch("nmnist", str(tmp_path))
     assert data.load("nmnist:3", str(tmp_path)).x.shape == (4, 3, 34, 34, 2)
-
-
-# glyphs before a simulated camera
-
-
-def test_the_camera_fires_on_steps_of_log_intensity():
-    """A ramp of .1 a step fires every third step at a threshold of .25, upwards and downwards; a still pixel never."""
-    ramp = 0.1 * np.arange(31)[:, None] * np.array([1.0, -1.0, 0.0])
-    rng = np.random.default_rng(0)
-    place, t, p = glyphs.camera(ramp, np.full(3, 0.25), np.full(3, 0.35), 0.0, rng)
-    for pixel, period in ((0, 3), (1, 4)):
-        steps = t[place == pixel] // glyphs.STEP_US
-        np.testing.assert_array_equal(steps, np.arange(period, 31, period))
-        assert set(p[place == pixel]) == {1 - pixel}
-    assert set(place) == {0, 1}
-    rest = 5 * glyphs.STEP_US
-    place, t, _ = glyphs.camera(ramp, np.full(3, 0.25), np.full(3, 0.25), rest, rng)
-    for pixel in (0, 1):
-        gaps = np.diff(t[place == pixel])
-        assert len(gaps) >= 3
-        assert rest < gaps.min() <= gaps.max() < rest + 2 * glyphs.STEP_US
-    assert glyphs.camera(ramp[:1], np.ones(3), np.ones(3), 0.0, rng).shape == (3, 0)
-
-
-def test_glyphs_are_recorded_as_described():
-    quiet, y = glyphs.recorded(40, noise_hz=0.0, refractory_us=4000.0)
-    assert y.tolist() == list(range(8)) * 5
-    for recording in quiet:
-        assert len(recording) > 50
-        assert (np.diff(recording["t"]) >= 0).all()
-        pixel = recording["y"] * 16 + recording["x"]
-        gaps = [np.diff(recording["t"][pixel == one]) for one in np.unique(pixel)]
-        assert np.concatenate(gaps).min() >= 4000
-    # the glyph comes from its side: early events lie to the left of late ones where it goes to the right
-    for recording, label in zip(quiet, y, strict=True):
-        early, late = np.array_split(recording["x"], 2)
-        assert (early.mean() < late.mean()) == (label % 2 == 0)
-    # an event of background noise a pixel and second: 96 ms of 40 x 256 pixels, nothing else under a high threshold
-    noise = sum(map(len, glyphs.recorded(40, threshold=100.0, noise_hz=10.0)[0]))
-    expected = 10.0 * 0.096 * 40 * 256
-    assert abs(noise - expected) < 4 * np.sqrt(expected)
-    fewer = sum(map(len, glyphs.recorded(40, noise_hz=0.0, threshold=0.5)[0]))
-    assert fewer < sum(map(len, quiet))
-
-
-def test_moving_glyphs_are_deterministic_and_hard_to_the_eye_that_sums():
-    from sklearn.linear_model import LogisticRegression
-
-    loaded = data.load("moving_glyphs:4")
-    assert loaded.x.shape == (2000, 4, 16, 16, 2)
-    assert loaded.x.dtype == np.uint8
-    assert loaded.timed
-    assert loaded.test_n is None
-    assert np.bincount(loaded.y).tolist() == [250] * 8
-    assert len(np.unique(data.units(loaded.x))) == 2000
-    few, y = glyphs.moving_glyphs(16, 4)
-    np.testing.assert_array_equal(few, glyphs.moving_glyphs(16, 4)[0])
-    np.testing.assert_array_equal(few.sum(1, dtype=int), glyphs.moving_glyphs(16, 1)[0].sum(1))
-    assert (few != glyphs.moving_glyphs(16, 4, seed=1)[0]).any()
-    assert data.fingerprint("moving_glyphs:4") == f"moving_glyphs {glyphs.VERSION} numpy {np.__version__}"
-
-    def accuracy(x, label):
-        x = x.reshape(len(x), -1).astype(np.float32)
-        model = LogisticRegression(C=0.01, max_iter=500, tol=1e-2).fit(x[::2], label[::2])
-        return model.score(x[1::2], label[1::2])
-
-    rows = np.random.default_rng(0).permutation(2000)
-    x, y = loaded.x[rows], loaded.y[rows]
-    summed, framed = accuracy(x.sum(1, dtype=int), y), accuracy(x, y)
-    assert 0.5 < summed < 0.75
-    assert summed + 0.15 < framed < 0.97
-    assert accuracy(x.sum(1, dtype=int), y % 2) < 0.85
-    assert accuracy(x, y % 2) > 0.95
