@@ -122,7 +122,7 @@ def curves_quantized(dataset: str, lr: float) -> dict[str, dict[str, Any]]:
 
 def surrogate_searched(dataset: str, name: str) -> dict[str, dict[str, Any]]:
     """The search for the slope and the learning rate of a surrogate, one ensemble."""
-    slopes = tuple(times * surrogate.default_slope(name) for times in SLOPES)
+    slopes = tuple(times * surrogate.default_slope(surrogate.SURROGATES[name]) for times in SLOPES)
     return merged(
         searched(dataset, "snn", READOUTS[0]),
         {"model": {"surrogate": name}, "sweep": {"slope": slopes}},

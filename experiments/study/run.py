@@ -225,11 +225,11 @@ def spent(folder: Path) -> dict[str, Any]:
 def of_code(c: Any, data_dir: str) -> list[Any]:
     """What changes the rows of a config beside it: versions of the stages, the data, a surrogate of the caller's."""
     from jaxsnn_mia import data
-    from jaxsnn_mia.kernels import surrogate
+    from jaxsnn_mia.models import by_name
     from jaxsnn_mia.store.files import file_sha256
     from jaxsnn_mia.store.stage import STAGE_VERSION
 
-    own = ":" in c.model.surrogate and file_sha256(Path(inspect.getfile(surrogate.factory(c.model.surrogate))))
+    own = ":" in c.model.surrogate and file_sha256(Path(inspect.getfile(by_name.surrogate(c.model.surrogate))))
     return [STAGE_VERSION, data.fingerprint(c.data.name, data_dir), own]
 
 

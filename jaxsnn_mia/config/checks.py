@@ -8,6 +8,7 @@ from jaxsnn_mia.attacks.attribute.scores import ATTRIBUTE_ATTACKS
 from jaxsnn_mia.config.sweep import SWEPT, variants
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.kernels import neuron, quantize, surrogate
+from jaxsnn_mia.models import by_name
 from jaxsnn_mia.privacy import accounting
 from jaxsnn_mia.settings import Config
 from jaxsnn_mia.signals import catalogue, views
@@ -108,7 +109,7 @@ def check_model(c: Config) -> None:
     one_of(neuron.RESETS, "model.reset", c.model.reset)
     if ":" not in c.model.surrogate:
         one_of(surrogate.SURROGATES, "model.surrogate", c.model.surrogate)
-    surrogate.factory(c.model.surrogate)
+    by_name.surrogate(c.model.surrogate)
     require(all(h >= 1 for h in c.model.hidden), "model.hidden", "layer sizes of at least 1", c.model.hidden)
     require(1 <= c.model.time_steps <= 1000, "model.time_steps", "in [1, 1000]", c.model.time_steps)
     require(0 <= c.model.beta <= 1, "model.beta", "in [0, 1]", c.model.beta)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxsnn_mia import models
 from jaxsnn_mia.data import splits, units
 from jaxsnn_mia.kernels import quantize, surrogate
+from jaxsnn_mia.models import by_name
 from jaxsnn_mia.privacy import accounting
 from jaxsnn_mia.settings import Config, Quantization
 from jaxsnn_mia.training.inputs import Inputs
@@ -86,7 +87,7 @@ def training_inputs(
         stop_at=c.train.stop_at_train_accuracy or c.train.stop_at_gap,
         beta=c.model.beta,
         threshold=c.model.threshold,
-        slope=c.model.slope or surrogate.default_slope(c.model.surrogate),
+        slope=c.model.slope or surrogate.default_slope(by_name.surrogate(c.model.surrogate)),
         **widths(c),
     )
     data = (x, y, *validation) if spec.stop == "gap" and validation else (x, y)

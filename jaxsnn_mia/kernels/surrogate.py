@@ -18,8 +18,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsnn_mia.kernels.own import imported
-
 Derivative = Callable[..., jax.Array]
 
 
@@ -273,42 +271,17 @@ SURROGATES: dict[str, Callable[..., Surrogate]] = {
 }  # fmt: skip
 
 
-def factory(name: str) -> Callable[..., Surrogate]:
-    """The factory that `name` names: of `SURROGATES`, or "package.module:function" of the caller's own, which takes its
-    parameters by name with defaults, the slope first, and passes `scale` and `at_zero` on to `custom`.
-
-    Raises ValueError for a name that is neither.
-    """
-    if name in SURROGATES:
-        return SURROGATES[name]
-    found = imported("surrogate", name, SURROGATES, "function")
-    try:
-        made = found()
-        if isinstance(made, Surrogate):
-            first = next(iter(inspect.signature(found).parameters))
-            found(**{first: made.params[first]}, at_zero=0.0)
-    except (ImportError, AttributeError, TypeError, KeyError, StopIteration) as error:
-        remedy = "Its parameters have defaults, the slope is the first, and it passes `scale` and `at_zero` on."
-        raise ValueError(f"`surrogate` {name!r} could not be made: {error!r}. {remedy}") from error
-    if not isinstance(made, Surrogate):
-        raise ValueError(f"`surrogate` {name!r} must give a Surrogate, got {type(made).__name__}. Return custom(...).")
-    return found
-
-
-def slope_name(name: str) -> str:
-    """The first parameter of a surrogate, its slope or width; "scale" where it has no other."""
-    first = next(iter(inspect.signature(factory(name)).parameters.values()))
+def slope_name(factory: Callable[..., Surrogate]) -> str:
+    """The first parameter of a factory, its slope or width; "scale" where it has no other."""
+    first = next(iter(inspect.signature(factory).parameters.values()))
     return "scale" if first.kind is first.VAR_KEYWORD else first.name
 
 
-def default_slope(name: str) -> float:
-    """The default of a surrogate's first parameter."""
-    return float(factory(name)().params[slope_name(name)])
+def default_slope(factory: Callable[..., Surrogate]) -> float:
+    """The default of a factory's first parameter."""
+    return float(factory().params[slope_name(factory)])
 
 
-def with_slope(name: str, slope: Any, *, at_zero: float = 0.0) -> Surrogate:
-    """The named surrogate with its first parameter set to `slope`, which may be traced.
-
-    Raises ValueError as `factory`.
-    """
-    return factory(name)(**{slope_name(name): slope}, at_zero=at_zero)
+def with_slope(factory: Callable[..., Surrogate], slope: Any, *, at_zero: float = 0.0) -> Surrogate:
+    """The surrogate of a factory with its first parameter set to `slope`, which may be traced."""
+    return factory(**{slope_name(factory): slope}, at_zero=at_zero)

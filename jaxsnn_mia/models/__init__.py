@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from flax import nnx
 
-from jaxsnn_mia.kernels.own import imported
+from jaxsnn_mia.models import by_name
 from jaxsnn_mia.models.coding import ENCODINGS
 from jaxsnn_mia.models.convnet import ConvNet
 from jaxsnn_mia.models.dense import DenseANN, DenseSNN
@@ -45,7 +45,7 @@ def modules(architecture: str) -> Mapping[str, type[nnx.Module]]:
     module as `pure` takes it, which then stands for every family. ValueError for a name that is neither."""
     if architecture in MODELS:
         return MODELS[architecture]
-    found = imported("model.architecture", architecture, MODELS, "Class")
+    found = by_name.imported("model.architecture", architecture, MODELS, "Class")
     if not (isinstance(found, type) and issubclass(found, nnx.Module)):
         raise ValueError(f"`model.architecture` {architecture!r} must be a flax.nnx.Module class, got {found!r}.")
     return dict.fromkeys(FAMILIES, found)

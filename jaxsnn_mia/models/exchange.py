@@ -12,6 +12,7 @@ import spyx
 from flax import nnx
 
 from jaxsnn_mia.kernels import surrogate
+from jaxsnn_mia.models import by_name
 from jaxsnn_mia.models.layers import ALIF, LI, LIF
 from jaxsnn_mia.models.quantized import weights
 from jaxsnn_mia.models.spec import Hyper, ModelSpec
@@ -36,7 +37,7 @@ def to_spyx(spec: ModelSpec, params: dict, hyper: Hyper) -> spyx.nn.Sequential:
         kernel = weights(jnp.asarray(layer["kernel"]), hyper, spec.quant, i in (0, len(given) - 1))
         linear = nnx.Linear(*kernel.shape, rngs=rngs)
         linear.kernel[...], linear.bias[...] = kernel, jnp.asarray(layer["bias"])
-        spike = surrogate.with_slope(spec.surrogate, float(np.asarray(hyper.slope)))
+        spike = surrogate.with_slope(by_name.surrogate(spec.surrogate), float(np.asarray(hyper.slope)))
         cell = LIF(
             (kernel.shape[1],),
             beta=float(np.asarray(hyper.beta)),

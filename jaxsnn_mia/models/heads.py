@@ -12,6 +12,7 @@ from flax import nnx
 
 from jaxsnn_mia.kernels import neuron, surrogate
 from jaxsnn_mia.kernels.neuron import readout
+from jaxsnn_mia.models import by_name
 from jaxsnn_mia.models.quantized import Activation, Dense, dropped, state_fn, weights
 from jaxsnn_mia.models.spec import READOUTS, Hyper, ModelSpec, Output
 
@@ -110,7 +111,7 @@ def averaged(logits_tbc: jax.Array) -> Output:
 
 def neurons(spec: ModelSpec, hyper: Hyper, key: jax.Array) -> dict:
     """The arguments of `lif` for the neurons of a model; a key only where the surrogate draws."""
-    spike = surrogate.with_slope(spec.surrogate, hyper.slope)
+    spike = surrogate.with_slope(by_name.surrogate(spec.surrogate), hyper.slope)
     return {
         "beta": hyper.beta,
         "threshold": hyper.threshold,

@@ -9,6 +9,7 @@ from jaxsnn_mia.config.specs import bits, privacy
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.data.prepared import PARTS, candidates
 from jaxsnn_mia.kernels import surrogate
+from jaxsnn_mia.models import by_name
 from jaxsnn_mia.pipeline import threat
 from jaxsnn_mia.pipeline.splits import read_keep
 from jaxsnn_mia.pipeline.trained import read_signal
@@ -116,6 +117,6 @@ def labels(c: Config, *, timed: bool = False) -> dict[str, Any]:
         "readout": c.model.readout if spiking else "",
         "reset": c.model.reset if spiking else "",
         "lr": c.train.lr,
-        "slope": (c.model.slope or surrogate.default_slope(c.model.surrogate)) if spiking else "",
+        "slope": (c.model.slope or surrogate.default_slope(by_name.surrogate(c.model.surrogate))) if spiking else "",
         "epoch": c.signals.epoch or c.train.epochs,
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import logging
 
 from jaxsnn_mia import models
-from jaxsnn_mia.kernels import surrogate
+from jaxsnn_mia.models import by_name
 from jaxsnn_mia.pipeline.trained import load_inputs
 from jaxsnn_mia.runtime import resources, spmd
 from jaxsnn_mia.settings import Config, as_dict
@@ -28,7 +28,7 @@ def stage(c: Config, folder: Path, paths: dict[str, Path]) -> Stage:
         "splits": paths["splits"].name,
     }
     if ":" in c.model.surrogate:  # changed code of the caller's own is another training
-        inputs["surrogate"] = file_sha256(Path(inspect.getfile(surrogate.factory(c.model.surrogate))))
+        inputs["surrogate"] = file_sha256(Path(inspect.getfile(by_name.surrogate(c.model.surrogate))))
     if ":" in c.model.architecture:
         module = models.modules(c.model.architecture)[c.model.family]
         inputs["architecture"] = file_sha256(Path(inspect.getfile(module)))
