@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxsnn_mia.kernels.neuron.cell import Cell
+from jaxsnn_mia.kernels.neuron.cell import Cell, Parameters
 from jaxsnn_mia.kernels.neuron.reset import conventions, integrate, settle
-from jaxsnn_mia.kernels.neuron.unroll import Spike, StateFn, operands, sequence, states
-from jaxsnn_mia.kernels.numerics import align
+from jaxsnn_mia.kernels.neuron.unroll import Spike, StateFn, parameters, sequence, states
 
 
 class Adaptive(NamedTuple):
@@ -40,25 +39,26 @@ def adaptive_lif_step(
     """
     c = conventions(**reset)
     like = state.membrane
-    p = operands(like, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key, rho=rho)
-    p["strength"] = align(strength, like)
-    raw = adaptive_before(c, p, state, current.astype(like.dtype), 0)
-    state, (spikes, _) = adaptive_after(c, p, state, raw, 0)
+    p = parameters(
+        like, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key, rho=rho, strength=strength
+    )
+    raw = adaptive_integrate(c, p, state, current.astype(like.dtype), 0)
+    state, (spikes, _) = adaptive_fire(c, p, state, raw, 0)
     return state, spikes.astype(current.dtype)
 
 
-def raised(p: dict, state: Adaptive) -> dict:
-    """The operands with the threshold of the moment."""
-    return {**p, "threshold": p["threshold"] + p["strength"] * state.adaptation}
+def raised(p: Parameters, state: Adaptive) -> Parameters:
+    """The parameters with the threshold of the moment."""
+    return p._replace(threshold=p.threshold + p.strength * state.adaptation)
 
 
-def adaptive_before(c, p, state, x, t):
+def adaptive_integrate(c, p, state, x, t):
     return integrate(c, raised(p, state), state.membrane, x, t)
 
 
-def adaptive_after(c, p, state, raw, t):
+def adaptive_fire(c, p, state, raw, t):
     v, spikes = settle(c, raised(p, state), state.membrane, raw, t)
-    return Adaptive(v, p["rho"] * state.adaptation + (1 - p["rho"]) * spikes), (spikes, v)
+    return Adaptive(v, p.rho * state.adaptation + (1 - p.rho) * spikes), (spikes, v)
 
 
 def adaptive_lif(
@@ -84,9 +84,10 @@ def adaptive_lif(
     c = conventions(**reset)
     start = Adaptive(*states(current_tb, steps, state_dtype, *(state or (None, None))))
     like = start.membrane
-    p = operands(like, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key, rho=rho)
-    p["strength"] = align(strength, like)
-    cell = Cell(partial(adaptive_before, c), partial(adaptive_after, c), None)
+    p = parameters(
+        like, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key, rho=rho, strength=strength
+    )
+    cell = Cell(partial(adaptive_integrate, c), partial(adaptive_fire, c), None)
     x_tb = current_tb.astype(like.dtype)
     spikes_tb, membrane_tb = sequence(cell, p, start, x_tb, steps, recurrent, method, checkpoint_every)
     return spikes_tb.astype(current_tb.dtype), membrane_tb

@@ -1,7 +1,7 @@
 """One time step in two halves, and its cotangents: what every way of running a neuron over time shares.
 
-A step is ``raw = before(p, carry, x, t)``, integration, where the current x enters by a sum, then
-``carry, out = after(p, carry, raw, t)``: state function, firing, reset.
+A step is ``raw = integrate(p, carry, x, t)``, where the current x enters by a sum, then
+``carry, out = fire(p, carry, raw, t)``: state function, firing, reset.
 """
 
 import dataclasses
@@ -14,15 +14,34 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
 
-class Cell(NamedTuple):
-    """The parts of one step, functions of arrays alone: what may be traced comes in the pytree `p`.
+class Parameters(NamedTuple):
+    """What a step computes with beside its state and its input, a pytree. None: the neuron has no such thing.
 
-    before(p, carry, x, t) -> raw, the current x plus what does not depend on it; after(p, carry, raw, t) -> (carry,
+    Numbers are scalars or broadcast to [B, ...]. Functions are pytrees too: a `Surrogate`, or a `Hoisted` one.
+    """
+
+    alpha: Any = None  # decay of the synaptic current, in [0, 1]
+    beta: Any = None  # decay of the membrane, in [0, 1]
+    constant: Any = None  # the input current [B, ...] where it is the same at each step
+    gain: Any = None  # of the synaptic current on its way to the membrane
+    key: Any = None  # of a stochastic surrogate
+    recurrent: Any = None  # weights [n, n] or a function, from the last spikes to the input current
+    rho: Any = None  # decay of the threshold's adaptation, in [0, 1]
+    spike: Any = None  # the spike function of membrane - threshold
+    state_fn: Any = None  # acts on the integrated membrane
+    strength: Any = None  # of the threshold's adaptation
+    threshold: Any = None
+
+
+class Cell(NamedTuple):
+    """The parts of one step, functions of arrays alone: what may be traced comes in the `Parameters` p.
+
+    integrate(p, carry, x, t) -> raw, the current x plus what does not depend on it; fire(p, carry, raw, t) -> (carry,
     out), out a tuple of arrays; rebuild(p, raw) -> (carry, out) after the step, or None where raw cannot tell them.
     """
 
-    before: Callable[..., Any]
-    after: Callable[..., Any]
+    integrate: Callable[..., Any]
+    fire: Callable[..., Any]
     rebuild: Callable[..., Any] | None
 
 
@@ -33,12 +52,12 @@ def pull_step(cell: Cell, join: Callable, wide: list, cotangents: tuple, before:
     before the step, and the cotangent of the current.
     """
     carry_ct, wide_ct = cotangents
-    _, pull_after = jax.vjp(lambda w, c, r: cell.after(join(w), c, r, t), wide, before, raw)
-    wide_after, carry_after, raw_ct = pull_after((carry_ct, out_ct))
-    _, pull_before = jax.vjp(lambda w, c: cell.before(join(w), c, jnp.zeros_like(raw), t), wide, before)
-    wide_before, carry_before = pull_before(raw_ct)
-    wide_ct = jax.tree.map(lambda total, a, b: total + a + b, wide_ct, wide_after, wide_before)
-    return (jax.tree.map(jnp.add, carry_after, carry_before), wide_ct), raw_ct
+    _, pull_fire = jax.vjp(lambda w, c, r: cell.fire(join(w), c, r, t), wide, before, raw)
+    wide_fire, carry_fire, raw_ct = pull_fire((carry_ct, out_ct))
+    _, pull_integrate = jax.vjp(lambda w, c: cell.integrate(join(w), c, jnp.zeros_like(raw), t), wide, before)
+    wide_integrate, carry_integrate = pull_integrate(raw_ct)
+    wide_ct = jax.tree.map(lambda total, a, b: total + a + b, wide_ct, wide_fire, wide_integrate)
+    return (jax.tree.map(jnp.add, carry_fire, carry_integrate), wide_ct), raw_ct
 
 
 def over_the_same_axes(*trees: Any) -> tuple:

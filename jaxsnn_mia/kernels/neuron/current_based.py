@@ -7,8 +7,7 @@ import jax
 
 from jaxsnn_mia.kernels.neuron.cell import Cell
 from jaxsnn_mia.kernels.neuron.reset import conventions, late_reset, settle, take_off
-from jaxsnn_mia.kernels.neuron.unroll import Spike, StateFn, operands, sequence, states
-from jaxsnn_mia.kernels.numerics import align
+from jaxsnn_mia.kernels.neuron.unroll import Spike, StateFn, parameters, sequence, states
 
 
 class Synaptic(NamedTuple):
@@ -39,26 +38,27 @@ def synaptic_step(
     Source: snnTorch 1.0 `Synaptic`; Pehle and Pedersen 2021 (Norse).
     """
     c = conventions(**reset)
-    p = operands(
-        state.membrane, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key, alpha=alpha
-    ) | {"gain": align(gain, state.membrane)}
-    raw = synaptic_before(c, p, state, current.astype(state.current.dtype), 0)
-    state, (spikes, _) = synaptic_after(c, p, state, raw, 0)
+    like = state.membrane
+    p = parameters(
+        like, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key, alpha=alpha, gain=gain
+    )
+    raw = synaptic_integrate(c, p, state, current.astype(state.current.dtype), 0)
+    state, (spikes, _) = synaptic_fire(c, p, state, raw, 0)
     return state, spikes.astype(current.dtype)
 
 
-def synaptic_before(c, p, state, x, t):
+def synaptic_integrate(c, p, state, x, t):
     """The synaptic current after a step."""
-    return p["alpha"] * state.current + x
+    return p.alpha * state.current + x
 
 
-def synaptic_after(c, p, state, raw, t):
+def synaptic_fire(c, p, state, raw, t):
     """The second half of a current-based step, once the synaptic current `raw` is known. As in snnTorch, a delayed
     reset to zero empties the membrane after this step's input, not before."""
-    integrated = p["beta"] * state.membrane + p["gain"] * raw
+    integrated = p.beta * state.membrane + p.gain * raw
     fired = late_reset(c, p, state.membrane, t)
     if fired is not None:
-        integrated = take_off(c, integrated, fired, p["threshold"])
+        integrated = take_off(c, integrated, fired, p.threshold)
     v, spikes = settle(c, p, state.membrane, integrated, t)
     return Synaptic(raw, v), (spikes, v)
 
@@ -86,9 +86,10 @@ def synaptic(
     c = conventions(**reset)
     start = Synaptic(*states(current_tb, steps, state_dtype, *(state or (None, None))))
     like = start.membrane
-    p = operands(like, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key, alpha=alpha)
-    p["gain"] = align(gain, like)
-    cell = Cell(partial(synaptic_before, c), partial(synaptic_after, c), None)
+    p = parameters(
+        like, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key, alpha=alpha, gain=gain
+    )
+    cell = Cell(partial(synaptic_integrate, c), partial(synaptic_fire, c), None)
     x_tb = current_tb.astype(like.dtype)
     spikes_tb, membrane_tb = sequence(cell, p, start, x_tb, steps, recurrent, method, checkpoint_every)
     return spikes_tb.astype(current_tb.dtype), membrane_tb

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxsnn_mia.kernels.neuron.cell import Cell
+from jaxsnn_mia.kernels.neuron.cell import Cell, Parameters
 from jaxsnn_mia.kernels.neuron.reset import conventions, integrate, settle
-from jaxsnn_mia.kernels.neuron.unroll import Spike, StateFn, operands, scaled, sequence, states
+from jaxsnn_mia.kernels.neuron.unroll import Spike, StateFn, parameters, scaled, sequence, states
 from jaxsnn_mia.kernels.numerics import align, unit_clip
 
 
@@ -53,7 +53,7 @@ def lif_step(
     Source: Eshraghian et al. 2023 (arXiv 2109.12894), section III; snnTorch 1.0 `Leaky`.
     """
     c = conventions(**reset)
-    p = operands(membrane, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key)
+    p = parameters(membrane, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key)
     raw = integrate(c, p, membrane, scaled(current, gain, membrane.dtype), 0)
     membrane, spikes = settle(c, p, membrane, raw, 0)
     return membrane, spikes.astype(current.dtype)
@@ -100,17 +100,17 @@ def lif(
     """
     c = conventions(**reset)
     (state,) = states(current_tb, steps, state_dtype, state)
-    p = operands(state, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key)
+    p = parameters(state, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key)
 
-    def after(p, v, raw, t):
+    def fire(p, v, raw, t):
         v, spikes = settle(c, p, v, raw, t)
         return v, (spikes, v)
 
     def rebuild(p, raw):
-        return after(p, raw, raw, 0)
+        return fire(p, raw, raw, 0)
 
     # with a delayed reset the integrated membrane tells the whole state
-    cell = Cell(partial(integrate, c), after, rebuild if c.emit == "post" and c.reset_delay else None)
+    cell = Cell(partial(integrate, c), fire, rebuild if c.emit == "post" and c.reset_delay else None)
     x_tb = scaled(current_tb, gain, state.dtype)
     spikes_tb, membrane_tb = sequence(cell, p, state, x_tb, steps, recurrent, method, checkpoint_every)
     return spikes_tb.astype(current_tb.dtype), membrane_tb
@@ -128,11 +128,11 @@ def leaky_integrator(
     if associative:
         return linear_recurrence(current_tb, beta, state)
     cell = Cell(
-        lambda p, v, x, t: p["beta"] * v + x,
+        lambda p, v, x, t: p.beta * v + x,
         lambda p, v, raw, t: (raw, (raw,)),
         lambda p, raw: (raw, (raw,)),
     )
-    return sequence(cell, {"beta": beta}, state, current_tb, None, None, "auto", None)[0]
+    return sequence(cell, Parameters(beta=beta), state, current_tb, None, None, "auto", None)[0]
 
 
 def linear_recurrence(x_tb: jax.Array, beta: jax.Array, state: jax.Array) -> jax.Array:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 from jax import lax
 
+from jaxsnn_mia.kernels.neuron.cell import Parameters
 from jaxsnn_mia.kernels.surrogate import Surrogate
 
 RESETS = ("subtract", "zero", "none")
@@ -67,36 +68,35 @@ def take_off(c: Conventions, v: jax.Array, fired: jax.Array, threshold: jax.Arra
     return v * (1 - fired) if c.reset == "zero" else v - fired * threshold
 
 
-def fire(p: dict, excess: jax.Array, t: Any) -> jax.Array:
+def fire(p: Parameters, excess: jax.Array, t: Any) -> jax.Array:
     """Spikes where excess = membrane - threshold is positive; `t` is folded into the key of a stochastic surrogate."""
-    spike = p["spike"]
+    spike = p.spike
     if isinstance(spike, Surrogate) and spike.stochastic:
-        key = p.get("key")
-        return spike(excess, key if key is None else jax.random.fold_in(key, t))
+        return spike(excess, p.key if p.key is None else jax.random.fold_in(p.key, t))
     return spike(excess)
 
 
-def late_reset(c: Conventions, p: dict, v: jax.Array, t: Any) -> jax.Array | None:
+def late_reset(c: Conventions, p: Parameters, v: jax.Array, t: Any) -> jax.Array | None:
     """What a delayed reset takes off at step t: the spikes of step t - 1, read off the membrane; None for no such."""
     if c.reset == "none" or c.emit == "pre" or not (c.reset_delay or c.reset_again):
         return None
     if c.detach_reset or c.reset_again:
-        return lax.stop_gradient(fire(p, v - p["threshold"], t))
-    return fire(p, v - p["threshold"], t - 1)
+        return lax.stop_gradient(fire(p, v - p.threshold, t))
+    return fire(p, v - p.threshold, t - 1)
 
 
-def integrate(c: Conventions, p: dict, v: jax.Array, x: jax.Array, t: Any) -> jax.Array:
+def integrate(c: Conventions, p: Parameters, v: jax.Array, x: jax.Array, t: Any) -> jax.Array:
     """The decayed membrane plus the input, after a delayed reset."""
     fired = late_reset(c, p, v, t)
     if fired is None:
-        return p["beta"] * v + x
-    return p["beta"] * (v * (1 - fired)) + x if c.reset == "zero" else p["beta"] * v + (x - fired * p["threshold"])
+        return p.beta * v + x
+    return p.beta * (v * (1 - fired)) + x if c.reset == "zero" else p.beta * v + (x - fired * p.threshold)
 
 
-def settle(c: Conventions, p: dict, v: jax.Array, raw: jax.Array, t: Any) -> tuple[jax.Array, jax.Array]:
+def settle(c: Conventions, p: Parameters, v: jax.Array, raw: jax.Array, t: Any) -> tuple[jax.Array, jax.Array]:
     """(membrane, spikes) after a step, from the membrane before it and the integrated one."""
-    threshold = p["threshold"]
-    integrated = raw if p["state_fn"] is None else p["state_fn"](raw)
+    threshold = p.threshold
+    integrated = raw if p.state_fn is None else p.state_fn(raw)
     spikes = fire(p, (v if c.emit == "pre" else integrated) - threshold, t)
     if c.emit == "post" and c.reset_delay:
         return integrated, spikes

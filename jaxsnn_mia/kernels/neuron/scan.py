@@ -16,7 +16,16 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxsnn_mia.kernels.neuron import pallas
-from jaxsnn_mia.kernels.neuron.cell import Cell, is_zero, over_the_same_axes, pull_step, split_floats, sum_to, widened
+from jaxsnn_mia.kernels.neuron.cell import (
+    Cell,
+    Parameters,
+    is_zero,
+    over_the_same_axes,
+    pull_step,
+    split_floats,
+    sum_to,
+    widened,
+)
 
 METHODS = ("auto", "plain", "fused", "pallas")
 LONGEST_UNROLLED = 10  # XLA fuses this many steps well; beyond, it recomputes the chain for every step
@@ -24,10 +33,10 @@ LONGEST_SUMMED = 32  # steps of a reverse loop that are one kernel on CPUs where
 
 
 def over_time(
-    method: str, cell: Cell, p: dict, carry: Any, x_tb: jax.Array | None, times: jax.Array
+    method: str, cell: Cell, p: Parameters, carry: Any, x_tb: jax.Array | None, times: jax.Array
 ) -> tuple[Any, Any]:
     """(last carry, out_tb) of the cell over currents x [T, B, ...] at the steps `times` int [T]; where `x_tb` is None,
-    over the current p["input"] [B, ...] at each of them.
+    over the current p.constant [B, ...] at each of them.
 
     `method` is "plain" (a scan that jax differentiates: the reference), "fused", "pallas" (compiled on a GPU,
     interpreted elsewhere) or "auto": Pallas where it was seen to work, else fused. Raises ValueError for another
@@ -36,7 +45,7 @@ def over_time(
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}, got {method!r}.")
     if x_tb is None:
-        cell = cell._replace(before=partial(constant, cell.before))
+        cell = cell._replace(integrate=partial(constant, cell.integrate))
     p, carry, x_tb = over_the_same_axes(p, carry, x_tb)
     if method == "plain":
         return plain_scan(cell, p, carry, x_tb, times)
@@ -52,12 +61,12 @@ def over_time(
     return jax.tree.map(unflat, last), jax.tree.map(unflat, out_tb)
 
 
-def constant(before: Callable, p: dict, carry: Any, x: None, t: Any) -> Any:
-    """`cell.before` of the current that stays the same."""
-    return before(p, carry, p["input"], t)
+def constant(integrate: Callable, p: Parameters, carry: Any, x: None, t: Any) -> Any:
+    """`cell.integrate` of the current that stays the same."""
+    return integrate(p, carry, p.constant, t)
 
 
-def one_axis(shape: tuple[int, ...], p: dict, carry: Any, x_tb: jax.Array | None) -> tuple[Any, Any, Any]:
+def one_axis(shape: tuple[int, ...], p: Parameters, carry: Any, x_tb: jax.Array | None) -> tuple[Any, Any, Any]:
     """The operands of elementwise steps with the axes `shape` = [B, ...] of a carry as one: on CPUs, loops over ten
     classes are ten times slower than one loop over all."""
 
@@ -73,7 +82,7 @@ def plain_scan(cell: Cell, p: Any, carry: Any, x_tb: jax.Array, times: jax.Array
 
     def body(carry, step):
         x, t = step
-        return cell.after(p, carry, cell.before(p, carry, x, t), t)
+        return cell.fire(p, carry, cell.integrate(p, carry, x, t), t)
 
     return lax.scan(body, carry, (x_tb, times), unroll=len(times) <= LONGEST_UNROLLED)
 
@@ -135,8 +144,8 @@ def scan_forward(cell, p, carry, x_tb, times):
 
     def body(carry, step):
         x, t = step
-        raw = cell.before(p, carry, x, t)
-        after, out = cell.after(p, carry, raw, t)
+        raw = cell.integrate(p, carry, x, t)
+        after, out = cell.fire(p, carry, raw, t)
         return after, (raw, None, None) if cell.rebuild else (raw, carry, out)
 
     last, (raw_tb, before_tb, out_tb) = lax.scan(body, carry, (x_tb, times), unroll=unroll(len(times)))
@@ -165,7 +174,7 @@ def scan_backward(cell, p, first, raw_tb, before_tb, times, last_ct, out_ct):
         cotangents, x_ct = pull_step(cell, join, wide, cotangents, before_step(i, before), raw, t, out_ct)
         return cotangents, None if summed else x_ct
 
-    summed = "input" in p
+    summed = p.constant is not None
     steps = (jnp.arange(len(raw_tb)), times, raw_tb, before_tb, out_ct)
     start = (last_ct, jax.tree.map(jnp.zeros_like, wide))
     (first_ct, wide_ct), x_ct = lax.scan(body, start, steps, reverse=True, unroll=unroll(len(times), summed=summed))

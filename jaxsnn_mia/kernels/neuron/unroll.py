@@ -1,4 +1,4 @@
-"""What all neurons share: the operands of a step, states of zeros, and a cell run over time, fed back or not."""
+"""What all neurons share: the parameters of a step, states of zeros, and a cell run over time, fed back or not."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsnn_mia.kernels.neuron.cell import Cell, hoist
+from jaxsnn_mia.kernels.neuron.cell import Cell, Parameters, hoist
 from jaxsnn_mia.kernels.neuron.scan import checkpointed, over_time
 from jaxsnn_mia.kernels.numerics import align, unit_clip
 
@@ -15,16 +15,20 @@ StateFn = Callable[[jax.Array], jax.Array]
 Spike = Callable[..., jax.Array]
 
 
-def operands(like: jax.Array, *, beta, threshold=1.0, spike=None, state_fn=None, key=None, **decays) -> dict:
-    """The pytree that a step computes with: clipped decays, threshold, spike and state functions, key."""
-    return {
-        "beta": unit_clip(align(beta, like)),
-        "threshold": align(threshold, like),
-        "spike": hoist(spike, like),
-        "state_fn": hoist(state_fn, like),
-        "key": key,
+def parameters(
+    like: jax.Array, *, beta, threshold=1.0, spike=None, state_fn=None, key=None, gain=None, strength=None, **decays
+) -> Parameters:
+    """The parameters of a neuron with a membrane as `like` [B, ...]: decays are clipped to [0, 1], functions of the
+    caller's become pytrees."""
+    numbers = {"threshold": threshold, "gain": gain, "strength": strength}
+    return Parameters(
+        beta=unit_clip(align(beta, like)),
+        spike=hoist(spike, like),
+        state_fn=hoist(state_fn, like),
+        key=key,
+        **{name: align(value, like) for name, value in numbers.items() if value is not None},
         **{name: unit_clip(align(value, like)) for name, value in decays.items()},
-    }
+    )
 
 
 def scaled(current: jax.Array, gain: Any, dtype: Any) -> jax.Array:
@@ -44,7 +48,7 @@ def states(current_tb: jax.Array, steps: int | None, dtype: Any, *given: jax.Arr
 
 
 def sequence(
-    cell: Cell, p: dict, carry: Any, x_tb: jax.Array, steps: int | None, recurrent: Any, method: str,
+    cell: Cell, p: Parameters, carry: Any, x_tb: jax.Array, steps: int | None, recurrent: Any, method: str,
     checkpoint_every: int | None,
 ) -> tuple:  # fmt: skip
     """The outputs [T, B, ...] of a cell over its input x [T, B, ...] or, with `steps`, x [B, ...] at each of them; with
@@ -53,7 +57,7 @@ def sequence(
         cell, p, carry = fed_back(cell, p, carry, recurrent, jnp.zeros_like(x_tb if steps else x_tb[0]))
     times = jnp.arange(steps or len(x_tb))
     if steps:
-        p, x_tb = p | {"input": x_tb}, None
+        p, x_tb = p._replace(constant=x_tb), None
     run = partial(over_time, method, cell, p)
     if checkpoint_every is None:
         return run(carry, x_tb, times)[1]
@@ -62,21 +66,21 @@ def sequence(
     return checkpointed(run, carry, x_tb, times, checkpoint_every)[1]
 
 
-def fed_back(cell: Cell, p: dict, carry: Any, recurrent: Any, silent: jax.Array) -> tuple[Cell, dict, Any]:
+def fed_back(cell: Cell, p: Parameters, carry: Any, recurrent: Any, silent: jax.Array) -> tuple[Cell, Parameters, Any]:
     """A cell whose state also holds the last spikes, which add `recurrent` of themselves to the input."""
     feedback = hoist(recurrent, silent) if callable(recurrent) else jnp.asarray(recurrent)
 
-    def before(p, carry, x, t):
+    def integrate(p, carry, x, t):
         inner, spikes = carry
-        feedback = p["recurrent"]
-        return cell.before(p, inner, x + (feedback(spikes) if callable(feedback) else spikes @ feedback), t)
+        current = p.recurrent(spikes) if callable(p.recurrent) else spikes @ p.recurrent
+        return cell.integrate(p, inner, x + current, t)
 
-    def after(p, carry, raw, t):
-        inner, out = cell.after(p, carry[0], raw, t)
+    def fire(p, carry, raw, t):
+        inner, out = cell.fire(p, carry[0], raw, t)
         return (inner, out[0]), out
 
     def rebuild(p, raw):
         inner, out = cell.rebuild(p, raw)  # type: ignore[misc]
         return (inner, out[0]), out
 
-    return Cell(before, after, rebuild if cell.rebuild else None), p | {"recurrent": feedback}, (carry, silent)
+    return Cell(integrate, fire, rebuild if cell.rebuild else None), p._replace(recurrent=feedback), (carry, silent)

@@ -2,29 +2,29 @@
 
 import functools
 import logging
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsnn_mia.kernels.neuron.cell import Cell
+from jaxsnn_mia.kernels.neuron.cell import Cell, Parameters
 from jaxsnn_mia.kernels.neuron.pallas.scan import backward, forward
 from jaxsnn_mia.kernels.surrogate import Surrogate, arctan
 
 log = logging.getLogger(__name__)
 
 
-def refusal(p: dict) -> str | None:
-    """What of the operands a kernel of elementwise operations cannot hold, in words; None where all fits."""
-    spike = p.get("spike")
-    if p.get("recurrent") is not None:
+def refusal(p: Parameters) -> str | None:
+    """What of the parameters a kernel of elementwise operations cannot hold, in words; None where all fits."""
+    if p.recurrent is not None:
         return "recurrent weights"
-    if p.get("state_fn") is not None:
+    if p.state_fn is not None:
         return "`state_fn`"
-    if spike is not None and not isinstance(spike, Surrogate):
+    if p.spike is None:
+        return None
+    if not isinstance(p.spike, Surrogate):
         return "spike function other than a `Surrogate`"
-    return "stochastic surrogate" if spike is not None and spike.stochastic else None
+    return "stochastic surrogate" if p.spike.stochastic else None
 
 
 @functools.cache
@@ -54,11 +54,11 @@ def probe() -> float:
     """The largest error of a small leaky integration and its gradient, where both are geometric sums."""
     steps, beta = 7, 0.5
     cell = Cell(
-        lambda p, v, x, t: p["beta"] * v + x,
-        lambda p, v, raw, t: (raw, (p["spike"](raw - 1.0), raw)),
-        lambda p, raw: (raw, (p["spike"](raw - 1.0), raw)),
+        lambda p, v, x, t: p.beta * v + x,
+        lambda p, v, raw, t: (raw, (p.spike(raw - 1.0), raw)),
+        lambda p, raw: (raw, (p.spike(raw - 1.0), raw)),
     )
-    p: dict[str, Any] = {"beta": jnp.float32(beta), "spike": arctan()}
+    p = Parameters(beta=jnp.float32(beta), spike=arctan())
     first, x_tb, times = jnp.zeros(300), jnp.ones((steps, 300)), jnp.arange(steps)
     last, out, raw, before = forward(cell, p, first, x_tb, times)
     ones = jnp.ones_like(x_tb)

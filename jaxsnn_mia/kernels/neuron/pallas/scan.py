@@ -5,33 +5,38 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxsnn_mia.kernels.neuron.cell import Cell, is_zero, pull_step, split_floats, sum_to
+from jaxsnn_mia.kernels.neuron.cell import Cell, Parameters, is_zero, pull_step, split_floats, sum_to
 from jaxsnn_mia.kernels.neuron.pallas.tile import TILE, tiled, walk
 from jaxsnn_mia.kernels.surrogate import heaviside
 
 Struct = jax.ShapeDtypeStruct
 
 
-def forward(cell: Cell, p: dict, carry: Any, x_tb: jax.Array, times: jax.Array) -> tuple:
+def forward(cell: Cell, p: Parameters, carry: Any, x_tb: jax.Array, times: jax.Array) -> tuple:
     """(last carry, out_tb, raw_tb, the carry before each step or None), as `scan.scan_forward`.
 
     Needs carry leaves and parameters that broadcast to [B, ...] and, where `cell.rebuild` is there, `raw` as the last
     array of its out. `times` is not used: nothing here is drawn.
     """
     steps, shape = len(x_tb), x_tb.shape[1:]
-    floats, join = split_floats(without_spike(p))
-    # a bare step: a kernel cannot hold a custom derivative
-    step_function = {"spike": lambda x: heaviside(x, p["spike"].at_zero)} if "spike" in p else {}
+    floats, join = split_floats(p._replace(spike=None))
+
+    def with_a_step(p_floats):
+        """The parameters with a bare step: a kernel cannot hold a custom derivative."""
+        if p.spike is None:
+            return join(p_floats)
+        return join(p_floats)._replace(spike=lambda x: heaviside(x, p.spike.at_zero))
+
     start, carry_of = jax.tree.flatten(carry)
     keep = cell.rebuild is None  # else raw, which is the last of out, tells all
 
     def kernel(load, store, refs):
         x_ref, start_refs, p_refs, out_refs, raw_ref, before_refs, last_refs = refs
-        parameters = join([load(ref) for ref in p_refs]) | step_function
+        parameters = with_a_step([load(ref) for ref in p_refs])
 
         def step(t, v, x):
-            raw = cell.before(parameters, v, x, t)
-            after, out = cell.after(parameters, v, raw, t)
+            raw = cell.integrate(parameters, v, x, t)
+            after, out = cell.fire(parameters, v, raw, t)
             put_all(store, t, out_refs, out)
             if keep:
                 put_all(store, t, [raw_ref, *before_refs], [raw, *jax.tree.leaves(v)])
@@ -41,7 +46,7 @@ def forward(cell: Cell, p: dict, carry: Any, x_tb: jax.Array, times: jax.Array) 
         last = walk(steps, lambda t: load(x_ref, t), step, first, reverse=False)
         put_all(store, None, last_refs, jax.tree.leaves(last))
 
-    _, out_like = jax.eval_shape(lambda c, x: cell.after(join(floats) | step_function, c, x, 0), carry, x_tb[0])
+    _, out_like = jax.eval_shape(lambda c, x: cell.fire(with_a_step(floats), c, x, 0), carry, x_tb[0])
     series = [Struct((steps, *shape), leaf.dtype) for leaf in out_like]
     raw_like = Struct(x_tb.shape, x_tb.dtype) if keep else None
     before_like = [Struct((steps, *shape), leaf.dtype) for leaf in start] if keep else None
@@ -56,21 +61,20 @@ def backward(cell, p, first, raw_tb, before_tb, times, last_ct, out_ct):
     """Cotangents of p, of the carry before the first step, and of the currents, as `scan.scan_backward`. Cotangents
     that are symbolically zero are not read."""
     steps, shape = len(raw_tb), raw_tb.shape[1:]
-    floats, join = split_floats(without_spike(p))
-    spike = {"spike": p["spike"]} if "spike" in p else {}
-    slopes, join_spike = split_floats(spike)
+    floats, join = split_floats(p._replace(spike=None))
+    slopes, join_spike = split_floats(p.spike)
     start, carry_of = jax.tree.flatten(first)
     dtypes = [leaf.dtype for leaf in out_ct]
     given_last, given = ([None if is_zero(ct) else ct for ct in leaves_of(cts)] for cts in (last_ct, out_ct))
 
     def kernel(load, store, refs):
         raw_ref, start_refs, before_refs, p_refs, slope_refs, last_refs, ct_refs, x_out, first_out, p_out = refs
-        spikes = join_spike([load(ref) for ref in slope_refs])
+        spike = join_spike([load(ref) for ref in slope_refs])
         given_first = carry_of.unflatten([load(ref) for ref in start_refs])
         wide = [jnp.broadcast_to(load(ref), (TILE,)) for ref in p_refs]
 
         def full(parameters):
-            return join(parameters) | spikes
+            return join(parameters)._replace(spike=spike)
 
         def look(t):
             earlier = load(raw_ref, jnp.maximum(t - 1, 0)) if cell.rebuild else [load(r, t) for r in before_refs]
@@ -101,12 +105,7 @@ def backward(cell, p, first, raw_tb, before_tb, times, last_ct, out_ct):
     x_like = Struct(raw_tb.shape, raw_tb.dtype)
     x_ct, first_ct, wide_ct = tiled(kernel, inputs, (x_like, like_start, like_p), shape, steps)
     p_ct = join([sum_to(ct, leaf) for ct, leaf in zip(wide_ct, floats, strict=True)], zeros=True)
-    return p_ct | jax.tree.map(jnp.zeros_like, spike), carry_of.unflatten(first_ct), x_ct
-
-
-def without_spike(p: dict) -> dict:
-    """The operands that receive cotangents."""
-    return {name: value for name, value in p.items() if name != "spike"}
+    return p_ct._replace(spike=jax.tree.map(jnp.zeros_like, p.spike)), carry_of.unflatten(first_ct), x_ct
 
 
 def put_all(store, t, refs, values):
