@@ -72,6 +72,8 @@ def stage(name: str, c: Config, folder: Path, paths: dict[str, Path]) -> Stage:
     settings = {key: value for key, value in as_dict(c.inversion).items() if key != "names"}
     inputs = {"name": name, "settings": settings, "metrics": as_dict(c.metrics), "epoch": c.signals.epoch,
               "train": paths["train"].name, "splits": paths["splits"].name}  # fmt: skip
+    if c.inversion.tv:
+        inputs["total_variation"] = "mean"  # runs before this one weighed a sum
     return Stage("inversion", folder, inputs)
 
 

@@ -25,7 +25,7 @@ STAGE_VERSION = {
     "train": 6,
     "signals": 5,
     "attacks": 4,
-    "inversion": 3,
+    "inversion": 2,
     "attribute": 1,
     "metrics": 8,
 }
