@@ -1,16 +1,10 @@
 """Main effects and two-way interactions of the ablation, by least squares for each seed, with intervals over seeds."""
 
-import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import conditions
-import decide
-import effects
+from experiments.study import conditions, decide, effects
 
 # the contrast of each column is the difference that its name says, the other factors at their mean
 TERMS = ("spiking", "rate coding", "latency coding", "doubling T")

@@ -1,6 +1,6 @@
 """The predecessor's attack as it was released, and with each of its confounders replaced: numbers to a CSV.
 
-    python experiments/study/as_released.py --datasets=iris,digits --seeds=8 --workdir=runs/study/as_released
+    python -m experiments.study.as_released --datasets=iris,digits --seeds=8 --workdir=runs/study/as_released
 
 As released (arXiv 2411.06613): a fifth of the rows is the test split. The target trains on all the others, the shadow
 on 80 % of the same rows, both with inputs standardised by the mean and deviation of the target's training split. One
@@ -29,15 +29,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
-sys.path.insert(0, str(Path(__file__).parent))
 
-import conditions
 import jax
 import numpy as np
-import run
-import sheet
 from sklearn.svm import SVC
 
+from experiments.study import conditions, run, sheet
 from jaxsnn_mia import config, data, metrics, models
 from jaxsnn_mia.attacks import lira
 from jaxsnn_mia.config.specs import training_inputs

@@ -4,18 +4,12 @@ A claim is {data set: `Found`}; tables that are not there give none of them.
 """
 
 import operator
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import conditions
-import decide
-import run
+from experiments.study import conditions, decide, run
 
 LEVEL = 1 - 0.05 / len(conditions.DATASETS)  # of an interval: all data sets together have 95 %
 VOLUME = 2 * decide.MARGIN  # smallest change of a dominated volume that matters

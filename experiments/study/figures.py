@@ -1,6 +1,5 @@
 """The figures of the study, as SVG with text that can be searched."""
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import conditions
-import decide
-import effects
+from experiments.study import conditions, decide, effects
 
 mpl.use("agg")
 mpl.rcParams.update({"svg.hashsalt": "study", "svg.fonttype": "none", "font.size": 8, "axes.spines.top": False,

@@ -1,9 +1,9 @@
 """Runs a table of the study and writes its rows to experiments/results/study/TABLE.csv.
 
-    python experiments/study/run.py rates --workdir=runs/study [--datasets=iris,digits] [--data_dir=FOLDER]
-    python experiments/study/run.py curves --workdir=runs/study
-    python experiments/study/run.py surrogates --workdir=runs/study --surrogates=package.module:function
-    python experiments/study/run.py all --workdir=runs/smoke --scale=smoke
+    python -m experiments.study.run rates --workdir=runs/study [--datasets=iris,digits] [--data_dir=FOLDER]
+    python -m experiments.study.run curves --workdir=runs/study
+    python -m experiments.study.run surrogates --workdir=runs/study --surrogates=package.module:function
+    python -m experiments.study.run all --workdir=runs/smoke --scale=smoke
 
 PROTOCOL.md says what they are; `TABLES` below lists them. `rates` comes first, and `surrogates_search` before
 `surrogates`: the others read what they chose. A surrogate of your own goes through the same two tables. Run again,
@@ -22,13 +22,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
-sys.path.insert(0, str(Path(__file__).parent))
 
-import conditions
 import jax
 import numpy as np
-import sheet
 from scipy.stats import rankdata
+
+from experiments.study import conditions, sheet
 
 RESULTS = Path(__file__).parents[1] / "results" / "study"
 KEPT = ("auc", "tpr@0.01", "train_accuracy", "test_accuracy", "validation_accuracy", "gap")

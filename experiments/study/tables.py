@@ -1,6 +1,6 @@
 """Tables and figures of the study from the rows that `run.py` and `as_released.py` wrote.
 
-    python experiments/study/tables.py [--results=FOLDER]
+    python -m experiments.study.tables [--results=FOLDER]
 
 Reads FOLDER/*.csv (experiments/results/study by default), writes README.md and the figures beside them. What is missing
 is left out; a claim is judged over all data sets only where all are there.
@@ -13,16 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import ablation
-import conditions
-import decide
-import effects
-import figures
-import run
-import sheet
-import waterfall
+from experiments.study import ablation, conditions, decide, effects, figures, run, sheet, waterfall
 
 Lines = Iterator[str]
 RATIO = 1.25  # of TPR, the smallest that matters

@@ -1,6 +1,6 @@
 """What each confounder contributes to AUC(ANN) - AUC(SNN) as released: a figure and a table from the CSV.
 
-    python experiments/study/waterfall.py runs/study/as_released/as_released.csv --out=runs/study/as_released
+    python -m experiments.study.waterfall runs/study/as_released/as_released.csv --out=runs/study/as_released
 
 The part of a confounder is the change of the difference, seed by seed, when it alone is replaced; its interval is a t
 interval over seeds. Parts need not add up: "interaction" is the change when all are replaced less the sum of the parts.
@@ -14,10 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import decide
-import sheet
+from experiments.study import decide, sheet
 
 RELEASED, CONTROLLED, INTERACTION = "none", "all", "interaction"
 LABELS = {

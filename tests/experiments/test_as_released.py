@@ -1,7 +1,6 @@
 """The predecessor's attack as released: who trains on what, what the attack sees, what each replacement changes."""
 
 import csv
-import sys
 
 import jax
 import numpy as np
@@ -11,16 +10,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from experiments.study import as_released as study
+from experiments.study import run, sheet, waterfall
 from jaxsnn_mia import data
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.training.step import Norm
-from tests.runs import ROOT
-
-sys.path.insert(0, str(ROOT / "experiments/study"))
-import as_released as study
-import run
-import sheet
-import waterfall
 
 EQUAL = {"ann": 1e-3, "snn": 1e-3}
 UNTRAINED = {"ann": 1e-30, "snn": 1e-30}  # no step changes a weight

@@ -2,24 +2,12 @@
 
 import itertools
 import re
-import sys
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from tests.runs import ROOT
-
-sys.path.insert(0, str(ROOT / "experiments/study"))
-import ablation
-import conditions
-import decide
-import effects
-import figures
-import run
-import sheet
-import tables
-import waterfall
+from experiments.study import ablation, conditions, decide, effects, figures, run, sheet, tables, waterfall
 
 DRAWS = 100
 EFFECT = 2 * decide.MARGIN

@@ -1,26 +1,16 @@
 """The study's rules of decision and its conditions."""
 
-import sys
-
 import numpy as np
 import pytest
 from scipy import stats
 
+from experiments.study import as_released, conditions, decide, run, sheet, tables
 from jaxsnn_mia import config
 from jaxsnn_mia.config import sweep
 from jaxsnn_mia.pipeline import run as pipeline_run
 from jaxsnn_mia.pipeline import train as pipeline_train
 from jaxsnn_mia.pipeline.run import run_variant
 from jaxsnn_mia.training.loop import train_all
-from tests.runs import ROOT
-
-sys.path.insert(0, str(ROOT / "experiments/study"))
-import as_released
-import conditions
-import decide
-import run
-import sheet
-import tables
 
 RNG = np.random.default_rng(0)
 

@@ -3,23 +3,19 @@
 import dataclasses
 import itertools
 import re
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments import compare
 from jaxsnn_mia import audit, metrics
 from jaxsnn_mia.metrics import comparisons, exposure
 from jaxsnn_mia.report import answers, exposed, figures, page, plots, reading, stability, tables
 from jaxsnn_mia.settings import Metrics
 from jaxsnn_mia.store.files import file_sha256
 from tests.attacks import planted
-from tests.runs import ROOT
-
-sys.path.insert(0, str(ROOT / "experiments"))
-import compare
 
 S, N, C = 12, 240, 3
 KEEP = planted.pairs(S, N)
