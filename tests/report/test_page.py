@@ -12,7 +12,7 @@ import pytest
 from experiments import compare
 from jaxsnn_mia import audit, metrics
 from jaxsnn_mia.metrics import comparisons, exposure
-from jaxsnn_mia.report import answers, exposed, figures, page, plots, reading, stability, tables
+from jaxsnn_mia.report import answers, exposed, figures, page, plots, reading, stability, tables, tradeoff
 from jaxsnn_mia.settings import Metrics
 from jaxsnn_mia.store.files import file_sha256
 from tests.attacks import planted
@@ -34,7 +34,7 @@ def rows(bits):
 
 
 def test_a_figure_per_data_set_and_a_curve_per_family_over_bit_widths():
-    found = figures.privacy_against_accuracy(list(rows((2, 8, 32))))
+    found = tradeoff.privacy_against_accuracy(list(rows((2, 8, 32))))
     assert [f.caption.partition(":")[0] for f in found] == ["digits", "iris"]
     for needle in ("2 bits", "8 bits", "float", "ann", "snn", "AUC of lira", "Pareto front"):
         assert needle in found[1].svg
@@ -49,13 +49,13 @@ def test_another_setting_in_the_sweep_is_a_curve_of_its_own():
     for row in some:
         for lr in ("0.001", "0.01"):
             both.append(row | {"variant": f"digits-ann-bits{row['bits']}-quantizeboth-lr{lr}"})
-    (found,) = figures.privacy_against_accuracy(both)
+    (found,) = tradeoff.privacy_against_accuracy(both)
     assert "ann-lr0.001" in found.svg
     assert "ann-lr0.01<" in found.svg
 
 
 def test_a_point_per_variant_where_the_width_is_one():
-    found = figures.privacy_against_accuracy(list(rows((32,))))
+    found = tradeoff.privacy_against_accuracy(list(rows((32,))))
     assert "bits" not in found[0].svg
     assert "snn-32" in found[0].svg
     assert all("digits" in line for line in found[0].csv.splitlines()[1:])
@@ -67,7 +67,7 @@ def test_the_front_is_what_nothing_dominates():
         p for p in points
         if not any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points)
     }  # fmt: skip
-    assert figures.front(points) == sorted(want)
+    assert tradeoff.front(points) == sorted(want)
     assert len(want) > 2
 
 
@@ -134,8 +134,8 @@ def variants(runs, *names):
 
 def test_a_sentence_says_how_much_at_which_rate_and_how_sure(runs):
     read = variants(runs, "leaks", "private")
-    leaks, private = (answers.answer(name, variant.found) for name, variant in read.items())
-    tpr = read["leaks"].found.row("lira", "tpr@0.05")
+    leaks, private = (answers.answer(name, variant.measured) for name, variant in read.items())
+    tpr = read["leaks"].measured.row("lira", "tpr@0.05")
     assert f"At 5 % false positives, lira finds {100 * tpr['value']:.1f} % [" in leaks.sentence
     assert f"{tpr['value'] / tpr['realised_fpr']:.1f} times what guessing finds" in leaks.sentence
     assert f"AUC of lira {leaks.auc:.3f} [{leaks.low:.3f}, {leaks.high:.3f}]" in leaks.sentence
@@ -146,7 +146,7 @@ def test_a_sentence_says_how_much_at_which_rate_and_how_sure(runs):
 
 def test_paired_differences_are_those_of_the_scores_themselves(runs):
     read = variants(runs, "leaks", "private")
-    (found,) = answers.differences({n: v.found for n, v in read.items()}, [("leaks", "private")], 0.95)
+    (found,) = answers.differences({n: v.measured for n, v in read.items()}, [("leaks", "private")], 0.95)
     scores = [
         audit.scores("lira", logits(effect), KEEP, np.arange(S) ^ 1, None) for effect in (2.0, 0.0)
     ]  # fmt: skip
@@ -158,26 +158,26 @@ def test_paired_differences_are_those_of_the_scores_themselves(runs):
     assert found.paired
     assert found.verdict == "leaks more"
     assert found.auc.p < 0.01
-    (back,) = answers.differences({n: v.found for n, v in read.items()}, [("private", "leaks")], 0.95)
+    (back,) = answers.differences({n: v.measured for n, v in read.items()}, [("private", "leaks")], 0.95)
     assert back.verdict == "leaks less"
     assert back.auc.difference == -found.auc.difference
 
 
 def test_other_draws_are_not_paired_and_their_spreads_add_up(runs):
     read = variants(runs, "leaks", "other")
-    (found,) = answers.differences({n: v.found for n, v in read.items()}, [("other", "leaks")], 0.95)
+    (found,) = answers.differences({n: v.measured for n, v in read.items()}, [("other", "leaks")], 0.95)
     assert not found.paired
     assert found.verdict == "cannot be told apart"
     spread = np.hypot(*(np.std(variant.drawn["lira auc"]) for variant in read.values()))
     assert (found.auc.high - found.auc.low) / (2 * 1.96) == pytest.approx(spread, rel=0.25)
-    one = read["leaks"].found  # the very replicates, of other examples by chance: they do not cancel
-    (found,) = answers.differences({"a": one, "b": one._replace(alike="others")}, [("b", "a")], 0.95)
+    one = read["leaks"].measured  # the very replicates, of other examples by chance: they do not cancel
+    (found,) = answers.differences({"a": one, "b": one._replace(draws="others")}, [("b", "a")], 0.95)
     spread = 2**0.5 * np.std(one.drawn["lira auc"])
     assert (found.auc.high - found.auc.low) / (2 * 1.96) == pytest.approx(spread, rel=0.25)
 
 
 def test_equal_variants_cannot_be_told_and_many_are_corrected(runs):
-    found = {f"v{i}": variants(runs, "leaks")["leaks"].found for i in range(4)}
+    found = {f"v{i}": variants(runs, "leaks")["leaks"].measured for i in range(4)}
     same = answers.differences(found, [(f"v{i}", "v0") for i in range(1, 4)], 0.95)
     assert {one.verdict for one in same} == {"cannot be told apart"}
     assert {one.auc.difference for one in same} == {0.0}
@@ -236,7 +236,7 @@ def test_stability_between_halves_and_over_seeds(runs):
     assert (line["rank correlation"], line["overlap of the top 1 %"]) == (f"{rank:.2f}", f"{overlap:.2f}")
     read = variants(runs, "leaks", "private")
     (over,) = stability.over_seeds({"a-seed0-b": read["leaks"], "a-seed1-b": read["private"]}, 0.95)
-    low, high = sorted(v.found.row("lira", "auc")["value"] for v in read.values())
+    low, high = sorted(v.measured.row("lira", "auc")["value"] for v in read.values())
     half = 12.706 * (high - low) / 2  # t of one degree of freedom, of two values
     assert over["variant"] == "a-b"
     assert over["AUC of lira"].startswith(f"{(low + high) / 2:.3f} [{(low + high) / 2 - half:.3f}, ")
@@ -306,7 +306,7 @@ def store_rows(folder):
     ],
 )
 def test_sentences_of_ties_and_of_less_than_guessing(runs, value, low, high, realised, said):
-    found = variants(runs, "leaks")["leaks"].found
+    found = variants(runs, "leaks")["leaks"].measured
     tpr = {"value": value, "low": low, "high": high, "realised_fpr": realised}
     rows = [row | tpr if row["metric"].startswith("tpr@") else row for row in found.rows]
     assert said in answers.answer("a", found._replace(rows=rows)).sentence
@@ -318,17 +318,17 @@ def test_other_data_and_other_usable_targets_are_not_paired(runs, tmp_path):
         other._replace(labels_n=1 - np.minimum(other.labels_n, 1)), KEEP, tmp_path, names=("lira",), settings=QUICK
     )
     leaks, data = variants(runs, "leaks")["leaks"], reading.read({"d": {"metrics": tmp_path / "metrics"}})["d"]
-    assert leaks.found.splits != data.found.splits
-    assert page.in_turn({"a": leaks, "b": data}) == []
+    assert leaks.measured.splits != data.measured.splits
+    assert page.against_first({"a": leaks, "b": data}) == []
     summary = {**leaks.summary, "drawn": "one target less"}
-    assert page.in_turn({"a": leaks, "b": leaks._replace(summary=summary)}) == [("b", "a")]
-    found = {"a": leaks.found, "b": leaks._replace(summary=summary).found}
+    assert page.against_first({"a": leaks, "b": leaks._replace(summary=summary)}) == [("b", "a")]
+    found = {"a": leaks.measured, "b": leaks._replace(summary=summary).measured}
     assert not answers.differences(found, [("b", "a")], 0.95)[0].paired
 
 
 def test_many_curves_are_several_figures():
-    assert [len(part) for part in figures.parts(dict.fromkeys(range(16)))] == [7, 7, 2]
-    assert figures.parts({}) == []
+    assert [len(part) for part in figures.in_several(dict.fromkeys(range(16)))] == [7, 7, 2]
+    assert figures.in_several({}) == []
 
 
 def test_a_page_is_made_once(runs, tmp_path):
