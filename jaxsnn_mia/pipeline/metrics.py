@@ -11,7 +11,7 @@ from jaxsnn_mia.data import splits
 from jaxsnn_mia.data.prepared import PARTS, candidates
 from jaxsnn_mia.kernels import surrogate
 from jaxsnn_mia.pipeline.signals import read_signal
-from jaxsnn_mia.report.rows import Audit, write_results
+from jaxsnn_mia.report.rows import Audit, compute_metrics
 from jaxsnn_mia.settings import Config, as_dict
 from jaxsnn_mia.store.files import digest, read_array, write_npz
 from jaxsnn_mia.store.stage import STAGE_VERSION, provenance, read_manifest, run_stage, stage_path
@@ -57,7 +57,7 @@ def metrics_stage(name: str, c: Config, folder: Path, paths: dict[str, Path], be
         valid_s = valid_shadows(paths["train"])
         about = read_manifest(paths["data"])
         keep_sn = np.asarray(read_array(paths["splits"] / "keep.npy"))
-        write_results(
+        compute_metrics(
             path,
             Audit(
                 name=name,
