@@ -2,11 +2,12 @@
 
 import pytest
 
-from experiments.study import as_released, run, sheet, tables
+from experiments.study import as_released, conditions, run, sheet, tables
 from jaxsnn_mia.pipeline import run as pipeline_run
 from jaxsnn_mia.pipeline import train as pipeline_train
 from jaxsnn_mia.pipeline.run import run_variant
 from jaxsnn_mia.training.loop import train_all
+from tests.experiments.study import untrained
 
 
 def smoke(tmp_path, table, *flags):
@@ -22,8 +23,12 @@ def gentle(alpha=0.5, **options):
 """
 
 
-def test_the_whole_study_runs_as_a_smoke(tmp_path, monkeypatch):
-    """Every table on iris at settings that say nothing, tables and figures, and a surrogate of one's own."""
+@pytest.mark.parametrize("trained", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_the_whole_study_runs_as_a_smoke(trained, tmp_path, monkeypatch):
+    """Every table on iris at settings that say nothing, tables and figures, and a surrogate of one's own. By default
+    nothing is trained: random numbers stand for the results."""
+    if not trained:
+        monkeypatch.setattr(pipeline_run, "run_pipeline", untrained.run_pipeline)
     (tmp_path / "own").mkdir()
     (tmp_path / "own/own_of_study.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path / "own")
@@ -47,7 +52,14 @@ def test_the_whole_study_runs_as_a_smoke(tmp_path, monkeypatch):
 
 
 def test_a_sweep_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
-    """A death between the variants of a sweep: the same rows as without, and no model is trained twice."""
+    """A death in the second of three runs: the same rows as without, and no model is trained twice."""
+
+    def widths(scope):  # three runs that share their programs
+        for bits in (8, 4, 2):
+            searched = conditions.searched("iris", "ann", conditions.READOUTS[0])
+            yield f"iris-{bits}", conditions.merged(searched, {"sweep": {"bits": (bits,)}})
+
+    monkeypatch.setitem(run.TABLES, "rates", widths)
     whole = smoke(tmp_path / "whole", "rates")
     one, seen = run_variant, []
 

@@ -1,12 +1,13 @@
 """README.md and the figures are made of the rows."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.study import conditions, decide, effects, figures, run, sheet, tables, waterfall
+from experiments.study import conditions, decide, effects, figures, plan, run, sheet, tables, waterfall
 from tests.experiments.study import planted
 
 
@@ -32,7 +33,7 @@ def test_the_tables_are_made_of_the_rows(tmp_path):
     made = planted.study(np.random.default_rng(1), planted.EFFECT)
     made["ablation"] = [r | of for r in planted.ablated() for of in ({}, {"attack": "", "metric": "test_accuracy"})]
     made["baselines"] = [r for r in made["quantization"] if r["seed"] == "0" and r["bits_weight"] == "32"]
-    made["surrogates_recurrent"] = made["surrogates"]
+    made["surrogates_recurrent"] = [r for r in made["surrogates"] if r["dataset"] == "digits"]
     one_seed = [r | {"dataset": "mnist10k"} for r in made["surrogates"] if (r["dataset"], r["seed"]) == ("digits", "0")]
     made["surrogates"] = made["surrogates"] + one_seed
     made["surrogates_search"] = [
@@ -78,6 +79,24 @@ def test_the_tables_are_made_of_the_rows(tmp_path):
         figure = (tmp_path / f"{name}.svg").read_text()
         assert f"]({name}.svg)" in text
         assert ("iris" if name == "waterfall" else "digits") in figure
+    again = tmp_path / "again"  # the other tables are missing
+    sheet.write(again / "ablation.csv", made["ablation"], sheet.COLUMNS)
+    tables.write(again)
+    section = (again / "README.md").read_text().split("## Ablation\n")[1].split("\n## ")[0]
+    assert section == text.split("## Ablation\n")[1].split("\n## ")[0]
+    assert (again / "ablation.svg").read_text() == figure  # nothing of the time or of chance is in a figure
+
+
+def test_the_committed_verdicts_are_those_of_the_committed_rows(tmp_path):
+    rows = {name: sheet.read(sheet.RESULTS / f"{name}.csv") for name in (*plan.TABLES, "as_released", "cost")}
+    committed = (sheet.RESULTS / "README.md").read_text()
+    for part in tables.introduction(rows, tmp_path):
+        assert part in committed
+
+
+@pytest.mark.long
+def test_the_committed_page_is_made_of_the_committed_rows(tmp_path):
+    for path in sheet.RESULTS.glob("*.csv"):
+        shutil.copy(path, tmp_path)
     tables.write(tmp_path)
-    assert (tmp_path / "README.md").read_text() == text
-    assert (tmp_path / "ablation.svg").read_text() == figure  # nothing of the time or of chance is in a figure
+    assert (tmp_path / "README.md").read_text() == (sheet.RESULTS / "README.md").read_text()
