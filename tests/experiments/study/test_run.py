@@ -6,6 +6,7 @@ from experiments.study import as_released, conditions, run, sheet, tables
 from jaxsnn_mia.pipeline import run as pipeline_run
 from jaxsnn_mia.pipeline import train as pipeline_train
 from jaxsnn_mia.pipeline.run import run_variant
+from jaxsnn_mia.store.files import write_json
 from jaxsnn_mia.training.loop import train_all
 from tests.experiments.study import untrained
 
@@ -86,6 +87,24 @@ def test_a_sweep_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     trained.clear()
     assert smoke(tmp_path, "rates") == whole
     assert not trained
+
+
+def test_what_a_run_cost_counts_each_pass_once(tmp_path):
+    """Two variants trained as one ensemble, each with two signals of one pass."""
+    machine = {"device": "2 x cpu", "jax": "0"}
+    manifests = {"data-0": {"seconds": 1.0}}
+    for variant in ("a", "b"):
+        manifests[f"{variant}/train-0"] = {"seconds": 10.0, "members": ["a", "b"], **machine}
+        manifests[f"{variant}/signals-phi"] = {"seconds": 3.0}
+        manifests[f"{variant}/signals-correct"] = {"seconds": 2.0}
+        manifests[f"{variant}/metrics-0"] = {"seconds": 0.5}
+    for stage, manifest in manifests.items():
+        write_json(tmp_path / stage / "manifest.json", manifest)
+    config = {"splits": {"n_shadows": 12}, "train": {"epochs": 3}}
+    write_json(tmp_path / "config.json", {"config": config})
+    assert run.spent(tmp_path) == {
+        "models": 24, "model_epochs": 72, "train_seconds": 10.0, "seconds": 10 + 2 * 3 + 2 * 0.5 + 1, **machine,
+    }  # fmt: skip
 
 
 @pytest.mark.long
