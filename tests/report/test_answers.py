@@ -54,7 +54,27 @@ def test_other_draws_are_not_paired_and_their_spreads_add_up():
     assert (found.auc.high - found.auc.low) / (2 * 1.96) == pytest.approx(spread, rel=0.25)
 
 
-def test_equal_variants_cannot_be_told_and_many_are_corrected():
+def measured(auc, drawn_r):
+    """A variant of 30 pairs with one attack."""
+    rows = [{"attack": "lira", "metric": "auc", "value": auc}, {"attack": "lira", "metric": "tpr@0.05", "value": None}]
+    return answers.Measured(rows, {"lira auc": drawn_r}, 30, "splits", "draws")
+
+
+def test_what_stands_alone_does_not_stand_among_many():
+    """A difference of 2.4 deviations: p is about .02, which is not below .05 / 4."""
+    noise = np.random.default_rng(0).normal(0, 0.01, 2000)
+    reference = measured(0.6, np.full(2000, 0.6))
+    variants = {f"v{i}": measured(0.624, 0.624 + noise) for i in range(4)} | {"reference": reference}
+    pairs = [(f"v{i}", "reference") for i in range(4)]
+    (alone,) = answers.differences(variants, pairs[:1], 0.95)
+    assert (alone.verdict, alone.tpr, alone.accuracy) == ("leaks more", None, None)
+    among = answers.differences(variants, pairs, 0.95)
+    assert {one.auc.p for one in among} == {alone.auc.p}
+    assert 0.0125 < alone.auc.p < 0.05
+    assert {one.verdict for one in among} == {"cannot be told apart"}
+
+
+def test_equal_variants_cannot_be_told():
     found = {f"v{i}": audits.read("leaks")["leaks"].measured for i in range(4)}
     same = answers.differences(found, [(f"v{i}", "v0") for i in range(1, 4)], 0.95)
     assert {one.verdict for one in same} == {"cannot be told apart"}
