@@ -173,6 +173,11 @@ def kinds(datasets: tuple[str, ...]) -> list[tuple[str, str, str]]:
     return [*((dataset, "ann", READOUTS[0]) for dataset in datasets), *snn]
 
 
+def network(dataset: str, family: str, readout: str) -> dict[str, str]:
+    """The columns that name a network in the rows of results; an ANN has no readout there."""
+    return {"dataset": dataset, "family": family, "readout": readout if family != "ann" else ""}
+
+
 def full(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Four times the shadows, for accelerators."""
     return merged(settings, {"splits": {"n_shadows": 4 * settings["splits"]["n_shadows"]}})
