@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxsnn_mia.kernels import surrogate
+from jaxsnn_mia.models import by_name
 
 DATASETS = ("breast_cancer", "iris", "wine", "digits", "location30")  # those that decide
 CLASSES = {"breast_cancer": 2, "iris": 3, "wine": 3, "digits": 10, "location30": 30, "mnist10k": 10}
@@ -122,7 +123,7 @@ def curves_quantized(dataset: str, lr: float) -> dict[str, dict[str, Any]]:
 
 def surrogate_searched(dataset: str, name: str) -> dict[str, dict[str, Any]]:
     """The search for the slope and the learning rate of a surrogate, one ensemble."""
-    slopes = tuple(times * surrogate.default_slope(surrogate.SURROGATES[name]) for times in SLOPES)
+    slopes = tuple(times * surrogate.default_slope(by_name.surrogate(name)) for times in SLOPES)
     return merged(
         searched(dataset, "snn", READOUTS[0]),
         {"model": {"surrogate": name}, "sweep": {"slope": slopes}},

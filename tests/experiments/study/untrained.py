@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxsnn_mia.config import sweep
-from jaxsnn_mia.pipeline.data import data_and_splits
 from jaxsnn_mia.pipeline.metrics import labels
+from jaxsnn_mia.pipeline.run import data_and_splits
 from jaxsnn_mia.report import tables
 from jaxsnn_mia.settings import Config, as_dict
 from jaxsnn_mia.store.files import digest, write_json, write_text
