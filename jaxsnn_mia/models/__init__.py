@@ -45,10 +45,10 @@ def modules(architecture: str) -> Mapping[str, type[nnx.Module]]:
     module as `pure` takes it, which then stands for every family. ValueError for a name that is neither."""
     if architecture in MODELS:
         return MODELS[architecture]
-    found = by_name.imported("model.architecture", architecture, MODELS, "Class")
-    if not (isinstance(found, type) and issubclass(found, nnx.Module)):
-        raise ValueError(f"`model.architecture` {architecture!r} must be a flax.nnx.Module class, got {found!r}.")
-    return dict.fromkeys(FAMILIES, found)
+    own = by_name.imported("model.architecture", architecture, MODELS, "Class")
+    if not (isinstance(own, type) and issubclass(own, nnx.Module)):
+        raise ValueError(f"`model.architecture` {architecture!r} must be a flax.nnx.Module class, got {own!r}.")
+    return dict.fromkeys(FAMILIES, own)
 
 
 def build(spec: ModelSpec) -> Model:
