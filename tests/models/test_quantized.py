@@ -50,8 +50,8 @@ def logits(model, params, h, x=FEATURES):
     return model.apply(params, x, h, jax.random.key(1), train=False).logits_bc
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
-@pytest.mark.parametrize("calibration", ["absmax", "percentile", "lsq"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=pytest.mark.long), "snn"])
+@pytest.mark.parametrize("calibration", ["absmax", pytest.param("percentile", marks=pytest.mark.long), "lsq"])
 def test_the_logits_of_a_sample_do_not_depend_on_its_batch_mates(family, calibration):
     _, model = make(family, parts=("weight", "activation"), calibration=calibration)
     h = hyper(family, 4)
@@ -64,7 +64,7 @@ def test_the_logits_of_a_sample_do_not_depend_on_its_batch_mates(family, calibra
 
 
 @pytest.mark.parametrize("part", ["weight", "activation", "state"])
-@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("bits", [2, pytest.param(3, marks=pytest.mark.long), pytest.param(4, marks=pytest.mark.long)])
 def test_each_part_is_really_quantized(part, bits):
     for family in ("ann", "snn"):
         if part == "state" and family == "ann":
@@ -75,9 +75,18 @@ def test_each_part_is_really_quantized(part, bits):
         assert float(jnp.abs(logits(model, params, h) - logits(model, params, hyper(family, 32))).max()) > 1e-3
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
-@pytest.mark.parametrize("calibration", ["absmax", "lsq"])
-@pytest.mark.parametrize("preset", ["default", "brevitas"])
+@pytest.mark.parametrize(
+    ("family", "calibration", "preset"),
+    [
+        ("snn", "lsq", "brevitas"),
+        ("ann", "absmax", "default"),
+        *[
+            pytest.param(*case, marks=pytest.mark.long)
+            for case in itertools.product(("ann", "snn"), ("absmax", "lsq"), ("default", "brevitas"))
+            if case not in (("snn", "lsq", "brevitas"), ("ann", "absmax", "default"))
+        ],
+    ],
+)
 def test_every_parameter_has_a_gradient(family, calibration, preset):
     _, model = make(family, parts=models.QUANTIZED["all"], calibration=calibration, preset=preset)
     h = hyper(family, 4)
@@ -227,7 +236,7 @@ def test_a_warm_up_trains_in_float_first():
     assert not np.array_equal(plain.history[:, :2], floats.history[:, :2])
 
 
-@pytest.mark.parametrize("calibration", ["absmax", "percentile"])
+@pytest.mark.parametrize("calibration", ["absmax", pytest.param("percentile", marks=pytest.mark.long)])
 def test_post_training_calibration_sees_the_float_activations_of_all_own_rows(calibration):
     """max |activation| over the rows of the last weights; for percentiles the mean over batches, each by its rows."""
     quant = QuantSpec(parts=("weight", "activation"), calibration=calibration, percentile=90.0)
@@ -260,7 +269,7 @@ def test_post_training_quantization_calibrates_on_the_own_rows_alone(family, mon
         strangers = np.setdiff1d(np.arange(60), np.asarray(shadows_of().rows[0][0]))
         x[strangers] *= outlier  # rows that shadow 0 never trains on
         with monkeypatch.context() as patch:
-            patch.setattr("tests.test_quantization.X", x)
+            patch.setattr("tests.models.test_quantized.X", x)
             group = trained([4] * 6, ALL, family, float_epochs=4, post_training=True)
         ranges[outlier] = take(group, [0])
     jax.tree.map(np.testing.assert_array_equal, ranges[1.0], ranges[1e3])
@@ -270,8 +279,10 @@ def test_post_training_quantization_calibrates_on_the_own_rows_alone(family, mon
 
 
 @pytest.mark.parametrize("family", ["ann", "snn"])
-@pytest.mark.parametrize("bits", [2, 4, 8, 16])
-@pytest.mark.parametrize("preset", ["default", "brevitas"])
+@pytest.mark.parametrize(
+    "bits", [2, pytest.param(4, marks=pytest.mark.long), 8, pytest.param(16, marks=pytest.mark.long)]
+)
+@pytest.mark.parametrize("preset", ["default", pytest.param("brevitas", marks=pytest.mark.long)])
 def test_a_frozen_model_gives_the_logits_of_the_fake_quantized_one(family, bits, preset):
     spec, model = make(family, parts=("weight", "activation", *(["state"] if family == "snn" else [])), preset=preset)
     h = hyper(family, bits)

@@ -147,7 +147,10 @@ def step_by_step(params, x_tb, spiking):
     return jnp.stack(out)
 
 
-@pytest.mark.parametrize(("family", "encoding"), [("snn", "direct"), ("snn", "latency"), ("hybrid", "direct")])
+@pytest.mark.parametrize(
+    ("family", "encoding"),
+    [pytest.param("snn", "direct", marks=pytest.mark.long), ("snn", "latency"), ("hybrid", "direct")],
+)
 def test_the_spiking_convolutional_net_is_a_loop_over_single_steps(family, encoding):
     spec = spec_of("convnet", family, encoding=encoding, time_steps=4, in_shape=(9, 9, 2))
     _, params = made(spec)
@@ -221,7 +224,10 @@ def test_deep_networks_are_loops_over_single_steps(architecture, formula, family
     np.testing.assert_allclose(logits(spec, params, x).logits_bc, expected(p, x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("architecture", "hidden"), [("dense", ()), ("convnet", ()), ("recurrent", (5, 4))])
+@pytest.mark.parametrize(
+    ("architecture", "hidden"),
+    [("dense", ()), pytest.param("convnet", (), marks=pytest.mark.long), ("recurrent", (5, 4))],
+)
 def test_dropout_acts_on_the_same_places_of_both_twins(architecture, hidden):
     """On what units give, never on the input: a network without units has nothing to drop."""
     for family in ("ann", "snn"):
@@ -301,7 +307,7 @@ def test_latency_is_one_spike_the_earlier_the_larger():
     np.testing.assert_array_equal(spikes.argmax(0)[2:], [9, 5, 1, 0])
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=pytest.mark.long), "snn"])
 def test_events_are_their_own_code_and_recurrence_is_a_loop(family):
     spec = spec_of("recurrent", family, timed=True, in_shape=(5, 3, 2), time_steps=5, hidden=(6, 4))
     _, params = made(spec)
@@ -329,7 +335,7 @@ def test_events_are_their_own_code_and_recurrence_is_a_loop(family):
     assert float(jnp.linalg.norm(back, ord=2)) == pytest.approx(0.5, rel=1e-4)
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=pytest.mark.long), "snn"])
 def test_threshold_dependent_batch_norm(family):
     """Over time, batch and space, times the threshold where neurons fire; frozen at query time."""
     norm = Norm(8, spec_of("resnet8", family, norm="tdbn"))
