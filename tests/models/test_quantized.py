@@ -24,6 +24,8 @@ from tests.training.test_ensemble import X, Y, take
 from tests.training.test_ensemble import shadows as shadows_of
 from tests.training.test_ensemble import spec as train_spec
 
+LONG = pytest.mark.long
+
 FEATURES = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
 ALL = QuantSpec(parts=models.QUANTIZED["all"])
 
@@ -50,8 +52,8 @@ def logits(model, params, h, x=FEATURES):
     return model.apply(params, x, h, jax.random.key(1), train=False).logits_bc
 
 
-@pytest.mark.parametrize("family", [pytest.param("ann", marks=pytest.mark.long), "snn"])
-@pytest.mark.parametrize("calibration", ["absmax", pytest.param("percentile", marks=pytest.mark.long), "lsq"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
+@pytest.mark.parametrize("calibration", ["absmax", pytest.param("percentile", marks=LONG), "lsq"])
 def test_the_logits_of_a_sample_do_not_depend_on_its_batch_mates(family, calibration):
     _, model = make(family, parts=("weight", "activation"), calibration=calibration)
     h = hyper(family, 4)
@@ -64,7 +66,7 @@ def test_the_logits_of_a_sample_do_not_depend_on_its_batch_mates(family, calibra
 
 
 @pytest.mark.parametrize("part", ["weight", "activation", "state"])
-@pytest.mark.parametrize("bits", [2, pytest.param(3, marks=pytest.mark.long), pytest.param(4, marks=pytest.mark.long)])
+@pytest.mark.parametrize("bits", [2, pytest.param(3, marks=LONG), pytest.param(4, marks=LONG)])
 def test_each_part_is_really_quantized(part, bits):
     for family in ("ann", "snn"):
         if part == "state" and family == "ann":
@@ -81,7 +83,7 @@ def test_each_part_is_really_quantized(part, bits):
         ("snn", "lsq", "brevitas"),
         ("ann", "absmax", "default"),
         *[
-            pytest.param(*case, marks=pytest.mark.long)
+            pytest.param(*case, marks=LONG)
             for case in itertools.product(("ann", "snn"), ("absmax", "lsq"), ("default", "brevitas"))
             if case not in (("snn", "lsq", "brevitas"), ("ann", "absmax", "default"))
         ],
@@ -236,7 +238,7 @@ def test_a_warm_up_trains_in_float_first():
     assert not np.array_equal(plain.history[:, :2], floats.history[:, :2])
 
 
-@pytest.mark.parametrize("calibration", ["absmax", pytest.param("percentile", marks=pytest.mark.long)])
+@pytest.mark.parametrize("calibration", ["absmax", pytest.param("percentile", marks=LONG)])
 def test_post_training_calibration_sees_the_float_activations_of_all_own_rows(calibration):
     """max |activation| over the rows of the last weights; for percentiles the mean over batches, each by its rows."""
     quant = QuantSpec(parts=("weight", "activation"), calibration=calibration, percentile=90.0)
@@ -279,10 +281,8 @@ def test_post_training_quantization_calibrates_on_the_own_rows_alone(family, mon
 
 
 @pytest.mark.parametrize("family", ["ann", "snn"])
-@pytest.mark.parametrize(
-    "bits", [2, pytest.param(4, marks=pytest.mark.long), 8, pytest.param(16, marks=pytest.mark.long)]
-)
-@pytest.mark.parametrize("preset", ["default", pytest.param("brevitas", marks=pytest.mark.long)])
+@pytest.mark.parametrize("bits", [2, pytest.param(4, marks=LONG), 8, pytest.param(16, marks=LONG)])
+@pytest.mark.parametrize("preset", ["default", pytest.param("brevitas", marks=LONG)])
 def test_a_frozen_model_gives_the_logits_of_the_fake_quantized_one(family, bits, preset):
     spec, model = make(family, parts=("weight", "activation", *(["state"] if family == "snn" else [])), preset=preset)
     h = hyper(family, bits)
@@ -361,7 +361,7 @@ def swept(workdir, sweep, until="attacks", **changes):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("compared", [(("ann", 4), ("snn", 2)), pytest.param(EVERY, marks=pytest.mark.long)])
+@pytest.mark.parametrize("compared", [(("ann", 4), ("snn", 2)), pytest.param(EVERY, marks=LONG)])
 def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path, monkeypatch, compared):
     """Bitwise, though the separate run packs its shadows otherwise: a width of the sweep is a run of its own."""
     compiled.cache_clear()
