@@ -12,9 +12,11 @@ WORKDIR = "--workdir=/nonexistent/never/made"
 HELPED = (
     *(f"experiments/{name}.py" for name in ("run", "audit_logits", "compare", "threats")),
     *(f"experiments.study.{name}" for name in ("run", "as_released", "tables", "waterfall")),
-    *(f"experiments.benchmarks.{name}" for name in ("attacks", "convolutions", "integer", "neurons",
-                                                     "quantization_sweep", "shadows")),
-)  # fmt: skip
+    "experiments.benchmarks.neurons",
+)
+HELPED_OF_ALL = tuple(
+    f"experiments.benchmarks.{name}" for name in ("attacks", "convolutions", "integer", "quantization_sweep", "shadows")
+)
 # case -> flags of experiments/run.py, and what the error says
 BAD = {
     "a typo in a flag": (["--confg=x"], "did you mean"),
@@ -41,9 +43,14 @@ IMPORTED = (
 )  # fmt: skip
 
 
+def help_of(name: str) -> list[str]:
+    """The command that asks a script or a module for its help."""
+    return [name, "--help"] if name.endswith(".py") else ["-m", name, "--help"]
+
+
 @functools.cache
 def outcomes() -> dict[str, forks.Outcome]:
     """By name in `HELPED`, whose help is asked for, and by case of `BAD`."""
-    commands = {name: [name, "--help"] if name.endswith(".py") else ["-m", name, "--help"] for name in HELPED}
+    commands = {name: help_of(name) for name in HELPED}
     commands |= {case: [RUN, *flags] for case, (flags, _) in BAD.items()}
     return dict(zip(commands, forks.run(list(commands.values()), IMPORTED), strict=True))

@@ -6,7 +6,8 @@ import tomllib
 
 import pytest
 
-from tests.experiments.outcomes import HELPED, outcomes
+from tests import forks
+from tests.experiments.outcomes import HELPED, HELPED_OF_ALL, IMPORTED, help_of, outcomes
 from tests.runs import ROOT
 
 
@@ -17,6 +18,13 @@ def test_a_command_starts_and_says_what_it_takes(name):
     absl = name.endswith(("/run.py", "/audit_logits.py"))
     assert done.returncode == (1 if absl else 0), done.stderr  # absl ends so after its help
     assert ("--workdir" if absl else "usage:") in done.stdout
+
+
+@pytest.mark.long
+def test_the_other_benchmarks_start():
+    done = forks.run([help_of(name) for name in HELPED_OF_ALL], IMPORTED)
+    assert [one.returncode for one in done] == [0] * len(HELPED_OF_ALL), done
+    assert all("usage:" in one.stdout for one in done)
 
 
 def test_no_file_changes_the_search_path():

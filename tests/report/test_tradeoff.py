@@ -1,6 +1,7 @@
 """Privacy against accuracy: a figure per data set, a curve per family, and the front."""
 
 import numpy as np
+import pytest
 
 from jaxsnn_mia.report import tradeoff
 
@@ -52,3 +53,8 @@ def test_the_front_is_what_nothing_dominates():
     }  # fmt: skip
     assert tradeoff.front(points) == sorted(want)
     assert len(want) > 2
+
+
+def test_the_interval_of_an_error_is_that_of_the_accuracy_turned_around():
+    found = tradeoff.error_of({"value": 0.9, "low": 0.8, "high": 1.0})
+    assert found == pytest.approx({"value": 0.1, "low": 1e-4, "high": 0.2})  # a log axis cannot show 0

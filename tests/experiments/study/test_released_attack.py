@@ -13,9 +13,8 @@ from jaxsnn_mia import data
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.training.step import Norm
 
-EQUAL = {"ann": 1e-3, "snn": 1e-3}
 UNTRAINED = {"ann": 1e-30, "snn": 1e-30}  # no step changes a weight
-SMALL = attack.Settings(EQUAL, hidden=16, shadows=12)
+SMALL = attack.Settings({"ann": 1e-3, "snn": 1e-3}, hidden=16, shadows=12)
 
 
 def rows_of(n=160, features=6, classes=2, seed=0):
