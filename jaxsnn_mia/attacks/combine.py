@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from jax.scipy.special import ndtri
+from scipy.stats import rankdata
 
 from jaxsnn_mia.attacks import folds as cross
 from jaxsnn_mia.attacks import references, shokri
@@ -81,12 +82,6 @@ def normal_scores(scores: dict[str, np.ndarray | Callable], usable_s: np.ndarray
 def normal_score(x_n: np.ndarray) -> np.ndarray:
     """float32 [N]: the normal quantile of rank / (N + 1), ties at their mean rank; odd: that of -x is its negative."""
     wide = len(x_n) + 1
-    rank_n = mean_rank(x_n)
+    rank_n = rankdata(x_n)
     tail_n = np.minimum(rank_n, wide - rank_n) / wide
     return np.sign(wide / 2 - rank_n).astype(np.float32) * np.asarray(ndtri(tail_n.astype(np.float32)))
-
-
-def mean_rank(x_n: np.ndarray) -> np.ndarray:
-    """float64 [N] in [1, N]: the rank of each entry from below, ties at their mean."""
-    _, which, count = np.unique(x_n, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[which]

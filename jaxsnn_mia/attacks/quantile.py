@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsnn_mia.attacks import references
+from jaxsnn_mia.attacks import mlp, references
 
 DEFAULT_LEVELS = tuple(np.geomspace(0.5, 0.001, 12).tolist())
 FEWEST_ABOVE = 10  # population examples expected above a quantile
@@ -165,11 +165,8 @@ def standardised(x_nd, centre_d, scale_d):
 
 def network(layers: tuple, x_bd: jax.Array) -> jax.Array:
     """Standardised quantiles [B, L]: the lowest, then positive steps, so that they cannot cross."""
-    for weight, bias in layers[:-1]:
-        x_bd = jax.nn.relu(x_bd @ weight + bias[None])
-    weight, bias = layers[-1]
-    out = x_bd @ weight + bias[None]
-    return jnp.cumsum(jnp.concatenate([out[:, :1], SMALLEST_GAP + jax.nn.softplus(out[:, 1:])], 1), axis=1)
+    out_bl = mlp.forward(layers, x_bd)
+    return jnp.cumsum(jnp.concatenate([out_bl[:, :1], SMALLEST_GAP + jax.nn.softplus(out_bl[:, 1:])], 1), axis=1)
 
 
 def pinball(quantiles_bl: jax.Array, target_b: jax.Array, levels_l: jax.Array) -> jax.Array:
@@ -181,52 +178,47 @@ def pinball(quantiles_bl: jax.Array, target_b: jax.Array, levels_l: jax.Array) -
 
 def initial(key: jax.Array, inputs: int, hidden: tuple[int, ...], marginal_l: jax.Array) -> tuple:
     """Random hidden layers; the last one is zero but for the bias, which gives the marginal quantiles."""
-    layers = []
-    for width in hidden:
-        key, now = jax.random.split(key)
-        weight = jax.random.normal(now, (inputs, width), jnp.float32) * np.float32(np.sqrt(2 / inputs))
-        layers.append((weight, jnp.zeros(width, jnp.float32)))
-        inputs = width
+    keys = []
+    for _ in hidden:
+        key, of_layer = jax.random.split(key)
+        keys.append(of_layer)
+    *layers, (weight, _) = mlp.first_layers(keys, (inputs, *hidden, len(marginal_l)))
     gap = jnp.maximum(jnp.diff(marginal_l) - SMALLEST_GAP, 1e-3)
     bias = jnp.concatenate([marginal_l[:1], gap + jnp.log(-jnp.expm1(-gap))])  # the inverse of softplus
-    return (*layers, (jnp.zeros((inputs, len(marginal_l)), jnp.float32), bias))
+    return (*layers, (weight, bias))
 
 
 @partial(jax.jit, static_argnames=("hidden", "steps"))
 def _fit(key, marginal_sl, learn, held, levels_l, *, hidden, steps):
+    import optax
+
     (x_zd, target_sz), (held_x, held_target) = learn, held
     checks = min(steps, CHECKS)
     inner = -(-steps // checks)
     size = x_zd.shape[0]
     batch = min(size, BATCH)
+    adam = optax.adam(optax.linear_schedule(LEARNING_RATE, 0.0, checks * inner))
 
     def fit_one(marginal_l, target_z, held_target_z):
         def loss(layers, row_b):
             return pinball(network(layers, x_zd[row_b]), target_z[row_b], levels_l)
 
-        def step(state, t):
-            layers, first, second = state
-            rate = LEARNING_RATE * (1 - t / (checks * inner))
-            row_b = jax.random.randint(jax.random.fold_in(key, t.astype(jnp.int32)), (batch,), 0, size)
-            gradient = jax.grad(loss)(layers, row_b)
-            first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)
-            second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradient)
-            rate = rate * jnp.sqrt(1 - 0.999 ** (t + 1)) / (1 - 0.9 ** (t + 1))
-            layers = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) + 1e-8), layers, first, second)
-            return (layers, first, second), None
+        def step(carry, t):
+            layers, state = carry
+            row_b = jax.random.randint(jax.random.fold_in(key, t), (batch,), 0, size)
+            return mlp.step(adam, jax.grad(loss)(layers, row_b), layers, state), None
 
         def check(carry, t_i):
-            state, best, lowest = carry
-            state, _ = jax.lax.scan(step, state, t_i)
-            now = pinball(network(state[0], held_x), held_target_z, levels_l)
-            best = jax.tree.map(lambda new, old: jnp.where(now < lowest, new, old), state[0], best)
-            return (state, best, jnp.minimum(now, lowest)), None
+            learning, best, lowest = carry
+            learning, _ = jax.lax.scan(step, learning, t_i)
+            now = pinball(network(learning[0], held_x), held_target_z, levels_l)
+            best = jax.tree.map(lambda new, old: jnp.where(now < lowest, new, old), learning[0], best)
+            return (learning, best, jnp.minimum(now, lowest)), None
 
         layers = initial(key, x_zd.shape[1], hidden, marginal_l)
-        zero = jax.tree.map(jnp.zeros_like, layers)
         start = pinball(network(layers, held_x), held_target_z, levels_l)
-        times = jnp.arange(checks * inner, dtype=jnp.float32).reshape(checks, inner)
-        (_, best, _), _ = jax.lax.scan(check, ((layers, zero, zero), layers, start), times)
+        times = jnp.arange(checks * inner).reshape(checks, inner)
+        (_, best, _), _ = jax.lax.scan(check, ((layers, adam.init(layers)), layers, start), times)
         return best
 
     return jax.vmap(fit_one)(marginal_sl, target_sz, held_target)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax
 
 from jaxsnn_mia.attacks import folds as cross
 from jaxsnn_mia.attacks import references
@@ -15,22 +16,23 @@ from jaxsnn_mia.attacks import references
 FEWEST_ROWS = 10  # of one attack model, members and non-members together
 
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.asarray(logits, np.float64) - np.max(logits, -1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+def raw_logits(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The logits themselves, C columns."""
+    return np.asarray(logits, np.float64)
+
+
+def sorted_softmax(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The probabilities from the largest to the smallest, C columns."""
+    return -np.sort(-np.exp(log_softmax(np.asarray(logits, np.float64), axis=-1)), -1)
 
 
 def loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Cross-entropy, one column."""
-    return -np.take_along_axis(log_softmax(logits), labels[..., None], -1)
+    """The cross-entropy, one column."""
+    return -np.take_along_axis(log_softmax(np.asarray(logits, np.float64), axis=-1), labels[..., None], -1)
 
 
-# what is made of "logits": (logits [..., C], labels int [...]) -> float64 [..., F]
-FEATURES: dict[str, Callable] = {
-    "logits": lambda logits, labels: np.asarray(logits, np.float64),
-    "sorted_softmax": lambda logits, labels: -np.sort(-np.exp(log_softmax(logits)), -1),
-    "loss": loss,
-}
+# features of the logits: fn(logits [..., C], labels int [...]) -> float64 [..., F]
+FEATURES: dict[str, Callable] = {"logits": raw_logits, "sorted_softmax": sorted_softmax, "loss": loss}
 
 
 def scaled(model):

@@ -176,10 +176,10 @@ def benjamini_hochberg(p_m) -> np.ndarray:
 
     Source: Benjamini and Hochberg 1995, Journal of the Royal Statistical Society B 57, 289-300.
     """
-    p_m = checked(p_m)
-    order = np.argsort(p_m)
-    scaled = p_m[order] * np.sum(~np.isnan(p_m)) / np.arange(1, len(p_m) + 1)
-    return placed(np.fmin.accumulate(scaled[::-1])[::-1], order)
+    adjusted_m = checked(p_m).copy()
+    tested_m = ~np.isnan(adjusted_m)
+    adjusted_m[tested_m] = stats.false_discovery_control(adjusted_m[tested_m])
+    return adjusted_m
 
 
 # p-values [M] in [0, 1] -> adjusted ones, float64 [M]. NaN (not resolved, so not tested) stays and counts as no test.

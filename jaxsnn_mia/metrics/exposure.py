@@ -4,6 +4,7 @@ The unit is an example over all targets; `metrics` takes a target over all examp
 """
 
 import numpy as np
+from scipy.stats import rankdata, spearmanr
 
 from jaxsnn_mia.metrics import roc_curve
 
@@ -32,7 +33,7 @@ def per_example(scores_sn, keep_sn, valid_s=None) -> np.ndarray:
     won_n = np.empty(keep_sn.shape[1])
     for start in range(0, len(won_n), BLOCK):
         block = slice(start, start + BLOCK)
-        won_n[block] = (average_ranks(scores_sn[:, block].T) * keep_sn[:, block].T).sum(1)
+        won_n[block] = (rankdata(scores_sn[:, block].T, axis=1) * keep_sn[:, block].T).sum(1)
     won_n -= inside_n * (inside_n + 1) / 2
     return fraction(won_n, inside_n * outside_n)
 
@@ -99,7 +100,9 @@ def stability(a_n, b_n, *, share: float = 0.01) -> tuple[float, float]:
     a_n, b_n = a_n[both], b_n[both]
     top = max(1, round(share * len(a_n)))
     common = (top_chances(a_n, top) * top_chances(b_n, top)).sum()
-    return correlation(average_ranks(a_n), average_ranks(b_n)), float(common / (2 * top - common))
+    constant = np.ptp(a_n) == 0 or np.ptp(b_n) == 0  # of which scipy warns
+    correlation = np.nan if constant else float(spearmanr(a_n, b_n).statistic)
+    return correlation, float(common / (2 * top - common))
 
 
 def top_chances(values_n: np.ndarray, top: int) -> np.ndarray:
@@ -107,27 +110,6 @@ def top_chances(values_n: np.ndarray, top: int) -> np.ndarray:
     cut = np.partition(values_n, len(values_n) - top)[len(values_n) - top]
     above, tied = values_n > cut, values_n == cut
     return above + tied * ((top - above.sum()) / tied.sum())
-
-
-def correlation(a_n: np.ndarray, b_n: np.ndarray) -> float:
-    a_n, b_n = a_n - a_n.mean(), b_n - b_n.mean()
-    scale = np.sqrt((a_n**2).sum() * (b_n**2).sum())
-    return float((a_n * b_n).sum() / scale) if scale > 0 else np.nan
-
-
-def average_ranks(values: np.ndarray) -> np.ndarray:
-    """float64: ranks from 1 along the last axis; tied values have the mean of theirs."""
-    order = np.argsort(values, axis=-1, kind="stable")
-    ordered = np.take_along_axis(values, order, -1)
-    place = np.arange(values.shape[-1])
-    differs = ordered[..., 1:] != ordered[..., :-1]
-    edge = np.ones((*values.shape[:-1], 1), bool)
-    first = np.maximum.accumulate(np.where(np.concatenate([edge, differs], -1), place, 0), -1)
-    ends = np.where(np.concatenate([differs, edge], -1), place, place[-1])
-    last = np.minimum.accumulate(ends[..., ::-1], -1)[..., ::-1]
-    ranks = np.empty(values.shape)
-    np.put_along_axis(ranks, order, (first + last) / 2 + 1, -1)
-    return ranks
 
 
 def fraction(count_n: np.ndarray, total_n: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import bdtrc
+from scipy.stats import binom
 
 ADJACENCY = "add or remove one row"
 GRID = 2.0**-23  # of the uniform float32 numbers that choose rows
@@ -96,7 +96,11 @@ def discretised(noise: float, rate: float, steps: int, delta: float, step: float
 
 @functools.cache
 def noise_for(target: float, rate: float, steps: int, delta: float, *, beta: float = 0.0) -> float:
-    """The least noise multiplier, but for 1e-4 of it, whose `epsilon` is at most `target`.
+    """The least noise multiplier, up to a relative 1e-4, whose `epsilon` is at most `target`.
+
+    A bisection of our own. `dp_accounting.calibrate_dp_mechanism` searches with one accountant of a fixed step, and not
+    with `epsilon`, which refines its step and pays for overflow. It also ends at another root: the noise of a training
+    that is done would change in its last bits.
 
     Raises ValueError where 1e6 is not enough.
     """
@@ -120,7 +124,7 @@ def noise_for(target: float, rate: float, steps: int, delta: float, *, beta: flo
 
 def overflow(capacity: int, rate: float, rows: int, steps: int) -> float:
     """Upper bound of the probability that some step takes more than `capacity` of `rows` rows."""
-    return min(1.0, steps * float(bdtrc(capacity, rows, rate)))
+    return min(1.0, steps * float(binom.sf(capacity, rows, rate)))
 
 
 def capacity(rate: float, rows: int, steps: int, probability: float) -> int:

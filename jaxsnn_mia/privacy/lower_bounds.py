@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import betainc, betaincinv, log_ndtr, ndtr, ndtri
+from scipy.special import betaincinv, log_ndtr, ndtr, ndtri
+from scipy.stats import binom
 
 
 def canary_counts(scores_r, member_r, threshold: float) -> tuple[int, int, int, int]:
@@ -118,8 +119,8 @@ def epsilon_one_run(m: int, r: int, v: int, *, delta: float = 0.0, beta: float =
 
     def refuted(eps):
         right = 1 / (1 + math.exp(-eps))  # randomised response is the hardest to refute
-        tail = at_least(v, r, right)
-        gain = np.max((at_least(v - fewer, r, right) - tail) / fewer, initial=0.0)  # at most, by delta
+        tail = binom.sf(v - 1, r, right)  # the chance of v or more
+        gain = np.max((binom.sf(v - fewer - 1, r, right) - tail) / fewer, initial=0.0)  # at most, by delta
         return tail + 2 * m * delta * gain <= beta
 
     return edge(refuted)
@@ -170,13 +171,12 @@ def edge(holds: Callable[[float], bool]) -> float:
     return low
 
 
-def at_least(k, n: int, p: float):
-    """P[Binomial(n, p) >= k]."""
-    return np.where(np.less(k, 1), 1.0, betainc(np.maximum(k, 1), n - np.maximum(k, 1) + 1, p))
-
-
 def rate_bounds(tp: int, fn: int, fp: int, tn: int, alpha: float) -> tuple[float, float]:
-    """(TPR from below, FPR from above), Clopper-Pearson, each at alpha / 2."""
+    """(TPR from below, FPR from above), Clopper-Pearson, each at alpha / 2.
+
+    In closed form, as quantiles of beta distributions: equal to scipy's `binomtest(...).proportion_ci(method="exact")`,
+    which searches for its roots and takes some 200 times as long.
+    """
     tp, fn, fp, tn = whole(tp=tp, fn=fn, fp=fp, tn=tn)
     check_share("alpha", alpha, below=0.5)
     tpr, tnr = (float(betaincinv(k, miss + 1, alpha / 2)) if k else 0.0 for k, miss in ((tp, fn), (tn, fp)))

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.stats import norm
 
 from jaxsnn_mia.attacks import references
 from jaxsnn_mia.attacks.lira import median, released
@@ -117,15 +118,10 @@ def _score(block, targets, pools, priors, sigma_floor, *, mode, variance):
     sigmas = [floored(jnp.sqrt(v), p, sigma_floor) for v, p in zip(variances, pools, strict=True)]
     if mode == "offline":
         return ((targets - sides[0][1]) / sigmas[0]).mean(-1)
-    log_in, log_out = (log_normal(targets, mean, s) for (_, mean, _), s in zip(sides, sigmas, strict=True))
+    log_in, log_out = (norm.logpdf(targets, mean, s) for (_, mean, _), s in zip(sides, sigmas, strict=True))
     return (log_in - log_out).mean(-1)
 
 
 def floored(sigma: Any, pool: spread.Pool, floor: float | None) -> jax.Array:
     """sigma, at least `floor` or a hundredth of the pooled one."""
     return jnp.maximum(jnp.maximum(sigma, 0.01 * jnp.sqrt(pool.residual) if floor is None else floor), 1e-12)
-
-
-def log_normal(x: jax.Array, mu: jax.Array, sigma: jax.Array) -> jax.Array:
-    """log N(x; mu, sigma^2)."""
-    return -0.5 * ((x - mu) / sigma) ** 2 - jnp.log(sigma) - 0.5 * jnp.log(2 * jnp.pi)

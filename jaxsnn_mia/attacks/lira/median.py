@@ -36,7 +36,8 @@ def _scores(phi_sba, keep_sb, opposite, usable_s, targets, floors, *, mode):
     (mu_in, s_in), (mu_out, s_out) = sides
     if mode == "offline":
         return ((targets - mu_out) / s_out).mean(-1)
-    log_in, log_out = (-0.5 * ((targets - mu) / s) ** 2 - jnp.log(s) for mu, s in ((mu_in, s_in), (mu_out, s_out)))
+    log_in = -0.5 * ((targets - mu_in) / s_in) ** 2 - jnp.log(s_in)  # but for a constant, which cancels
+    log_out = -0.5 * ((targets - mu_out) / s_out) ** 2 - jnp.log(s_out)
     return (log_in - log_out).mean(-1)
 
 
