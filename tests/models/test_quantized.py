@@ -20,9 +20,9 @@ from jaxsnn_mia.training import ensemble
 from jaxsnn_mia.training.ensemble import compiled, make_ensemble
 from jaxsnn_mia.training.step import decays, make_train
 from tests.runs import scores
-from tests.training.test_ensemble import X, Y, take
-from tests.training.test_ensemble import shadows as shadows_of
-from tests.training.test_ensemble import spec as train_spec
+from tests.training.ensembles import X, Y, take
+from tests.training.ensembles import shadows as shadows_of
+from tests.training.ensembles import spec as train_spec
 
 FEATURES = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
 ALL = QuantSpec(parts=models.QUANTIZED["all"])
