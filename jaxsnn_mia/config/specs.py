@@ -12,7 +12,7 @@ from jaxsnn_mia.models import by_name
 from jaxsnn_mia.privacy import accounting
 from jaxsnn_mia.settings import Config, Quantization
 from jaxsnn_mia.training.inputs import Inputs
-from jaxsnn_mia.training.step import TrainSpec
+from jaxsnn_mia.training.spec import TrainSpec
 
 
 def bits(c: Config) -> dict[str, int | None]:

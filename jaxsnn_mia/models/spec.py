@@ -89,7 +89,7 @@ class Hyper(NamedTuple):
     dropout: Any = 0.0  # share of hidden units that a step leaves out
     dp_clip: Any = 1.0  # largest norm of an example's gradient, where training is private
     dp_noise: Any = 0.0  # deviation of the noise on the sum of gradients, in units of dp_clip
-    stop_at: Any = 0.0  # accuracy or gap at which training ends, see `step.STOPS`
+    stop_at: Any = 0.0  # accuracy or gap at which training ends, see `TrainSpec.stop`
     qmax_weight: Any = 0.0  # largest weight code; 0: float
     qmax_activation: Any = 0.0  # largest activation code; 0: float
     qmax_state: Any = 0.0  # levels of the membrane less one; 0: float

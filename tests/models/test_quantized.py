@@ -18,7 +18,8 @@ from jaxsnn_mia.models.quantized import Activation, state_fn
 from jaxsnn_mia.pipeline.run import run_pipeline
 from jaxsnn_mia.training import ensemble
 from jaxsnn_mia.training.ensemble import compiled, make_ensemble
-from jaxsnn_mia.training.step import decays, make_train
+from jaxsnn_mia.training.optimizer import decays
+from jaxsnn_mia.training.step import make_train
 from tests.runs import scores
 from tests.training.ensembles import X, Y, take
 from tests.training.ensembles import shadows as shadows_of

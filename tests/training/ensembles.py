@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxsnn_mia.models import Hyper, ModelSpec
 from jaxsnn_mia.training.ensemble import Shadows, make_ensemble
-from jaxsnn_mia.training.step import TrainSpec
+from jaxsnn_mia.training.spec import TrainSpec
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 12)).astype(np.float32)

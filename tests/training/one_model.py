@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsnn_mia.models import Hyper, ModelSpec
-from jaxsnn_mia.training.step import TrainSpec, make_train
+from jaxsnn_mia.training.spec import TrainSpec
+from jaxsnn_mia.training.step import make_train
 
 N, D, C, B = 24, 6, 3, 8
 X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)

@@ -15,7 +15,8 @@ from jaxsnn_mia.models.quantized import dropped
 from jaxsnn_mia.privacy import dp_sgd
 from jaxsnn_mia.training import step as train
 from jaxsnn_mia.training.augment import augmented
-from jaxsnn_mia.training.step import AUGMENT, EXAMPLES, MIXUP, NOISE, make_train
+from jaxsnn_mia.training.gradients import EXAMPLES, MIXUP, NOISE
+from jaxsnn_mia.training.step import AUGMENT, make_train
 from tests.training.one_model import BATCH, DATA, SNN, B, C, N, X, Y, hypers, norm, spec, update
 
 IMAGES = ModelSpec("ann", (8, 8, 3), C, hidden=(), architecture="resnet8")
