@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxsnn_mia import settings
 from jaxsnn_mia.models import Hyper, ModelSpec
 
 OPTIMIZERS = ("adam", "sgd")
@@ -22,19 +23,21 @@ class TrainSpec:
     """The static part of a training: everything that changes the compiled program."""
 
     model: ModelSpec
-    optimizer: str = "adam"
-    momentum: float = 0.9  # of sgd
-    schedule: str = "constant"
-    epochs: int = 40
-    batch_size: int = 64
+    optimizer: str = settings.Train.optimizer
+    momentum: float = settings.Train.momentum  # of sgd
+    schedule: str = settings.Train.schedule
+    epochs: int = settings.Train.epochs
+    batch_size: int = settings.Train.batch_size
     rows: int = 0  # rows of the longest training set, padding included
     per_shadow_standardise: bool = False
     ragged: bool = False  # some model's rows leave a whole batch empty
     float_epochs: int = 0  # first epochs without quantization
     post_training: bool = False  # calibrate after the last epoch
     pixels: tuple[tuple[float, ...], ...] | None = None  # of uint8 data: mean and deviation of each channel, or of all
-    augment: str = "none"
-    precision: str = "float32"  # "tf32": products of float32 on an accelerator; "bfloat16": see `QuantSpec.compute`
+    augment: str = settings.Data.augment
+    precision: str = (
+        settings.Train.precision
+    )  # "tf32": products of float32 on an accelerator; "bfloat16": see `QuantSpec.compute`
     private: bool = False  # gradients of single examples are clipped at hyper.dp_clip, noise on their sum
     rate: float = 1.0  # where private: the probability of each row in each step, `batch_size` rows on average
     capacity: int = 0  # where private: rows of a batch, padding included

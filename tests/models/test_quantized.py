@@ -438,5 +438,5 @@ def test_families_without_membranes():
     assert list(variants(c)) == [
         "digits-ann-quantizeweight", "digits-snn-quantizeweight", "digits-snn-quantizestate"
     ]  # fmt: skip
-    widths = work.widths(config.from_dict({"quantization": {"bits": 4, "what": "all", "bits_activation": 8}}))
-    assert widths == {"qmax_weight": 7.0, "qmax_activation": 127.0, "qmax_state": 15.0}
+    largest = work.largest_codes(config.from_dict({"quantization": {"bits": 4, "what": "all", "bits_activation": 8}}))
+    assert largest == {"qmax_weight": 7.0, "qmax_activation": 127.0, "qmax_state": 15.0}
