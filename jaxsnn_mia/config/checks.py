@@ -14,7 +14,7 @@ from jaxsnn_mia.settings import Config
 from jaxsnn_mia.signals import catalogue, views
 from jaxsnn_mia.signals.defences import MOST_DIGITS
 from jaxsnn_mia.training.augment import AUGMENTATIONS
-from jaxsnn_mia.training.step import OPTIMIZERS, PRECISIONS, SCHEDULES, STANDARDISE
+from jaxsnn_mia.training.spec import OPTIMIZERS, PRECISIONS, SCHEDULES, STANDARDISE
 
 DUPLICATES = ("share", "drop")
 WIDTHS = ("default", "auto")

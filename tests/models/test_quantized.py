@@ -18,11 +18,12 @@ from jaxsnn_mia.models.quantized import Activation, state_fn
 from jaxsnn_mia.pipeline.run import run_pipeline
 from jaxsnn_mia.training import ensemble
 from jaxsnn_mia.training.ensemble import compiled, make_ensemble
-from jaxsnn_mia.training.step import decays, make_train
+from jaxsnn_mia.training.optimizer import decays
+from jaxsnn_mia.training.step import make_train
 from tests.runs import scores
-from tests.training.test_ensemble import X, Y, take
-from tests.training.test_ensemble import shadows as shadows_of
-from tests.training.test_ensemble import spec as train_spec
+from tests.training.ensembles import X, Y, take
+from tests.training.ensembles import shadows as shadows_of
+from tests.training.ensembles import spec as train_spec
 
 LONG = pytest.mark.long
 
@@ -448,5 +449,5 @@ def test_families_without_membranes():
     assert list(variants(c)) == [
         "digits-ann-quantizeweight", "digits-snn-quantizeweight", "digits-snn-quantizestate"
     ]  # fmt: skip
-    widths = work.widths(config.from_dict({"quantization": {"bits": 4, "what": "all", "bits_activation": 8}}))
-    assert widths == {"qmax_weight": 7.0, "qmax_activation": 127.0, "qmax_state": 15.0}
+    largest = work.largest_codes(config.from_dict({"quantization": {"bits": 4, "what": "all", "bits_activation": 8}}))
+    assert largest == {"qmax_weight": 7.0, "qmax_activation": 127.0, "qmax_state": 15.0}
