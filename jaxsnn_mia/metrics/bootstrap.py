@@ -1,12 +1,14 @@
 """Intervals by the crossed bootstrap, and DeLong's for one target alone.
 
-Examples of one target are not independent, and neither are targets: they share shadows and examples. So each
-replicate draws one set of example weights, shared by all targets, and one set of pair weights. Duplicate
-examples are one unit, a pair of complementary shadows is one unit. Score rows stay fixed: an attack is never rerun on
-resampled shadows, which would put copies of a target among its references. The interval is cautious: noise of one
-example in one pair counts up to three times in its variance (Owen 2007, Annals of Applied Statistics 1, 386-411).
-Intervals and replicates of scores raise ValueError for what `roc_curve.rows` refuses, for units or pairs that do not
-fit the scores, and for a level outside (0, 1).
+Public: `crossed_auc`, `crossed_tpr`, `delong`; the replicates behind them, `auc_replicates`, `tpr_replicates`,
+`crossed_mean`, `crossed_weights` and `percentiles`.
+
+Examples of one target are not independent, and neither are targets: they share shadows and examples. So each replicate
+draws one set of example weights, shared by all targets, and one set of pair weights. Duplicate examples are one unit, a
+pair of shadows is one unit. Scores stay fixed: an attack is never run again on resampled shadows, which would put
+copies of a target among its references. The interval is cautious: noise of one example in one pair counts up to three
+times in its variance (Owen 2007, Annals of Applied Statistics 1, 386-411). All functions of scores raise ValueError for
+what `roc_curve.rows` refuses, for units or pairs that do not fit the scores, and for a level outside (0, 1).
 """
 
 import numpy as np
@@ -26,8 +28,15 @@ def multinomial(rng: np.random.Generator, unit: np.ndarray, replicates: int) -> 
 
 
 def crossed_weights(unit_n, pair_s, replicates: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(weight_nr float32 [N, R], weight_sr float32 [S, R]) of examples and targets. Equal arguments draw equal weights,
-    so that differences of two are paired."""
+    """How often each replicate draws each example and each target.
+
+    Args:
+      unit_n: duplicate groups [N]; pair_s: which shadows are one pair [S].
+      replicates: R; seed: equal arguments draw equal weights, so that differences of two are paired.
+
+    Returns:
+      (weight_nr float32 [N, R], weight_sr float32 [S, R]), counts.
+    """
     rng = np.random.default_rng(seed)
     return multinomial(rng, unit_n, replicates), multinomial(rng, pair_s, replicates)
 
@@ -37,24 +46,27 @@ def weighted_auc(scores_n: np.ndarray, member_n: np.ndarray, weight_nr: np.ndarr
     has no member or no non-member."""
     order = np.argsort(scores_n, kind="stable")
     ranked, member = scores_n[order], member_n[order]
-    # the sum of non-member weights before each member, half of it where tied
+    # the weight of the non-members below each member, and half of the weight of those tied with it
     below = np.searchsorted(ranked[~member], ranked[member], side="left")
     upto = np.searchsorted(ranked[~member], ranked[member], side="right")
     out = np.empty(weight_nr.shape[1])
     for start in range(0, weight_nr.shape[1], BLOCK):
         block = weight_nr[:, start : start + BLOCK]
         inside = block[order[member]]
-        outside = running_sums(block[order[~member]])
-        beaten = outside[below] if (below == upto).all() else (outside[below] + outside[upto]) / 2
+        outside = _running_sums(block[order[~member]])
+        tied = (below < upto).any()
+        beaten = (outside[below] + outside[upto]) / 2 if tied else outside[below]
         won = (inside * beaten).sum(0, dtype=np.float64)
         with np.errstate(invalid="ignore"):
             out[start : start + BLOCK] = won / (inside.sum(0, dtype=np.float64) * outside[-1])
     return out
 
 
-def running_sums(x_nr: np.ndarray, rows: int = 32) -> np.ndarray:
-    """[N + 1, R]: 0, then the sums of the first 1, 2, ... rows. Exact for counts below 2^24; products with a triangle
-    of ones take a quarter of the time of a cumulative sum along the first axis."""
+def _running_sums(x_nr: np.ndarray, rows: int = 32) -> np.ndarray:
+    """[N + 1, R]: 0, then the sums of the first 1, 2, ... rows, exact for counts below 2^24.
+
+    Products with a triangle of ones take a quarter of the time of a cumulative sum along the first axis.
+    """
     n, r = x_nr.shape
     padded = np.zeros((-(-n // rows) * rows, r), x_nr.dtype)
     padded[:n] = x_nr
@@ -66,9 +78,9 @@ def running_sums(x_nr: np.ndarray, rows: int = 32) -> np.ndarray:
 def auc_replicates(
     scores_sn, member_sn, unit_n, pair_s, *, replicates: int = 1000, seed: int = 0, valid_s=None
 ) -> np.ndarray:  # fmt: skip
-    """float64 [R]: the mean AUC over targets in each replicate; see `crossed_auc`. NaN where a replicate has no member
-    or no non-member of a target."""
-    scores_sn, member_sn, unit_n, pair_s = valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s)
+    """float64 [R]: the mean AUC over targets in each replicate, with the arguments of `crossed_auc`. NaN where a
+    replicate has no member or no non-member of a target."""
+    scores_sn, member_sn, unit_n, pair_s = _valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s)
     weight_nr, weight_sr = crossed_weights(unit_n, pair_s, replicates, seed)
     auc_sr = np.stack([weighted_auc(*row, weight_nr) for row in zip(scores_sn, member_sn, strict=True)])
     return (auc_sr * weight_sr).sum(0) / weight_sr.sum(0)
@@ -90,10 +102,11 @@ def crossed_auc(
     Args:
       scores_sn, member_sn: [S, N].
       unit_n: duplicate groups [N]; pair_s: which shadows are one pair [S].
-      replicates: bootstrap replicates; level: of the interval; valid_s: bool [S].
+      replicates: bootstrap replicates; level: of the interval, in (0, 1); seed: of the bootstrap.
+      valid_s: bool [S], the targets to use; None: all.
 
     Returns:
-      (low, high), percentiles of the bootstrap.
+      (low, high), percentiles of the replicates, in [0, 1].
     """
     drawn = auc_replicates(scores_sn, member_sn, unit_n, pair_s, replicates=replicates, seed=seed, valid_s=valid_s)
     return percentiles(drawn, level)
@@ -102,10 +115,11 @@ def crossed_auc(
 def tpr_replicates(
     scores_sn, member_sn, unit_n, pair_s, fprs, *, replicates: int = 200, seed: int = 0, valid_s=None
 ) -> np.ndarray:  # fmt: skip
-    """float64 [R, F]: the pooled TPR at each FPR of `fprs` in each replicate, NaN for an FPR that is not resolved."""
-    scores_sn, member_sn, unit_n, pair_s = valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s)
+    """float64 [R, F]: the pooled TPR at each FPR of `fprs` in each replicate, with the arguments of `crossed_tpr`. NaN
+    for an FPR that is not resolved."""
+    scores_sn, member_sn, unit_n, pair_s = _valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s)
     weight_nr, weight_sr = crossed_weights(unit_n, pair_s, replicates, seed)
-    # only the top of the ranking decides the TPR at a small FPR; all of it where a replicate needs more
+    # the top of the ranking alone decides the TPR at a small FPR; the whole is taken where a replicate needs more
     order = np.argsort(-scores_sn, axis=None, kind="stable")
     false_positives = np.cumsum(~member_sn.ravel()[order])
     for share in (min(4 * max(fprs), 1.0), 1.0):
@@ -120,7 +134,10 @@ def crossed_tpr(
     scores_sn, member_sn, unit_n, pair_s, fprs, *, replicates: int = 200, level: float = 0.95, seed: int = 0,
     valid_s=None,
 ) -> list[tuple[float, float]]:  # fmt: skip
-    """Intervals of the pooled TPR at each FPR of `fprs`, (nan, nan) where it is not resolved; see `crossed_auc`."""
+    """Intervals of the pooled TPR: (low, high) in [0, 1] for each FPR of `fprs`, (nan, nan) where it is not resolved.
+
+    The other arguments are those of `crossed_auc`.
+    """
     drawn = tpr_replicates(
         scores_sn, member_sn, unit_n, pair_s, fprs, replicates=replicates, seed=seed, valid_s=valid_s
     )
@@ -128,32 +145,35 @@ def crossed_tpr(
 
 
 def weighted_tpr(scores_sn, member_sn, order, weight_sr, weight_nr, fprs) -> tuple[np.ndarray, bool]:
-    """TPR [R, F] from the pooled entries `order`, best first; and whether they reach beyond every FPR."""
+    """(TPR [R, F] from the pooled entries `order`, best first; whether they reach beyond every FPR)."""
     s, n = np.unravel_index(order, scores_sn.shape)
     ranked, member = scores_sn[s, n], member_sn[s, n]
     ends = np.flatnonzero(ranked[1:] != ranked[:-1])  # the last block may be cut in the middle of a tie
     if len(order) == scores_sn.size:
         ends = np.append(ends, len(order) - 1)
-    total = {side: ((member_sn == side) @ weight_nr * weight_sr).sum(0, dtype=np.float64) for side in (True, False)}
+    members_r, others_r = (
+        (side_sn @ weight_nr * weight_sr).sum(0, dtype=np.float64) for side_sn in (member_sn, ~member_sn)
+    )
     tpr_rf = np.empty((weight_nr.shape[1], len(fprs)))
     lowest_end: float = 1.0
     for r in range(weight_nr.shape[1]):
         weight = weight_sr[s, r] * weight_nr[n, r]
-        tp, fp = (np.cumsum(weight * (member == side), dtype=np.float64)[ends] / total[side][r] for side in total)
-        curve = roc_curve.Roc(np.append(0.0, fp), np.append(0.0, tp), ends)
+        tpr = np.cumsum(weight * member, dtype=np.float64)[ends] / members_r[r]
+        fpr = np.cumsum(weight * ~member, dtype=np.float64)[ends] / others_r[r]
+        curve = roc_curve.Roc(np.append(0.0, fpr), np.append(0.0, tpr), ends)
         tpr_rf[r] = [roc_curve.at_fpr(curve, fpr)[0] for fpr in fprs]
         lowest_end = min(lowest_end, float(curve.fpr[-1]))
     return tpr_rf, len(order) == scores_sn.size or lowest_end > max(fprs)
 
 
-def valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s) -> tuple:
+def _valid_rows(scores_sn, member_sn, unit_n, pair_s, valid_s) -> tuple:
     """Checked arrays of the valid targets."""
     scores_sn, member_sn = np.atleast_2d(scores_sn), np.atleast_2d(member_sn)
     unit_n, pair_s = np.asarray(unit_n), np.asarray(pair_s)
     if (*pair_s.shape, *unit_n.shape) != scores_sn.shape:
         raise ValueError(
             f"`pair_s` must be [S] and `unit_n` [N] of scores {scores_sn.shape}, got {pair_s.shape} and {unit_n.shape}."
-            " Pass all S targets, the unusable ones too, and mark these in `valid_s`."
+            " Pass all S targets, and mark the unusable ones in `valid_s`."
         )
     if valid_s is not None:
         pair_s = pair_s[np.asarray(valid_s, bool)]
@@ -171,9 +191,15 @@ def percentiles(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def crossed_mean(values_sn, counted_sn, unit_n, pair_s, *, replicates: int = 1000, seed: int = 0) -> np.ndarray:
-    """float64 [R]: replicates of the mean over models of each model's mean value over the examples `counted_sn` (an
-    accuracy on its members, or on its non-members). Equal seeds, units and pairs draw equal weights, so that
-    differences of two are paired."""
+    """Replicates of a mean over models, such as the accuracy on members.
+
+    Args:
+      values_sn: [S, N], of each model and example; counted_sn: bool [S, N], which of them a model's own mean takes.
+      unit_n, pair_s, replicates, seed: as in `crossed_weights`; equal ones draw alike, so that differences are paired.
+
+    Returns:
+      float64 [R], the mean over models of each model's mean.
+    """
     weight_nr, weight_sr = crossed_weights(unit_n, pair_s, replicates, seed)
     weight_nr = weight_nr.astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -209,13 +235,13 @@ def delong(scores_n, member_n, *, level: float = 0.95) -> tuple[float, float, fl
             f"`member_n` must hold at least 2 members and 2 non-members, got {len(inside)} and {len(outside)}. A side "
             "with one example has no variance."
         )
-    placed = share_below(inside, outside), share_below(outside, inside)
+    placed = _share_below(inside, outside), _share_below(outside, inside)
     auc = float(placed[0].mean())
     spread = -ndtri((1 - level) / 2) * np.sqrt(sum(side.var(ddof=1) / len(side) for side in placed))
     return auc, max(auc - float(spread), 0.0), min(auc + float(spread), 1.0)
 
 
-def share_below(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+def _share_below(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
     """float64 [len(values)]: the share of `ordered` below each value, ties one half."""
     below, upto = (np.searchsorted(ordered, values, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
     return (below + upto) / (2 * len(ordered))

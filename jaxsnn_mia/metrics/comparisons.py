@@ -1,13 +1,14 @@
-"""Which of two variants or attacks leaks more, p-values over many such questions, and the strongest attack.
+"""Which of two variants or attacks leaks more, p-values of many such questions, and the strongest attack.
 
-Two variants with the same examples and splits are compared in pairs: every replicate of the crossed bootstrap draws
-one set of example weights and one of pair weights for both, so what they share cancels. That speaks of these splits: a
-claim about a way of training needs seeds of the splits as the outer unit. The bootstrap is cautious (`intervals`): of
-1,000 simulated comparisons of equal attacks (S=16, N=300) none had p <= .05. Scores, membership, units, pairs and
-levels that `intervals` refuses raise its ValueError.
+Public: `auc_difference`, `tpr_difference`, `by_deviation`, `holm`, `strongest`.
+
+Two variants with the same examples and splits are compared in pairs. Every replicate of the crossed bootstrap draws one
+set of example weights and one of pair weights for both, so what they share cancels. This holds for these splits alone:
+a claim about a way of training needs several seeds of the splits. The bootstrap is cautious: of 1,000 simulated
+comparisons of equal attacks (S=16, N=300) none had p <= .05. Scores, membership, units, pairs and levels that
+`bootstrap` refuses raise its ValueError.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ class Difference(NamedTuple):
 
 
 class TprDifference(NamedTuple):
-    """As `Difference`, and the ratio a / b with its interval: inf where b alone is 0, NaN where both are."""
+    """A `Difference`, then the ratio a / b and its interval: inf where b alone is 0, NaN where both are 0."""
 
     difference: float
     low: float
@@ -65,17 +66,20 @@ def auc_difference(
       member_sn: bool [S, N], the same for both.
       unit_n: duplicate groups [N]; pair_s: which shadows are one pair [S].
       replicates: of the bootstrap; level: of the interval. The smallest p-value is 2 / (replicates + 1).
-      valid_s: bool [S], the targets that are usable in both.
+      seed: of the bootstrap; valid_s: bool [S], the targets that are usable in both.
+
+    Returns:
+      `Difference`, of AUCs in [0, 1].
     """
 
-    def of(scores_sn):
+    def auc_and_replicates(scores_sn):
         drawn_r = bootstrap.auc_replicates(
             scores_sn, member_sn, unit_n, pair_s, replicates=replicates, seed=seed, valid_s=valid_s
         )
         return roc_curve.auc(scores_sn, member_sn, valid_s), drawn_r
 
-    (auc_a, drawn_a), (auc_b, drawn_b) = of(a_sn), of(b_sn)
-    return difference(auc_a - auc_b, drawn_a - drawn_b, level)
+    (auc_a, drawn_a), (auc_b, drawn_b) = auc_and_replicates(a_sn), auc_and_replicates(b_sn)
+    return _difference(auc_a - auc_b, drawn_a - drawn_b, level)
 
 
 def tpr_difference(
@@ -91,40 +95,63 @@ def tpr_difference(
     seed: int = 0,
     valid_s=None,
 ) -> TprDifference:
-    """The pooled TPR of a minus that of b, and their ratio, each at its own threshold for `fpr` in [0, 1]; all NaN
-    where the FPR is not resolved. Arguments as in `auc_difference`; the p-value is that of the difference."""
+    """The pooled TPR of a minus that of b, and their ratio.
 
-    def of(scores_sn):
+    Args:
+      a_sn, b_sn, member_sn, unit_n, pair_s, replicates, level, seed, valid_s: as in `auc_difference`.
+      fpr: in [0, 1]; each of a and b has a threshold of its own for it.
+
+    Returns:
+      `TprDifference`; its p-value is that of the difference. All NaN where the FPR is not resolved.
+
+    Raises:
+      ValueError: fpr outside [0, 1].
+    """
+
+    def tpr_and_replicates(scores_sn):
         drawn_rf = bootstrap.tpr_replicates(
             scores_sn, member_sn, unit_n, pair_s, (fpr,), replicates=replicates, seed=seed, valid_s=valid_s
         )
         return roc_curve.tpr_at_fpr(scores_sn, member_sn, fpr, valid_s)[0], drawn_rf[:, 0]
 
-    (tpr_a, drawn_a), (tpr_b, drawn_b) = of(a_sn), of(b_sn)
+    (tpr_a, drawn_a), (tpr_b, drawn_b) = tpr_and_replicates(a_sn), tpr_and_replicates(b_sn)
     return TprDifference(
-        *difference(tpr_a - tpr_b, drawn_a - drawn_b, level),
-        float(ratio(tpr_a, tpr_b)),
-        *outer(ratio(drawn_a, drawn_b), level),
+        *_difference(tpr_a - tpr_b, drawn_a - drawn_b, level),
+        float(_ratio(tpr_a, tpr_b)),
+        *_outer_percentiles(_ratio(drawn_a, drawn_b), level),
     )
 
 
-def difference(value: float, drawn_r: np.ndarray, level: float) -> Difference:
+def _difference(value: float, drawn_r: np.ndarray, level: float) -> Difference:
     return Difference(value, *bootstrap.percentiles(drawn_r, level), two_sided(drawn_r))
 
 
 def two_sided(drawn_r: np.ndarray) -> float:
-    """The p-value of a difference of 0, in [2 / (R + 1), 1]: twice the rarer side's share of the replicates, with the
-    value itself as one more on each side. Replicates of exactly 0 count on both; NaN where all are NaN."""
+    """The p-value of a difference of 0 from its replicates [R], in [2 / (R + 1), 1].
+
+    Twice the share of the rarer sign; the value itself counts as one more of each sign. Replicates of exactly 0 have
+    both signs. NaN replicates are left out; NaN where all are NaN.
+    """
     drawn_r = drawn_r[~np.isnan(drawn_r)]
     if not len(drawn_r):
         return np.nan
-    return float(min(1.0, 2 * (1 + min(np.sum(drawn_r <= 0), np.sum(drawn_r >= 0))) / (len(drawn_r) + 1)))
+    rarer = min(np.sum(drawn_r <= 0), np.sum(drawn_r >= 0))
+    return float(min(1.0, 2 * (1 + rarer) / (len(drawn_r) + 1)))
 
 
 def by_deviation(value: float, drawn_r: np.ndarray, units: int) -> float:
-    """The two-sided p-value of no difference by the deviation of the replicates, t with `units` - 1 degrees of freedom:
-    not bounded by the number of replicates, so that it stands a correction for many tests. Replicates that are all
-    equal but not to 0: that all units have one sign; NaN where there is no difference at all, or no replicate."""
+    """The two-sided p-value of a difference of 0, by the standard deviation of its replicates.
+
+    It is not bounded by the number of replicates, so it can be corrected for many tests (`holm`).
+
+    Args:
+      value: the difference; drawn_r: its replicates [R].
+      units: how many were resampled; Student's t has `units` - 1 degrees of freedom.
+
+    Returns:
+      A p-value in [0, 1]. Where all replicates are equal and not 0, it is that of a sign test: all units have one sign.
+      NaN where there is no difference at all, or no replicate.
+    """
     if np.isnan(drawn_r).all():
         return np.nan
     spread = np.nanstd(drawn_r, ddof=1)
@@ -133,13 +160,14 @@ def by_deviation(value: float, drawn_r: np.ndarray, units: int) -> float:
     return 2 * 0.5**units if abs(value) > TINY else np.nan
 
 
-def ratio(a, b) -> np.ndarray:
+def _ratio(a, b) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.divide(a, b)
 
 
-def outer(drawn_r: np.ndarray, level: float) -> tuple[float, float]:
-    """`bootstrap.percentiles`, taken outwards to a replicate: between two, an infinite one has no place."""
+def _outer_percentiles(drawn_r: np.ndarray, level: float) -> tuple[float, float]:
+    """As `bootstrap.percentiles`, but always a replicate, the next one outwards: nothing lies between a number and
+    infinity."""
     bootstrap.check_level(level)
     ordered = np.sort(drawn_r[~np.isnan(drawn_r)])
     if not len(ordered):
@@ -148,71 +176,42 @@ def outer(drawn_r: np.ndarray, level: float) -> tuple[float, float]:
     return float(ordered[outside]), float(ordered[-1 - outside])
 
 
-def none(p_m) -> np.ndarray:
-    """The p-values as they are."""
-    return checked(p_m)
-
-
-def bonferroni(p_m) -> np.ndarray:
-    """Holds the chance of any false claim, whatever the dependence: p times the number of tests."""
-    p_m = checked(p_m)
-    return np.minimum(p_m * np.sum(~np.isnan(p_m)), 1)
-
-
 def holm(p_m) -> np.ndarray:
-    """As `bonferroni`, never larger: the smallest p times M, the next times M - 1, ..., none below the one before.
+    """P-values that hold the chance of any false claim, whatever the dependence of the tests.
+
+    The smallest p times M, the next times M - 1, ..., none below the one before. For the share of false claims instead
+    see `scipy.stats.false_discovery_control`.
+
+    Args:
+      p_m: [M] in [0, 1]. NaN (not resolved, so not tested) stays NaN and counts as no test.
+
+    Returns:
+      float64 [M] in [0, 1].
+
+    Raises:
+      ValueError: p-values that are not [M], or outside [0, 1].
 
     Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70.
     """
-    p_m = checked(p_m)
-    order = np.argsort(p_m)  # nan last
-    left = np.sum(~np.isnan(p_m)) - np.arange(len(p_m))
-    return placed(np.maximum.accumulate(left * p_m[order]), order)
-
-
-def benjamini_hochberg(p_m) -> np.ndarray:
-    """Holds the expected share of false claims among all claims, for independent or positively dependent tests: the
-    k-th smallest p times M / k, none above the one after.
-
-    Source: Benjamini and Hochberg 1995, Journal of the Royal Statistical Society B 57, 289-300.
-    """
-    adjusted_m = checked(p_m).copy()
-    tested_m = ~np.isnan(adjusted_m)
-    adjusted_m[tested_m] = stats.false_discovery_control(adjusted_m[tested_m])
-    return adjusted_m
-
-
-# p-values [M] in [0, 1] -> adjusted ones, float64 [M]. NaN (not resolved, so not tested) stays and counts as no test.
-CORRECTIONS: dict[str, Callable[..., np.ndarray]] = {
-    "none": none,
-    "bonferroni": bonferroni,
-    "holm": holm,
-    "benjamini_hochberg": benjamini_hochberg,
-}
-
-
-def checked(p_m) -> np.ndarray:
     p_m = np.asarray(p_m, np.float64)
     if p_m.ndim != 1 or ((p_m < 0) | (p_m > 1)).any():
         raise ValueError(
             f"`p_m` must be [M] in [0, 1], NaN where not tested, got {p_m}. Pass the p-values as one list."
         )
-    return p_m
-
-
-def placed(adjusted: np.ndarray, order: np.ndarray) -> np.ndarray:
-    out = np.empty(len(order))
-    out[order] = np.minimum(adjusted, 1)
-    return out
+    order = np.argsort(p_m)  # nan last
+    left = np.sum(~np.isnan(p_m)) - np.arange(len(p_m))
+    adjusted = np.empty(len(p_m))
+    adjusted[order] = np.minimum(np.maximum.accumulate(left * p_m[order]), 1)
+    return adjusted
 
 
 def strongest(scores: dict, member_sn, pair_s, fprs, valid_s=None) -> dict[str | float, Strongest]:
-    """What the best attack reaches, without the luck of having been chosen: chosen on one half of the pairs, its value
-    taken on the other, both ways, and the mean of the two weighted by their targets.
+    """What the best attack reaches, without the luck of having been chosen.
 
-    The largest of many values is too large even where no attack works; here every target is attacked by one that was
-    chosen without it and its partner. The halves are every other pair. They share the examples, so the value is that of
-    these candidates. Of equal attacks the first is chosen.
+    The best of many values is too large even where no attack works. So the attack is chosen on one half of the pairs
+    and its value is taken on the other half, both ways; the result is the mean of the two, weighted by their targets.
+    The halves are every other pair. They share the examples, so the value is that of these candidates. Of equal attacks
+    the first is chosen.
 
     Args:
       scores: attack -> [S, N], higher = more likely a member.
@@ -234,15 +233,18 @@ def strongest(scores: dict, member_sn, pair_s, fprs, valid_s=None) -> dict[str |
             f"choosing on one half of the pairs needs an attack and at least 2 valid pairs, got {len(scores)} attacks "
             f"and {len(pairs)} pairs. Train more shadows."
         )
-    halves = [valid_s & np.isin(pair_s, pairs[half::2]) for half in (0, 1)]
+    names = list(scores)
+    first_s, second_s = (valid_s & np.isin(pair_s, pairs[half::2]) for half in (0, 1))
 
     def best(measure) -> Strongest:
-        value_ha = np.array([[measure(scores_sn, half_s) for scores_sn in scores.values()] for half_s in halves])
-        if np.isnan(value_ha).any():
+        first_a = np.array([measure(scores[name], first_s) for name in names])
+        second_a = np.array([measure(scores[name], second_s) for name in names])
+        if np.isnan(first_a).any() or np.isnan(second_a).any():
             return Strongest(np.nan, ())
-        chosen = value_ha.argmax(1)
-        value = np.average(value_ha[[1, 0], chosen], weights=[halves[1].sum(), halves[0].sum()])
-        return Strongest(float(value), tuple(list(scores)[a] for a in chosen))
+        on_first, on_second = first_a.argmax(), second_a.argmax()
+        reached = second_a[on_first], first_a[on_second]
+        value = np.average(reached, weights=[second_s.sum(), first_s.sum()])
+        return Strongest(float(value), (names[on_first], names[on_second]))
 
     def tpr_at(fpr):
         return best(lambda scores_sn, half_s: roc_curve.tpr_at_fpr(scores_sn, member_sn, fpr, half_s)[0])

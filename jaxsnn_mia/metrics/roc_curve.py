@@ -48,17 +48,11 @@ def rows(scores, member, valid_s=None) -> tuple[np.ndarray, np.ndarray]:
 
 def roc(scores, member, valid_s=None) -> Roc:
     """The ROC curve; [S, N] scores are pooled. Independent of the order of the input, exact at ties."""
-    scores_sn, member_sn = rows(scores, member, valid_s)
-    return curve(scores_sn.ravel(), member_sn.ravel())
-
-
-def curve(scores: np.ndarray, member: np.ndarray, weight: np.ndarray | None = None) -> Roc:
+    scores, member = (array_sn.ravel() for array_sn in rows(scores, member, valid_s))
     order = np.argsort(-scores, kind="stable")
     scores, member = scores[order], member[order]
-    inside = member.astype(np.float64) if weight is None else member * weight[order]
-    outside = (~member).astype(np.float64) if weight is None else ~member * weight[order]
-    ends = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)
-    tp, fp = np.cumsum(inside)[ends], np.cumsum(outside)[ends]
+    ends = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)  # the last one of equal scores
+    tp, fp = np.cumsum(member)[ends], np.cumsum(~member)[ends]
     return Roc(
         np.concatenate([[0.0], fp / fp[-1]]),
         np.concatenate([[0.0], tp / tp[-1]]),
@@ -77,10 +71,10 @@ def sides(scores: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def auc_s(scores, member, valid_s=None) -> np.ndarray:
     """float64 [S valid]: each target's AUC, the chance that a member outscores a non-member, ties one half."""
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
-        return np.array(list(pool.map(area, *rows(scores, member, valid_s))))
+        return np.array(list(pool.map(_area, *rows(scores, member, valid_s))))
 
 
-def area(scores_n: np.ndarray, member_n: np.ndarray) -> float:
+def _area(scores_n: np.ndarray, member_n: np.ndarray) -> float:
     """The Mann-Whitney statistic of one target, in [0, 1]."""
     inside, outside = sides(scores_n, member_n)
     beaten = sum(np.searchsorted(outside, inside, side=side).sum() for side in ("left", "right"))  # type: ignore[call-overload]
@@ -116,11 +110,11 @@ def tprs_at_fprs(scores, member, fprs, valid_s=None) -> list[tuple[float, float]
     inside, outside = scores_sn[member_sn], scores_sn[~member_sn]
     pooled = np.ndim(scores) == 2
     return [
-        (np.nan, np.nan) if pooled and not resolves(member_sn, fpr) else rates(inside, outside, fpr) for fpr in fprs
+        (np.nan, np.nan) if pooled and not resolves(member_sn, fpr) else _rates(inside, outside, fpr) for fpr in fprs
     ]
 
 
-def rates(inside: np.ndarray, outside: np.ndarray, fpr: float) -> tuple[float, float]:
+def _rates(inside: np.ndarray, outside: np.ndarray, fpr: float) -> tuple[float, float]:
     """(TPR, realised FPR) of members' and non-members' scores."""
     if fpr == 1:
         return 1.0, 1.0
@@ -129,7 +123,7 @@ def rates(inside: np.ndarray, outside: np.ndarray, fpr: float) -> tuple[float, f
 
 
 def threshold(outside: np.ndarray, fpr: float) -> float:
-    """The smallest score of non-members that at most a share `fpr` in [0, 1) of them lies above: who scores more is
+    """The smallest score of non-members [M] above which at most a share `fpr` in [0, 1) of them lies. A higher score is
     called a member."""
     last = len(outside) - 1 - int(fpr * (1 + 1e-12) * len(outside))
     return float(np.partition(outside, last)[last])
@@ -144,12 +138,12 @@ def balanced_accuracy(scores, member, valid_s=None) -> float:
     """(TPR + TNR) / 2 at the best single threshold for all targets, in [.5, 1]."""
     inside, outside = sides(*rows(scores, member, valid_s))
     first = np.flatnonzero(np.append(True, inside[1:] != inside[:-1]))  # of equal scores, a threshold takes all
-    below = in_threads(lambda part: np.searchsorted(outside, inside[part], side="left"), first)
+    below = _in_threads(lambda part: np.searchsorted(outside, inside[part], side="left"), first)
     tpr, fpr = 1 - first / len(inside), 1 - below / len(outside)
     return float(max((tpr + 1 - fpr).max() / 2, 0.5))
 
 
-def in_threads(fn, index: np.ndarray) -> np.ndarray:
+def _in_threads(fn, index: np.ndarray) -> np.ndarray:
     """fn of parts of `index`, joined."""
     cores = min(os.cpu_count() or 1, 8)
     with ThreadPoolExecutor(cores) as pool:
@@ -157,11 +151,21 @@ def in_threads(fn, index: np.ndarray) -> np.ndarray:
 
 
 def deployed(scores_sn, member_sn, fpr: float, pair_s, valid_s=None, *, folds: int = 8) -> tuple[float, float]:
-    """(TPR, realised FPR), means over targets, at thresholds that never saw the target or its partner: what an attacker
-    who calibrates on shadows alone gets. The realised FPR may lie above `fpr`.
+    """(TPR, realised FPR), means over targets, at thresholds that never saw the target or its partner.
 
-    `pair_s` int [S] names pairs of shadows; thresholds come from the pairs of the other folds. (nan, nan) where their
-    non-members do not resolve `fpr`. Raises ValueError for fewer than 2 pairs.
+    This is what an attacker gets who calibrates on shadows alone. The realised FPR may lie above `fpr`.
+
+    Args:
+      scores_sn, member_sn: [S, N].
+      fpr: in [0, 1).
+      pair_s: int [S], names pairs of shadows; thresholds come from the pairs of the other folds.
+      valid_s: bool [S], the targets to use; folds: of the pairs.
+
+    Returns:
+      Two shares in [0, 1]; (nan, nan) where the non-members of the other folds do not resolve `fpr`.
+
+    Raises:
+      ValueError: fewer than 2 valid pairs.
     """
     valid_s = np.ones(len(scores_sn), bool) if valid_s is None else np.asarray(valid_s, bool)
     scores_sn, member_sn = rows(scores_sn, member_sn, valid_s)
@@ -170,18 +174,20 @@ def deployed(scores_sn, member_sn, fpr: float, pair_s, valid_s=None, *, folds: i
         raise ValueError("thresholds from other pairs need at least 2 valid pairs of shadows, got one.")
     rates = []
     for fold in range(fold_s.max() + 1):
-        own, others = fold_s == fold, fold_s != fold
-        if not resolves(member_sn[others], fpr):
+        others_s = fold_s != fold
+        if not resolves(member_sn[others_s], fpr):
             return np.nan, np.nan
-        called = scores_sn[own] > threshold(scores_sn[others][~member_sn[others]], fpr)
-        rates += [(row[m].mean(), row[~m].mean()) for row, m in zip(called, member_sn[own], strict=True)]
+        limit = threshold(scores_sn[others_s][~member_sn[others_s]], fpr)
+        for s in np.flatnonzero(~others_s):
+            called_n, member_n = scores_sn[s] > limit, member_sn[s]
+            rates.append((called_n[member_n].mean(), called_n[~member_n].mean()))
     tpr, realised = np.mean(rates, 0)
     return float(tpr), float(realised)
 
 
 def ppv(tpr: float, fpr: float, prior: float) -> float:
-    """The share of those called members who are, where a share `prior` in (0, 1) of all are; nan where nobody is
-    called. Source: Jayaraman et al. 2021 (arXiv 2005.10881), section 3."""
+    """The share of true members among those who are called members, where a share `prior` in (0, 1) of all are members;
+    nan where nobody is called. Source: Jayaraman et al. 2021 (arXiv 2005.10881), section 3."""
     if not 0 < prior < 1:
         raise ValueError(f"`prior` must be in (0, 1), got {prior}.")
     called = prior * tpr + (1 - prior) * fpr

@@ -1,12 +1,13 @@
 """What private training spends: epsilon and delta of DP-SGD, and the room that its random batches need.
 
-Each step takes every row with probability `rate` of its own, sums the clipped gradients and adds Gaussian noise of
-deviation `noise` x the clip (Abadi et al. 2016, arXiv 1607.00133). Neighbouring data sets differ by one row that is
-added or removed, so nothing here may depend on how many rows a model really has.
+Each step takes every row with probability `rate`, sums the clipped gradients and adds Gaussian noise of deviation
+`noise` x the clip (Abadi et al. 2016, arXiv 1607.00133). Neighbouring data sets differ by one row that is added or
+removed, so nothing here may depend on how many rows a model really has.
 
-Batches are padded to `capacity` rows and a fuller one loses its last rows. Where some step of a training overflows with
-probability beta, (epsilon, delta) of the training without a limit is (epsilon, delta + (1 + e^epsilon) beta) of the one
-with it, for the two differ on that event alone, on either of the neighbours (Chua et al. 2024, arXiv 2411.04205).
+Batches are padded to `capacity` rows; a batch with more rows overflows: it loses its last ones. Let beta be the
+probability that any step of a training overflows. If the training without a limit is (epsilon, delta)-private, the
+training with the limit is (epsilon, delta + (1 + e^epsilon) beta)-private, since the two differ only where a step
+overflows, with either of the neighbours (Chua et al. 2024, arXiv 2411.04205).
 """
 
 import functools
@@ -17,11 +18,11 @@ import numpy as np
 from scipy.stats import binom
 
 ADJACENCY = "add or remove one row"
-GRID = 2.0**-23  # of the uniform float32 numbers that choose rows
+GRID = 2.0**-23  # step of the uniform float32 numbers that choose rows
 SPARE = 0.01  # share of delta that is kept for overflow
-LARGEST = 32.0  # epsilon that is claimed
-RARE = SPARE / (1 + math.exp(LARGEST))  # capacity makes beta this share of delta, for which SPARE is then enough
-FINE = 1e-4  # of privacy losses, the step of their discretisation; of a noise multiplier, its relative precision
+LARGEST = 32.0  # the largest epsilon that is claimed
+RARE = SPARE / (1 + math.exp(LARGEST))  # share of delta that beta may be; SPARE then pays for it up to LARGEST
+FINE = 1e-4  # step of the discretised privacy losses; and relative precision of a noise multiplier
 
 
 class Privacy(NamedTuple):
@@ -43,9 +44,12 @@ def plan(
     """The private training in batches of about `batch_size` of `half` rows, the half of all candidates.
 
     Args:
-      rows: the most rows that a model has; epsilon holds for data sets of at most so many, and a neighbour's one more.
-      noise: the multiplier; 0 where it is solved for
-      target: an epsilon, at most `LARGEST`; overflow is too likely for a larger one.
+      batch_size: expected rows of a batch; steps_per_epoch, epochs: how long the training is.
+      rows: the most rows that a model has. Epsilon holds for data sets of at most so many rows, and one more in a
+        neighbour.
+      delta: of the guarantee, in (0, 1 / half).
+      noise: the noise multiplier; 0 where `target` decides it.
+      target: an epsilon, at most `LARGEST`: for a larger one overflow would be too likely.
 
     Raises:
       ValueError: delta is no less than 1 / half (a mechanism that publishes a random row would pass), or no noise
@@ -66,26 +70,28 @@ def plan(
 
 @functools.cache
 def epsilon(noise: float, rate: float, steps: int, delta: float, *, beta: float = 0.0) -> float:
-    """Upper bound of the epsilon at `delta` of `steps` sums of rows that are chosen with probability `rate`; inf where
-    there is none: without noise, or where overflow with probability `beta` takes more than its share of delta.
+    """Upper bound of the epsilon at `delta` of `steps` noisy sums of rows that are chosen with probability `rate`.
 
-    From privacy loss distributions in both directions, their discretisation rounded so that epsilon is never too small
-    (Doroshenko et al. 2022, arXiv 2207.04380). Noise here is real; float32 noise comes close (`dp_sgd.gaussian`).
+    inf where there is no bound: without noise, or where overflow with probability `beta` takes more than its share of
+    delta. It comes from privacy loss distributions in both directions, whose discretisation is rounded so that epsilon
+    is never too small (Doroshenko et al. 2022, arXiv 2207.04380). The noise is taken to be real numbers; float32 noise
+    comes close (`dp_sgd.gaussian`).
     """
     if noise == 0:
         return math.inf
     spare = SPARE * delta if beta else 0.0
     delta -= spare
-    # a fixed step would need more memory the larger epsilon is: begin with a bound of no sampling, and go finer
+    # with a fixed step, a large epsilon would need much memory: begin with a bound that ignores sampling, then refine
     rho = steps / (2 * noise**2)
     value, step = rho + 2 * math.sqrt(rho * math.log(1 / delta)), math.inf
     while FINE * max(1.0, value) < step / 2:
         step = FINE * max(1.0, value)
-        value = min(value, discretised(noise, rate, steps, delta, step))
+        value = min(value, _discretised(noise, rate, steps, delta, step))
     return value if not beta or (1 + math.exp(min(value, 700.0))) * beta <= spare else math.inf
 
 
-def discretised(noise: float, rate: float, steps: int, delta: float, step: float) -> float:
+def _discretised(noise: float, rate: float, steps: int, delta: float, step: float) -> float:
+    """The upper bound of epsilon from privacy losses in steps of `step`."""
     import dp_accounting
     from dp_accounting import pld
 

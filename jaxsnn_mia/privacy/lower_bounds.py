@@ -2,9 +2,9 @@
 
 Many trainings: one score of one preregistered canary in each (`canary_counts`, `epsilon_clopper_pearson`,
 `epsilon_gdp`). One training: m canaries, each included by a fair coin (`one_run_guesses`, `epsilon_one_run`,
-`epsilon_one_run_fdp`). Neighbouring data sets differ in the inclusion of one example. Everything here raises ValueError
-for counts that are not whole or do not fit, alpha or beta outside (0, .5), and delta outside [0, 1), or (0, 1) where
-the bound is a Gaussian one.
+`epsilon_one_run_fdp`). Neighbouring data sets differ in the inclusion of one example. All functions raise ValueError
+for counts that are not whole numbers or do not fit, for alpha or beta outside (0, .5), and for delta outside [0, 1), or
+outside (0, 1) where the bound is a Gaussian one.
 """
 
 import math
@@ -21,12 +21,15 @@ def canary_counts(scores_r, member_r, threshold: float) -> tuple[int, int, int, 
     Args:
       scores_r: [R], the canary's one score in each training, higher = more likely a member.
       member_r: bool [R], whether that training had it.
-      threshold: fixed in advance or on other trainings; chosen on these scores it voids the bound.
+      threshold: fixed in advance, or on other trainings. A threshold that is chosen on these scores voids the bound.
+
+    Returns:
+      Counts of true positives, false negatives, false positives and true negatives.
 
     Raises:
       ValueError: scores that are not 1-D, member of another shape or not bool, NaN in scores or threshold.
     """
-    scores_r, member_r = one_per_trial(scores_r, "scores_r", "training"), np.asarray(member_r)
+    scores_r, member_r = _one_per_trial(scores_r, "scores_r", "training"), np.asarray(member_r)
     if member_r.shape != scores_r.shape or member_r.dtype != bool:
         raise ValueError(f"`member_r` must be bool {scores_r.shape}, got {member_r.dtype} {member_r.shape}.")
     if math.isnan(threshold):
@@ -43,7 +46,7 @@ def epsilon_clopper_pearson(tp: int, fn: int, fp: int, tn: int, *, delta: float 
     direction costs nothing: the same two events bound FNR from above and TNR from below.
     Source: Jagielski et al. 2020 (arXiv 2006.07709).
     """
-    check_share("delta", delta, zero=True)
+    _check_share("delta", delta, zero=True)
     tpr, fpr = rate_bounds(tp, fn, fp, tn, alpha)
     ratio = max((tpr - delta) / fpr, (1 - fpr - delta) / (1 - tpr))
     return math.log(max(ratio, 1.0))
@@ -60,8 +63,8 @@ def gdp_mu_lower(tp: int, fn: int, fp: int, tn: int, *, alpha: float = 0.05) -> 
 
 
 def epsilon_gdp(tp: int, fn: int, fp: int, tn: int, *, delta: float, alpha: float = 0.05) -> float:
-    """`gdp_epsilon` of `gdp_mu_lower`. It takes the trade-off function to be Gaussian: a mechanism of another family
-    may have a smaller epsilon at this delta, and then this is no lower bound."""
+    """`gdp_epsilon` of `gdp_mu_lower`. It assumes a Gaussian trade-off function. A mechanism of another family may have
+    a smaller epsilon at this delta, and then this is no lower bound."""
     return gdp_epsilon(gdp_mu_lower(tp, fn, fp, tn, alpha=alpha), delta)
 
 
@@ -70,7 +73,7 @@ def gdp_epsilon(mu: float, delta: float) -> float:
 
     Source: Dong et al. 2019 (arXiv 1905.02383). Raises ValueError for mu negative or not finite too.
     """
-    check_share("delta", delta)
+    _check_share("delta", delta)
     if not 0 <= mu < math.inf:
         raise ValueError(f"`mu` must be finite and >= 0, got {mu}.")
 
@@ -91,8 +94,8 @@ def one_run_guesses(scores_n, n_guesses: int, *, seed: int = 0) -> np.ndarray:
     Raises:
       ValueError: scores that are not 1-D or hold NaN, n_guesses odd or above N.
     """
-    scores_n = one_per_trial(scores_n, "scores_n", "canary")
-    (n_guesses,) = whole(n_guesses=n_guesses)
+    scores_n = _one_per_trial(scores_n, "scores_n", "canary")
+    (n_guesses,) = _whole(n_guesses=n_guesses)
     if n_guesses % 2 or n_guesses > len(scores_n):
         raise ValueError(f"`n_guesses` must be even and at most {len(scores_n)}, got {n_guesses}.")
     shuffled = np.random.default_rng(seed).permutation(len(scores_n))
@@ -109,12 +112,12 @@ def epsilon_one_run(m: int, r: int, v: int, *, delta: float = 0.0, beta: float =
     Args:
       m: canaries, each included independently with probability 1/2 (`splits.make(rows="iid")`, no exact half).
       r: guesses made.
-      v: right guesses, of this training alone: sums over trainings are no such count.
+      v: right guesses in this training alone; a sum over trainings is no such count.
 
     Source: Steinke, Nasr and Jagielski 2023 (arXiv 2305.08846).
     """
-    m, r, v = check_run(m, r, v, beta)
-    check_share("delta", delta, zero=True)
+    m, r, v = _check_run(m, r, v, beta)
+    _check_share("delta", delta, zero=True)
     fewer = np.arange(1, v + 1)
 
     def refuted(eps):
@@ -129,13 +132,13 @@ def epsilon_one_run(m: int, r: int, v: int, *, delta: float = 0.0, beta: float =
 def epsilon_one_run_fdp(m: int, r: int, v: int, *, delta: float, beta: float = 0.05) -> tuple[float, float]:
     """(mu, epsilon at `delta`) from one training: with confidence 1 - beta it is mu'-GDP for no mu' below mu.
 
-    Arguments as in `epsilon_one_run`, but r is fixed in advance. The epsilon takes the trade-off function to be
-    Gaussian, like `epsilon_gdp`. With a = v / r and b = beta r / m, mu stays below Phi^-1(b a) - Phi^-1(b (1 - a)) for
+    Arguments as in `epsilon_one_run`, but r is fixed in advance. The epsilon assumes a Gaussian trade-off function, as
+    in `epsilon_gdp`. With a = v / r and b = beta r / m, mu stays below Phi^-1(b a) - Phi^-1(b (1 - a)) for
     any m: a mechanism may spend all its privacy in a share beta of its runs.
     Source: Mahloujifar, Melis and Chaudhuri 2024 (arXiv 2410.22235).
     """
-    m, r, v = check_run(m, r, v, beta)
-    check_share("delta", delta)
+    m, r, v = _check_run(m, r, v, beta)
+    _check_share("delta", delta)
     mu = edge(lambda mu: gdp_refuted(mu, m, r, v, beta))
     return mu, gdp_epsilon(mu, delta)
 
@@ -177,13 +180,13 @@ def rate_bounds(tp: int, fn: int, fp: int, tn: int, alpha: float) -> tuple[float
     In closed form, as quantiles of beta distributions: equal to scipy's `binomtest(...).proportion_ci(method="exact")`,
     which searches for its roots and takes some 200 times as long.
     """
-    tp, fn, fp, tn = whole(tp=tp, fn=fn, fp=fp, tn=tn)
-    check_share("alpha", alpha, below=0.5)
+    tp, fn, fp, tn = _whole(tp=tp, fn=fn, fp=fp, tn=tn)
+    _check_share("alpha", alpha, below=0.5)
     tpr, tnr = (float(betaincinv(k, miss + 1, alpha / 2)) if k else 0.0 for k, miss in ((tp, fn), (tn, fp)))
     return tpr, 1 - tnr
 
 
-def one_per_trial(scores, name: str, trial: str) -> np.ndarray:
+def _one_per_trial(scores, name: str, trial: str) -> np.ndarray:
     scores = np.asarray(scores)
     if scores.ndim != 1 or np.isnan(scores).any():
         raise ValueError(
@@ -194,21 +197,23 @@ def one_per_trial(scores, name: str, trial: str) -> np.ndarray:
     return scores
 
 
-def whole(**counts) -> list[int]:
+def _whole(**counts) -> list[int]:
     for name, count in counts.items():
         if np.ndim(count) or np.asarray(count).dtype.kind not in "iu" or count < 0:
             raise ValueError(f"`{name}` must be a whole number >= 0, got {count!r}. Pass counts of trials, not rates.")
     return [int(count) for count in counts.values()]
 
 
-def check_run(m: int, r: int, v: int, beta: float) -> list[int]:
-    check_share("beta", beta, below=0.5)
-    m, r, v = whole(m=m, r=r, v=v)
+def _check_run(m: int, r: int, v: int, beta: float) -> list[int]:
+    _check_share("beta", beta, below=0.5)
+    m, r, v = _whole(m=m, r=r, v=v)
     if not v <= r <= m or not m:
         raise ValueError(f"`v` <= `r` <= `m` and `m` >= 1 must hold, got v={v}, r={r}, m={m}.")
     return [m, r, v]
 
 
-def check_share(name: str, value: float, *, zero: bool = False, below: float = 1.0) -> None:
+def _check_share(name: str, value: float, *, zero: bool = False, below: float = 1.0) -> None:
+    """ValueError unless the value is in (0, below), or 0 where `zero` allows it."""
     if not (0 < value < below or (zero and value == 0)):
-        raise ValueError(f"`{name}` must be in {'[' if zero else '('}0, {below:g}), got {value}.")
+        known = f"[0, {below:g})" if zero else f"(0, {below:g})"
+        raise ValueError(f"`{name}` must be in {known}, got {value}.")

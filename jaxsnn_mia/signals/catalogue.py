@@ -1,4 +1,4 @@
-"""Every shadow queried on every example: named signals, arrays on disk, read back as memory maps."""
+"""All signals by name, and the function that computes several of them of one model in one go."""
 
 import functools
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def correct(apply, params, x, y, hyper, key):
 
 
 def logits(apply, params, x, y, hyper, key):
-    """Full logits [N, A, C]."""
+    """All logits [N, A, C]."""
     return view_logits(apply, params, x, hyper, key)
 
 
@@ -46,16 +46,16 @@ def modified_entropy(apply, params, x, y, hyper, key):
     return from_logits.modified_entropy(view_logits(apply, params, x, hyper, key), y)
 
 
-# name -> fn(apply, params, x, y, hyper, key) of ONE model, apply(params, x, hyper, key) -> Output; those of one pass
-PLAIN: dict[str, Callable] = {
+# name -> fn(apply, params, x, y, hyper, key) of ONE model, apply(params, x, hyper, key) -> Output. These take one pass
+ONE_PASS: dict[str, Callable] = {
     "phi": phi, "logp": logp, "loss": loss, "correct": correct, "logits": logits, "entropy": entropy,
     "modified_entropy": modified_entropy,
 }  # fmt: skip
-# and those that query the model in ways of their own; "trajectory" reads the checkpoints of `train.snapshot_epochs`
-SIGNALS: dict[str, Callable] = PLAIN | queries.INQUIRIES | {"trajectory": loss}
-# what labels alone or the inside of the network tell: a defence of probabilities does not reach it (`defences`)
+# "trajectory" is the loss, of the parameters that were kept at `train.snapshot_epochs`
+SIGNALS: dict[str, Callable] = ONE_PASS | queries.QUERY_SIGNALS | {"trajectory": loss}
+# signals of labels alone, or of the inside of the network: a defence of probabilities does not reach them (`defences`)
 PAST_DEFENCE = ("correct", "label_noise", "boundary", "gradient_norm", "rates")
-LONGER = {"phi_longer": 2}  # signals of a spiking network that runs this many times its time steps
+LONGER = {"phi_longer": 2}  # signals for which a spiking network runs this many times its time steps
 
 
 def names(wanted: tuple[str, ...]) -> tuple[str, ...]:
@@ -68,19 +68,28 @@ def names(wanted: tuple[str, ...]) -> tuple[str, ...]:
 
 @functools.cache
 def compute(wanted: tuple[str, ...], count: int = 1, defence: Defence = UNDEFENDED) -> Callable:
-    """fn(...) -> {name: [N, A, ...]} of one model with `count` queries an example, taken once for all names, and
-    answered under a defence but for the signals of `PAST_DEFENCE`."""
+    """fn(apply, params, x, y, hyper, key) -> {name: [N, A, ...]} of one model.
+
+    Equal arguments give the same function, so that a jit of it is compiled once.
+
+    Args:
+      wanted: names of `SIGNALS`.
+      count: views of each example, one of `views.QUERIES`; one pass over them serves all signals of `ONE_PASS`.
+      defence: of the answers, but for the signals of `PAST_DEFENCE`.
+    """
 
     def signals_of(apply, params, x, y, hyper, key):
-        output = with_views(apply, count)(params, x, hyper, key)
-        shown = defences.answered(output, defence)
+        bare = with_views(apply, count)(params, x, hyper, key)
+        shown = defences.answered(bare, defence)
 
-        def ask(name):
-            bare = name in PAST_DEFENCE
-            if name in queries.INQUIRIES:
-                return apply if bare else defences.defended(apply, defence)
-            return lambda *_: output if bare else shown
+        def asked_by(name):
+            """`apply` as this signal sees it."""
+            past = name in PAST_DEFENCE
+            if name in queries.QUERY_SIGNALS:
+                return apply if past else defences.defended(apply, defence)
+            output = bare if past else shown
+            return lambda *query: output
 
-        return {name: SIGNALS[name](ask(name), params, x, y, hyper, key) for name in wanted}
+        return {name: SIGNALS[name](asked_by(name), params, x, y, hyper, key) for name in wanted}
 
     return signals_of

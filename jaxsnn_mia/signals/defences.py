@@ -1,8 +1,8 @@
-"""Defences that act on what a query gives back; the model stays as it is.
+"""Defences that change the answers of a model; the model itself stays as it is.
 
-A defended model answers with probabilities that were made less telling (`released`) and with its own label: that is all
-that an adversary sees who may only ask. It does not hold up attacks on labels, nor whoever holds the weights: signals
-that need no more than the label, or look inside the network, are those of the bare model (`catalogue.PAST_DEFENCE`).
+A defended model answers with coarser probabilities (`released`) and with its own label. This is all that an adversary
+sees who may only ask. It does not stop attacks on labels alone, or an adversary who has the weights: signals that need
+only the label, or look inside the network, are those of the bare model (`catalogue.PAST_DEFENCE`).
 Source: Shokri et al. 2017 (arXiv 1610.05820), section VIII; label-only attacks: Choquette-Choo et al. 2021
 (arXiv 2007.14321).
 """
@@ -19,9 +19,11 @@ MOST_DIGITS = 6  # what float32 holds of a number up to 1
 
 @dataclasses.dataclass(frozen=True)
 class Defence:
+    """A defence of the answers; the defaults change nothing."""
+
     temperature: float = 1.0  # logits are divided by it: above 1, probabilities are closer to each other
     top_k: int = 0  # only the k largest probabilities are given; 0: all
-    round_digits: int = 0  # of probabilities, behind the point; 0: not rounded
+    round_digits: int = 0  # digits of a probability behind the point; 0: not rounded
 
     @property
     def on(self) -> bool:
@@ -32,12 +34,12 @@ UNDEFENDED = Defence()
 
 
 def released(logits: jax.Array, defence: Defence) -> jax.Array:
-    """The logarithms of released probabilities, in the shape of logits [..., C]; logits as they are without a defence.
+    """The logarithms of released probabilities [..., C], from logits [..., C]; without a defence the logits themselves.
 
-    Softmax at a temperature; then the k largest are shown (of equal ones the first) and rounded. Probabilities sum to
-    one, so whoever asks knows the sum of the hidden ones: they are replaced by its mean. Rounded ones need not sum to
-    one. What is rounded to 0 stands for half a unit shared out over all classes, so that logarithms are finite and all
-    zeros together are less than a half of what can be told apart.
+    The softmax is taken at a temperature; the k largest probabilities are shown (of equal ones the first) and rounded.
+    Probabilities sum to one, so an adversary knows the sum of the hidden ones: each is replaced by their mean. Rounded
+    ones need not sum to one. A probability that is rounded to 0 is released as half a rounding unit divided by the
+    number of classes, so that its logarithm is finite and all zeros together are less than what rounding can show.
     """
     if not defence.on:
         return logits
@@ -58,7 +60,7 @@ def released(logits: jax.Array, defence: Defence) -> jax.Array:
 
 
 def defended(apply: Callable[..., Any], defence: Defence) -> Callable[..., Any]:
-    """`apply` that answers as `released`, at every time step."""
+    """`apply` with released answers, at every time step."""
     return lambda *query: answered(apply(*query), defence)
 
 

@@ -1,4 +1,4 @@
-"""What an attack sees of a model's logits."""
+"""Confidences and entropies, computed from logits and labels."""
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,10 @@ def check_labels(logits: jax.Array, labels_n: jax.Array) -> None:
 
 
 def own_class(logits: jax.Array, labels_n: jax.Array) -> jax.Array:
-    """bool, where the label's class is, in the shape of logits [..., N, A, C]."""
-    labels_n = jnp.asarray(labels_n)  # int64 from numpy becomes what jax holds
+    """bool, True at the label's class, in the shape of logits [..., N, A, C]."""
+    labels_n = jnp.asarray(labels_n)  # int64 from numpy becomes int32
     own_nc = labels_n[:, None] == jnp.arange(logits.shape[-1], dtype=labels_n.dtype)[None]
-    return jnp.broadcast_to(own_nc[:, None].reshape((1,) * (logits.ndim - 3) + own_nc[:, None].shape), logits.shape)
+    return jnp.broadcast_to(own_nc[:, None], logits.shape)
 
 
 def own_and_rest(logits: jax.Array, labels_n: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -43,10 +43,16 @@ def log_confidence(
 ) -> jax.Array:
     """logp [..., N, A], the log confidence in the label, from logits [..., N, A, C] and labels int [N].
 
-    kind "softmax": log softmax(logits / temperature)_y, section 3 of Zarifzadeh et al. 2024 (arXiv 2312.03262).
-    "sm_taylor": the same with the Taylor polynomial of degree 4 in place of the exponential and the label's logit
-    lowered by `margin` (appendix of the same paper; Banerjee et al. 2020, arXiv 2011.11538), which rewards less what is
-    confident already. Raises ValueError for another kind or a temperature that is not positive.
+    Args:
+      kind: "softmax", log softmax(logits / temperature)_y (section 3 of Zarifzadeh et al. 2024, arXiv 2312.03262).
+        "sm_taylor", the same with the Taylor polynomial of degree 4 in place of the exponential, and the label's logit
+        lowered by `margin`, so that an answer that is confident already gains less (appendix of the same paper;
+        Banerjee et al. 2020, arXiv 2011.11538).
+      temperature: divides the logits.
+      margin: of "sm_taylor".
+
+    Raises:
+      ValueError: another kind, or a temperature that is not positive.
     """
     if kind not in KINDS or not temperature > 0:
         raise ValueError(f"`kind` must be in {KINDS} and `temperature` > 0, got {kind!r}, {temperature}.")
@@ -68,7 +74,7 @@ def log_probabilities(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(log p, log(1 - p)) of all classes in the shape of logits [..., C], also where p is within rounding of 1."""
     largest = jax.nn.one_hot(logits.argmax(-1), logits.shape[-1], dtype=bool)
     top = logits.max(-1, keepdims=True)
-    lead = top - jax.nn.logsumexp(logits, axis=-1, keepdims=True, where=~largest)  # of the largest logit over the rest
+    lead = top - jax.nn.logsumexp(logits, axis=-1, keepdims=True, where=~largest)  # the largest logit over the rest
     logp = logits - top - jax.nn.softplus(-lead)
     p_rest = jnp.where(largest, 0.0, jnp.exp(logp))  # at most a half
     return logp, jnp.where(largest, -jax.nn.softplus(lead), jnp.log1p(-p_rest))

@@ -1,8 +1,8 @@
-"""Signals that query a model in ways of their own: step by step, with parts of the input missing, along its gradient.
+"""Signals that need more than the logits of one plain query: time steps, masked or noisy inputs, gradients, rates.
 
-Each is fn(apply, params, x, y, hyper, key) -> [N, ...] of ONE model, apply(params, x, hyper, key) -> Output. What is
-drawn at random (masks, noise, directions) comes from a fixed key and so is the same for every model and every example:
-queries are aligned, and an example's answer does not depend on its batch-mates.
+Each is fn(apply, params, x, y, hyper, key) -> [N, ...] of ONE model, apply(params, x, hyper, key) -> Output. Masks,
+noise and directions are drawn from a fixed key, so they are the same for every model and every example: queries are
+aligned, and an example's answer does not depend on the other examples of its batch.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,20 @@ from jax import lax
 
 from jaxsnn_mia.signals.from_logits import logit_confidence
 
-MASKS, DROPPED = 8, 0.2  # input masks, and the share of the input that each takes away
-REPEATS = 8
-DRAWS, NOISE = 16, 0.5  # noisy copies; deviation in units of a standardised feature
-PIXEL_NOISE = 25.0  # of uint8 images
-DIRECTIONS, BISECTIONS, FARTHEST = 16, 10, 4.0  # rays; halvings; their length in deviations of every feature
+MASKS = 8  # of the input
+DROPPED = 0.2  # share of the input that each mask takes away
+REPEATS = 8  # of the same query
+DRAWS = 16  # noisy copies of an example
+NOISE = 0.5  # deviation of the noise on a standardised feature
+PIXEL_NOISE = 25.0  # deviation of the noise on a uint8 pixel
+DIRECTIONS = 16  # random rays from an example
+BISECTIONS = 10  # along a ray
+FARTHEST = 4.0  # half the length of a ray, in deviations of the noise
 ROWS_AT_ONCE = 16  # examples whose gradients are held together
 
 
 def phi_steps(apply, params, x, y, hyper, key):
-    """Logit confidence had the time ended at each step [N, T]; [N, 1] where there is no time."""
+    """Logit confidence of the answer after each time step [N, T]; [N, 1] of a network without time steps."""
     output = apply(params, x, hyper, key)
     logits_tbc = output.logits_bc[None] if output.logits_tbc is None else output.logits_tbc
     return logit_confidence(jnp.moveaxis(logits_tbc, 0, 1), y)
@@ -39,7 +43,7 @@ def phi_dropout(apply, params, x, y, hyper, key):
 
 
 def phi_repeats(apply, params, x, y, hyper, key):
-    """Logit confidence of the same query asked REPEATS times [N, REPEATS]: it varies where the model draws."""
+    """Logit confidence of the same query, asked REPEATS times [N, REPEATS]. It varies where the model is random."""
     asked = lax.map(lambda i: apply(params, x, hyper, jax.random.fold_in(key, i)).logits_bc, jnp.arange(REPEATS))
     return logit_confidence(jnp.moveaxis(asked, 0, 1), y)
 
@@ -61,29 +65,29 @@ def gradient_norm(apply, params, x, y, hyper, key):
     return lax.map(log_norm, (x, y), batch_size=ROWS_AT_ONCE)[:, None]
 
 
-def spread(x: jax.Array) -> tuple[jax.Array, float]:
-    """(x as float, the deviation of the noise for it)."""
+def _float_and_deviation(x: jax.Array) -> tuple[jax.Array, float]:
+    """(x as float32, the deviation of the noise on it)."""
     return x.astype(jnp.float32), PIXEL_NOISE if x.dtype == jnp.uint8 else NOISE
 
 
 def label_noise(apply, params, x, y, hyper, key):
-    """The share of noisy copies that keep the right label [N, 1]: labels alone.
+    """The share of noisy copies that get the right label [N, 1], from labels alone.
     Source: Choquette-Choo et al. 2021 (arXiv 2007.14321), section 4."""
-    x, deviation = spread(x)
+    x, deviation = _float_and_deviation(x)
     noise = deviation * jax.random.normal(jax.random.key(1), (DRAWS, *x.shape[1:]))
     right = lax.map(lambda n: apply(params, x + n[None], hyper, key).logits_bc.argmax(-1) == y, noise)
     return right.mean(0, dtype=jnp.float32)[:, None]
 
 
 def boundary(apply, params, x, y, hyper, key):
-    """How far the nearest of DIRECTIONS random rays stays within the right label, by bisection, as a share of their
-    length [N, 1]; 0 where the label is wrong already. Labels alone.
+    """The distance to the nearest other label along DIRECTIONS random rays [N, 1], from labels alone: by bisection, as
+    a share of a ray's length; 0 where the label is wrong already.
     Source: Choquette-Choo et al. 2021 (arXiv 2007.14321), section 4, with random rays instead of an optimised one."""
-    x, deviation = spread(x)
+    x, deviation = _float_and_deviation(x)
     rays = 2 * FARTHEST * deviation * jax.random.normal(jax.random.key(2), (DIRECTIONS, *x.shape[1:]))
 
     def right(ray, share_n):
-        moved = x + share_n.reshape(-1, *[1] * (x.ndim - 1)) * ray[None]
+        moved = x + jnp.expand_dims(share_n, range(1, x.ndim)) * ray[None]
         return apply(params, moved, hyper, key).logits_bc.argmax(-1) == y
 
     def along(ray):
@@ -101,14 +105,14 @@ def boundary(apply, params, x, y, hyper, key):
 
 
 def rates(apply, params, x, y, hyper, key):
-    """What the hidden neurons do [N, H]: firing rates of a spiking network, activations of its twin (white box)."""
+    """Firing rates of a spiking network's hidden neurons, or activations of a conventional one's [N, H] (white box)."""
     aux = apply(params, x, hyper, key).aux
     if "rates" not in aux:
         raise ValueError("the signal 'rates' needs a network with hidden units, got one without. Leave it out.")
     return aux["rates"]
 
 
-INQUIRIES: dict[str, Callable] = {
+QUERY_SIGNALS: dict[str, Callable] = {
     "phi_steps": phi_steps, "phi_longer": phi_steps, "phi_dropout": phi_dropout, "phi_repeats": phi_repeats,
     "gradient_norm": gradient_norm, "label_noise": label_noise, "boundary": boundary, "rates": rates,
 }  # fmt: skip

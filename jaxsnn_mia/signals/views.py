@@ -1,28 +1,31 @@
-"""Several aligned views of an image, each a query."""
+"""Views: an image, shifted copies of it and their mirror images, each of them a query."""
 
+import itertools
 from collections.abc import Callable
 
 import jax.numpy as jnp
 
-QUERIES = (1, 2, 18)  # as it is; and mirrored; both at nine shifts
-
-
+QUERIES = (1, 2, 18)  # the image; with its mirror image; both at nine shifts
 SHIFT = 2  # pixels
 
 
 def views(x, count: int) -> list:
-    """`count` aligned views of images x [N, H, W, C], the same for every model: the image itself first."""
+    """`count` views of images x [N, H, W, C], one of `QUERIES`, the same for every model: the image itself first."""
     if count == 1:
         return [x]
-    shifts = [(0, 0)] if count == 2 else [(i, j) for i in (0, -SHIFT, SHIFT) for j in (0, -SHIFT, SHIFT)]
+    offsets = (0,) if count == 2 else (0, -SHIFT, SHIFT)
     padded = jnp.pad(x, ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
-    h, w = x.shape[1:3]
-    moved = [padded[:, SHIFT + i : SHIFT + i + h, SHIFT + j : SHIFT + j + w] for i, j in shifts]
-    return [view for image in moved for view in (image, image[:, :, ::-1])]
+    height, width = x.shape[1:3]
+    out = []
+    for down, right in itertools.product(offsets, offsets):
+        top, left = SHIFT + down, SHIFT + right
+        shifted = padded[:, top : top + height, left : left + width]
+        out += [shifted, shifted[:, :, ::-1]]
+    return out
 
 
 def with_views(apply: Callable, count: int) -> Callable:
-    """`apply` that answers with the logits of every view, [N, A, C]."""
+    """`apply` with the logits of every view, [N, A, C]."""
 
     def viewed(params, x, hyper, key):
         return apply(params, x, hyper, key)._replace(

@@ -38,7 +38,7 @@ def asked(names, family):
 
 
 NAMES = {
-    "ann": (*sorted(set(queries.INQUIRIES) - set(catalogue.LONGER)), "phi", "correct"),
+    "ann": (*sorted(set(queries.QUERY_SIGNALS) - set(catalogue.LONGER)), "phi", "correct"),
     "snn": ("phi_steps", "phi_repeats", "phi_dropout", "gradient_norm", "rates", "phi"),
 }
 
