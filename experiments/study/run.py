@@ -106,7 +106,8 @@ def rows_and_cost(settings: dict[str, Any], folder: Path, data_dir: str) -> dict
     from jaxsnn_mia.store.files import digest, write_json
 
     c = config.from_dict(settings)
-    finished = folder / f"rows-{digest([as_dict(c), *of_code(c, data_dir)])}.json"
+    hashed = conditions.merged(as_dict(c), {"splits": {"scheme": "pairs"}})  # a setting that is gone: it stays here
+    finished = folder / f"rows-{digest([hashed, *of_code(c, data_dir)])}.json"
     if not finished.exists():
         here = config.from_dict(conditions.merged(as_dict(c), {"data": {"dir": data_dir}}))
         once = {}  # an ANN does not differ in T

@@ -12,7 +12,6 @@ from jaxsnn_mia.models.recurrent import Recurrent
 from jaxsnn_mia.models.resnet import ResNet
 from jaxsnn_mia.models.spec import (
     NORMS,
-    QUANT_OPTIONS,
     QUANTIZED,
     READOUTS,
     Hyper,
@@ -60,6 +59,6 @@ def build(spec: ModelSpec) -> Model:
 
 
 __all__ = [
-    "ENCODINGS", "FAMILIES", "MODELS", "NORMALISED", "NORMS", "ON_IMAGES", "QUANTIZED", "QUANT_OPTIONS", "READOUTS",
+    "ENCODINGS", "FAMILIES", "MODELS", "NORMALISED", "NORMS", "ON_IMAGES", "QUANTIZED", "READOUTS",
     "STATELESS", "Hyper", "Model", "ModelSpec", "Output", "QuantSpec", "build", "modules",
 ]  # fmt: skip

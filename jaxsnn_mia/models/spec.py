@@ -19,12 +19,6 @@ QUANTIZED = {
     "state": ("state",),
     "all": ("weight", "activation", "state"),
 }
-QUANT_OPTIONS = {
-    "preset": ("default", "brevitas"),
-    "edges": ("all", "keep8"),
-    "calibration": ("absmax", "percentile", "lsq"),
-    "levels": ("uniform", "keep_zero", "exponential", "exponential_zero"),
-}
 
 
 @dataclasses.dataclass(frozen=True)

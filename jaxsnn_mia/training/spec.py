@@ -10,12 +10,8 @@ import jax.numpy as jnp
 from jaxsnn_mia import settings
 from jaxsnn_mia.models import Hyper, ModelSpec
 
-OPTIMIZERS = ("adam", "sgd")
-SCHEDULES = ("constant", "cosine")
-STANDARDISE = ("dataset", "range", "per_shadow", "none")
 # what jax calls the precision of float32 products; its own default on an accelerator may be less than float32
 PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "highest"}
-STOPS = ("never", "train_accuracy", "gap")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +38,8 @@ class TrainSpec:
     rate: float = 1.0  # where private: the probability of each row in each step, `batch_size` rows on average
     capacity: int = 0  # where private: rows of a batch, padding included
     mixup: bool = False  # rows of a batch are mixed in pairs, by Beta(hyper.mixup, hyper.mixup)
-    stop: str = "never"  # a model rests once its training accuracy, or its gap to validation, reaches hyper.stop_at
+    # "train_accuracy", "gap": a model rests once that accuracy, or its lead over validation, reaches hyper.stop_at
+    stop: str = "never"
 
     @property
     def steps_per_epoch(self) -> int:

@@ -145,7 +145,7 @@ def test_a_learned_step_starts_at_the_rule_of_lsq_and_has_its_gradient():
     assert kept == {"a": {"log_step": False, "kernel": True}}
 
 
-@pytest.mark.parametrize("levels", models.QUANT_OPTIONS["levels"])
+@pytest.mark.parametrize("levels", ["uniform", "keep_zero", "exponential", "exponential_zero"])
 def test_membranes_lie_on_the_levels_that_were_asked_for(levels):
     v = jnp.linspace(-2.0, 2.0, 301)
     h = hyper("snn", 3)
