@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxsnn_mia.report import answers, exposed, figures, plots, stability, tables, tradeoff
 from jaxsnn_mia.report.contents import Contents, Section
-from jaxsnn_mia.report.made import made_section
+from jaxsnn_mia.report.provenance import made_section
 
 
 def answer_section(page: Contents, show: Any) -> Section | None:
