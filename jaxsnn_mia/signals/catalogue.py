@@ -1,6 +1,6 @@
 """Every shadow queried on every example: named signals, arrays on disk, read back as memory maps."""
 
-import functools
+import dataclasses
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -66,21 +66,25 @@ def names(wanted: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-@functools.cache
-def compute(wanted: tuple[str, ...], count: int = 1, defence: Defence = UNDEFENDED) -> Callable:
-    """fn(...) -> {name: [N, A, ...]} of one model with `count` queries an example, taken once for all names, and
-    answered under a defence but for the signals of `PAST_DEFENCE`."""
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """fn(apply, params, x, y, hyper, key) -> {name: [N, A, ...]} of one model with `count` queries an example, taken
+    once for all names, and answered under a defence but for the signals of `PAST_DEFENCE`. Queries are compared by
+    value: equal ones are one compiled program."""
 
-    def signals_of(apply, params, x, y, hyper, key):
-        output = with_views(apply, count)(params, x, hyper, key)
-        shown = defences.answered(output, defence)
+    names: tuple[str, ...]
+    count: int = 1
+    defence: Defence = UNDEFENDED
 
-        def ask(name):
+    def __call__(self, apply, params, x, y, hyper, key):
+        output = with_views(apply, self.count)(params, x, hyper, key)
+        shown = defences.answered(output, self.defence)
+
+        def asked(name):
+            """What answers the signal of this name: the model, or its answer that is there already."""
             bare = name in PAST_DEFENCE
             if name in queries.INQUIRIES:
-                return apply if bare else defences.defended(apply, defence)
+                return apply if bare else defences.defended(apply, self.defence)
             return lambda *_: output if bare else shown
 
-        return {name: SIGNALS[name](ask(name), params, x, y, hyper, key) for name in wanted}
-
-    return signals_of
+        return {name: SIGNALS[name](asked(name), params, x, y, hyper, key) for name in self.names}
