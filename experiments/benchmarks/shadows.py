@@ -71,7 +71,7 @@ def ours(net, sizes):
     from jaxsnn_mia import models
     from jaxsnn_mia.config.specs import training_inputs
     from jaxsnn_mia.pipeline.run import run_pipeline
-    from jaxsnn_mia.training.ensemble import INIT, model_key
+    from jaxsnn_mia.training.epochs import INIT, model_key
 
     def train(folder, size):
         c = settings(net, size, data)

@@ -28,7 +28,7 @@ from jaxsnn_mia import config, data, metrics, models
 from jaxsnn_mia.attacks import lira
 from jaxsnn_mia.config.specs import training_inputs
 from jaxsnn_mia.data import splits
-from jaxsnn_mia.signals.catalogue import compute
+from jaxsnn_mia.signals.catalogue import Query
 from jaxsnn_mia.training.ensemble import Shadows, make_ensemble
 from jaxsnn_mia.training.inputs import first_rows, repeat_last
 from jaxsnn_mia.training.step import Norm
@@ -164,7 +164,7 @@ def answers(
     devices = jax.local_devices()
     width = 1 if devices[0].platform == "cpu" else -(-min(len(ids_s), AT_ONCE) // len(devices))
     ensemble = make_ensemble(w.spec, seed=0, width=width, devices=devices)
-    query, block = ensemble.query(compute(names)), width * len(devices)
+    query, block = ensemble.query(Query(names)), width * len(devices)
     parts = []
     for first in range(0, len(ids_s), AT_ONCE):
         ids = np.asarray(ids_s[first : first + AT_ONCE], np.int32)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,12 +129,17 @@ def ask(models: Trained, s: Scene, at_s: np.ndarray, name: str, size: int = 0) -
     steps, n_classes = (c.model.time_steps if rate else 0), models.spec.model.n_classes
     kind = Kind(name, c.inversion, steps, s.box.shape, image, n_classes, size)
     shared = tuple(map(jnp.asarray, (s.box.low[None], s.box.span[None], s.population[0], *s.targets)))
-    run_query = models.ensemble(1).query(one(kind))
+    run_query = models.ensemble(1).query(kind)
     return np.asarray(first_rows(run_query(asked.state, asked.shadows, shared, ())["z"], asked.real))
 
 
-class Kind(NamedTuple):
-    """A way of reconstructing, static: `steps` of a rate-coded input (0: analogue), `size` of a client's batch."""
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A way of reconstructing: fn(apply, params, x, y, hyper, key) -> {"z": [K, D]} of ONE model, as `Ensemble.query`
+    takes it. Kinds are compared by value: equal ones are one compiled program.
+
+    `steps`: of a rate-coded input (0: analogue); `shape`: of an example; `size`: of a client's batch.
+    """
 
     name: str
     how: Inversion
@@ -145,45 +149,38 @@ class Kind(NamedTuple):
     n_classes: int
     size: int
 
-
-@functools.cache
-def one(kind: Kind) -> Callable:
-    """fn(apply, params, x, y, hyper, key) -> {"z": [K, D]} of ONE model, as `Ensemble.query` takes it."""
-    how = kind.how
-    ascent = inversion.Ascent(how.steps, how.lr, how.tv, how.l2, 0.0, 1.0, how.process_every)
-
-    def of_model(apply, params, x, y, hyper, key):
+    def __call__(self, apply, params, x, y, hyper, key):
+        how = self.how
+        ascent = inversion.Ascent(how.steps, how.lr, how.tv, how.l2, 0.0, 1.0, how.process_every)
         low, span, z_public, z_k, y_k = x
 
         def of_spikes(spikes_trd, key):
             moved = low[None] + span[None] * jnp.moveaxis(spikes_trd, 0, 1)
-            return apply(params, moved.reshape(*moved.shape[:2], *kind.shape), hyper, key).logits_bc
+            return apply(params, moved.reshape(*moved.shape[:2], *self.shape), hyper, key).logits_bc
 
         def analogue(z_rd, key):
-            return apply(params, (low + span * z_rd).reshape(-1, *kind.shape), hyper, key).logits_bc
+            return apply(params, (low + span * z_rd).reshape(-1, *self.shape), hyper, key).logits_bc
 
-        logits_of = inversion.through_rate(of_spikes, kind.steps) if kind.steps else analogue
+        logits_of = inversion.through_rate(of_spikes, self.steps) if self.steps else analogue
         start, run = jax.random.split(key)
-        if kind.name == "black":
+        if self.name == "black":
             public, asked = (decoder.features(logits_of(z, run), how.keep or None) for z in (z_public, z_k))
             return {"z": decoder.decode(decoder.train(start, public, z_public, decoder.Settings()), asked)}
-        if kind.name in BATCHES:
-            return {"z": from_gradients(apply, params, (low, span, z_k, y_k), hyper, key, kind)}
-        wanted = jnp.arange(kind.n_classes)
-        if kind.name == "white_example":
+        if self.name in BATCHES:
+            return {"z": from_gradients(apply, params, (low, span, z_k, y_k), hyper, key, self)}
+        wanted = jnp.arange(self.n_classes)
+        if self.name == "white_example":
             wanted = jax.nn.softmax(logits_of(z_k, run))
         count = len(wanted)
         wanted = jnp.repeat(wanted, how.restarts, axis=0)
-        if kind.name == "spikes":
-            begin = jax.random.normal(start, (kind.steps, len(wanted), low.shape[1]))
+        if self.name == "spikes":
+            begin = jax.random.normal(start, (self.steps, len(wanted), low.shape[1]))
             box = ascent._replace(low=-2.0, high=2.0)
-            z_rd, _, score_r = inversion.invert_spikes(of_spikes, begin, wanted, box, run, image=kind.image)
+            z_rd, _, score_r = inversion.invert_spikes(of_spikes, begin, wanted, box, run, image=self.image)
         else:
             begin = jax.random.uniform(start, (len(wanted), low.shape[1]))
-            z_rd, score_r = inversion.invert(logits_of, begin, wanted, ascent, run, image=kind.image)
+            z_rd, score_r = inversion.invert(logits_of, begin, wanted, ascent, run, image=self.image)
         return {"z": inversion.best(z_rd, score_r, count)[0]}
-
-    return of_model
 
 
 def from_gradients(apply, params, given, hyper, key, kind: Kind):

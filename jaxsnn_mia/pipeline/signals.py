@@ -52,7 +52,7 @@ def ask_all(models: Trained, folders: dict[str, Path]) -> None:
         passes.setdefault((catalogue.LONGER.get(name, 1), epochs), []).append(name)
     for (longer, epochs), names in passes.items():
         asked = longer_in_time(models, longer)
-        query = catalogue.compute(tuple(names), c.signals.queries, c.defence)
+        query = catalogue.Query(tuple(names), c.signals.queries, c.defence)
         each = [asked.ask(query, x, y, epoch) for epoch in (*epochs, c.signals.epoch or None)]
         groups = tqdm(zip(*each, strict=True), desc=f"query {paths['train'].parent.name}", leave=False,
                       total=models.plan["groups"])  # fmt: skip

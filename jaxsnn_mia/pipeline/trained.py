@@ -132,7 +132,7 @@ class Trained:
         """float32 [S, n, C]: what all models answer on examples x [n, ...], as in the data stage, under the defence of
         the run."""
         labels = np.zeros(len(x), np.int32)  # logits need none
-        query = catalogue.compute(("logits",), 1, self.config.defence)
+        query = catalogue.Query(("logits",), 1, self.config.defence)
         parts = [part["logits"] for part in self.ask(query, x, labels, self.config.signals.epoch or None)]
         return np.concatenate(parts)[:, :, 0]
 

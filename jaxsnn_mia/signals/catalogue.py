@@ -1,6 +1,6 @@
 """All signals by name, and the function that computes several of them of one model in one go."""
 
-import functools
+import dataclasses
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -66,30 +66,31 @@ def names(wanted: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-@functools.cache
-def compute(wanted: tuple[str, ...], count: int = 1, defence: Defence = UNDEFENDED) -> Callable:
-    """fn(apply, params, x, y, hyper, key) -> {name: [N, A, ...]} of one model.
-
-    Equal arguments give the same function, so that a jit of it is compiled once.
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """fn(apply, params, x, y, hyper, key) -> {name: [N, A, ...]} of one model. Queries are compared by value: equal
+    ones are one compiled program.
 
     Args:
-      wanted: names of `SIGNALS`.
+      names: of `SIGNALS`.
       count: views of each example, one of `views.QUERIES`; one pass over them serves all signals of `ONE_PASS`.
       defence: of the answers, but for the signals of `PAST_DEFENCE`.
     """
 
-    def signals_of(apply, params, x, y, hyper, key):
-        bare = with_views(apply, count)(params, x, hyper, key)
-        shown = defences.answered(bare, defence)
+    names: tuple[str, ...]
+    count: int = 1
+    defence: Defence = UNDEFENDED
+
+    def __call__(self, apply, params, x, y, hyper, key):
+        bare = with_views(apply, self.count)(params, x, hyper, key)
+        shown = defences.answered(bare, self.defence)
 
         def asked_by(name):
             """`apply` as this signal sees it."""
             past = name in PAST_DEFENCE
             if name in queries.QUERY_SIGNALS:
-                return apply if past else defences.defended(apply, defence)
+                return apply if past else defences.defended(apply, self.defence)
             output = bare if past else shown
             return lambda *query: output
 
-        return {name: SIGNALS[name](asked_by(name), params, x, y, hyper, key) for name in wanted}
-
-    return signals_of
+        return {name: SIGNALS[name](asked_by(name), params, x, y, hyper, key) for name in self.names}

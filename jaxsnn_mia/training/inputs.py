@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxsnn_mia import models
-from jaxsnn_mia.training.ensemble import Shadows
+from jaxsnn_mia.training.epochs import Shadows
 from jaxsnn_mia.training.spec import TrainSpec
 
 

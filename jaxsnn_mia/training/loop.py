@@ -22,7 +22,8 @@ from jaxsnn_mia.store import checkpoint
 from jaxsnn_mia.store.files import StoreError, digest, write_json, write_npz, write_text
 from jaxsnn_mia.store.stage import MANIFEST
 from jaxsnn_mia.training.claims import POLL_SECONDS, Claim, Share, claimed
-from jaxsnn_mia.training.ensemble import Ensemble, Group, Shadows, make_ensemble
+from jaxsnn_mia.training.ensemble import Ensemble, make_ensemble
+from jaxsnn_mia.training.epochs import Group, Shadows
 from jaxsnn_mia.training.inputs import Inputs, group_length, group_of, repeat_last
 from jaxsnn_mia.training.plan import fixed_width, group_plan, make_plan, not_bitwise, plan_of, used_devices
 from jaxsnn_mia.training.probe import Cache, is_out_of_memory, largest_group

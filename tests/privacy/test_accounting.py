@@ -23,7 +23,8 @@ from jaxsnn_mia.privacy import accounting, lower_bounds
 from jaxsnn_mia.report import tables
 from jaxsnn_mia.report.rows import Audit, privacy_rows
 from jaxsnn_mia.settings import Metrics
-from jaxsnn_mia.training.ensemble import Shadows, make_ensemble, sampled
+from jaxsnn_mia.training.ensemble import Shadows, make_ensemble
+from jaxsnn_mia.training.epochs import sampled
 from jaxsnn_mia.training.step import TrainSpec
 from tests.runs import small
 

@@ -249,7 +249,7 @@ def test_defences_reach_what_is_made_of_probabilities_alone():
     defence, names = Defence(2.0, 2, 1), tuple(catalogue.SIGNALS)
 
     def asked(defence):
-        return catalogue.compute(names, 1, defence)(apply, {"params": kernel}, X, Y, Hyper(), jax.random.key(0))
+        return catalogue.Query(names, 1, defence)(apply, {"params": kernel}, X, Y, Hyper(), jax.random.key(0))
 
     bare, defended = map(jax.device_get, quick_jit(lambda: (asked(UNDEFENDED), asked(defence)))())
     assert set(catalogue.PAST_DEFENCE) <= set(names)

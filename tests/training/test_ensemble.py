@@ -9,7 +9,7 @@ import pytest
 
 from jaxsnn_mia import models
 from jaxsnn_mia.models import Hyper
-from jaxsnn_mia.training.ensemble import shuffled
+from jaxsnn_mia.training.epochs import shuffled
 from tests.training import ensembles
 from tests.training.ensembles import EPOCHS, MASK, ROWS, R, S, X, Y, assert_equal, make_engine, shadows, spec, take
 
