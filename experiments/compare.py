@@ -2,10 +2,10 @@
 
     python experiments/compare.py runs/a runs/b [runs/c ...] [--out=runs/compared] [--title=TEXT]
 
-The variants of the first run are set against each other as in its own report; one of another run against that of its
-name in the first, or else against the first there with its data set. Where both have the same examples, splits and
-draws, what they share cancels; elsewhere the differences are those of independent samples, and the report says so.
-FOLDER/report.html, results.csv and summary.json are written, variants named RUN/VARIANT.
+The variants of the first run are compared with each other as in its own report. A variant of another run is compared
+with the variant of the first run that has its name, or else with one there that has its data set. Where both have the
+same examples, splits and draws, what they share cancels. Elsewhere the differences are those of independent samples,
+and the report says so. FOLDER/report.html, results.csv and summary.json are written; variants are named RUN/VARIANT.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from jaxsnn_mia.report import page, reading, tables
 
@@ -23,11 +24,11 @@ def stages_of(run: Path) -> dict[str, dict[str, Path]]:
         held = json.loads((run / "summary.json").read_text())["stages"]
     except (OSError, ValueError, KeyError):
         raise ValueError(f"{run} holds no report of this version. Finish it, or run it again, to make one.") from None
-    found = {name: {stage: run / path for stage, path in of.items()} for name, of in held.items()}
-    gone = [str(of["metrics"]) for of in found.values() if not of["metrics"].exists()]
-    if gone:
-        raise ValueError(f"{gone[0]} is missing: {run} was moved or cleaned in parts. Run it again.")
-    return found
+    folders = {name: {stage: run / path for stage, path in of.items()} for name, of in held.items()}
+    for of in folders.values():
+        if not of["metrics"].exists():
+            raise ValueError(f"{of['metrics']} is missing: {run} was moved or cleaned in parts. Run it again.")
+    return folders
 
 
 def names_of(runs: list[Path]) -> list[str]:
@@ -39,17 +40,28 @@ def names_of(runs: list[Path]) -> list[str]:
 
 
 def pairs_of(variants: dict[str, reading.Variant], first: str) -> list[tuple[str, str]]:
-    """(variant, reference): those of the first run as in its own report; any other against the variant of its name in
-    the first run, else against one of its data set, if it can be with the same splits."""
-    own = {name: variant for name, variant in variants.items() if name.startswith(f"{first}/")}
-    pairs = page.in_turn(own)
+    """(variant, reference) of each difference. Variants of the run `first` are compared as in its own report."""
+    of_first = {name: variant for name, variant in variants.items() if name.startswith(f"{first}/")}
+    pairs = page.against_first(of_first)
     for name, variant in variants.items():
-        if name not in own:
-            same = f"{first}/{name.partition('/')[2]}"
-            of_set = [other for other in own if own[other].dataset == variant.dataset]
-            alike = [other for other in of_set if own[other].found.splits == variant.found.splits]
-            pairs += [(name, reference) for reference in [same] * (same in own) or (alike or of_set)[:1]]
+        if name not in of_first:
+            reference = reference_of(name, variant, of_first, first)
+            if reference is not None:
+                pairs.append((name, reference))
     return pairs
+
+
+def reference_of(name: str, variant: reading.Variant, of_first: dict[str, reading.Variant], first: str) -> str | None:
+    """The variant of the first run that has the same name; else one with the same data set and splits; else one with
+    the same data set; else None."""
+    same_name = f"{first}/{name.partition('/')[2]}"
+    if same_name in of_first:
+        return same_name
+    same_data = [other for other in of_first if of_first[other].dataset == variant.dataset]
+    for other in same_data:
+        if of_first[other].measured.splits == variant.measured.splits:
+            return other
+    return same_data[0] if same_data else None
 
 
 def level_of(variants: dict[str, reading.Variant]) -> float:
@@ -69,13 +81,15 @@ def compare(folders: list[Path], out: Path, title: str) -> None:
     runs = {name: stages_of(folder) for name, folder in zip(names_of(folders), folders, strict=True)}
     paths = {f"{run}/{name}": of for run, variants in runs.items() for name, of in variants.items()}
     variants = reading.read(paths)
-    configs = [folder / "config.json" for folder in folders]
-    settings = {
-        run: json.loads(file.read_text())["config"] if file.exists() else {}
-        for run, file in zip(runs, configs, strict=True)
-    }
+    settings = {run: config_of(folder) for run, folder in zip(runs, folders, strict=True)}
     out.mkdir(parents=True, exist_ok=True)
     page.write(settings, out, paths, title=title, level=level_of(variants), pairs=pairs_of(variants, next(iter(runs))))
+
+
+def config_of(run: Path) -> dict[str, Any]:
+    """The config of a run; empty where it has none."""
+    file = run / "config.json"
+    return json.loads(file.read_text())["config"] if file.exists() else {}
 
 
 def main(argv: list[str]) -> None:

@@ -1,12 +1,12 @@
-"""Which variant of a run gives away more beyond membership: each against references, paired.
+"""Which variant of a run gives away more beyond membership: each variant against references, paired.
 
     python experiments/threats.py runs/inversion [--against=VARIANT,VARIANT] [--out=FOLDER]
 
-Prints a table of every threat (and writes FOLDER/threats.md): for each variant its measures with intervals, and the
-difference to each reference (the first variant by default) with its interval, from replicates that are drawn alike; no
-interval is adjusted for the others. One measure of each threat is judged: a variant leaks more or less than a reference
-where the difference stands against all comparisons of the table (Holm; t of the bootstrap's deviation, with one degree
-of freedom less than there are pairs of models). The other measures describe.
+Prints a table of every threat, and writes it to FOLDER/threats.md. For each variant it has the measures with intervals,
+and the difference to each reference (the first variant by default) with its interval, from replicates that are drawn
+alike. No interval is adjusted for the others. One measure of each threat is judged: a variant leaks more or less than a
+reference where the difference stands against all comparisons of the table (Holm; t of the bootstrap's deviation, with
+one degree of freedom less than there are pairs of models). The other measures describe.
 """
 
 import argparse
@@ -35,13 +35,18 @@ SAME = "the same"
 Pair = tuple[str, str, str, str]  # threat, measure, variant, reference
 
 
-class Found(NamedTuple):
-    """Of one variant and threat: rows by metric, replicates by metric, the models and the targets; where it ran."""
+class Measured(NamedTuple):
+    """One threat to one variant: rows by metric, replicates by metric, the models and the targets, where it ran."""
 
     rows: dict[str, dict]
     drawn: dict[str, np.ndarray]
     about: dict[str, list]
     origin: str
+
+    @property
+    def level(self) -> float:
+        """Of the intervals, the same in all rows."""
+        return next(row["level"] for row in self.rows.values())
 
 
 class Difference(NamedTuple):
@@ -53,106 +58,149 @@ class Difference(NamedTuple):
     p: float
 
     def __str__(self) -> str:
-        return "{:+.3g} [{:+.3g}, {:+.3g}]".format(*(0.0 if abs(x) < comparisons.TINY else x for x in self[:3]))
+        shown = [0.0 if abs(x) < comparisons.TINY else x for x in (self.value, self.low, self.high)]
+        return "{:+.3g} [{:+.3g}, {:+.3g}]".format(*shown)
 
 
-def stages(workdir: Path) -> Iterator[tuple[str, Found]]:
-    """(variant, what was found) for each stage that the report of a finished run was made from."""
+def read(workdir: Path) -> dict[tuple[str, str], Measured]:
+    """(threat, variant) -> what was measured, for each stage that the report of a finished run was made from."""
     summary = json.loads((workdir / "summary.json").read_text())
-    for variant, of in summary["variants"].items():
-        for stage in of.get("beyond", ()):
+    measured = {}
+    for variant, of_variant in summary["variants"].items():
+        for stage in of_variant.get("beyond", ()):
             path = workdir / variant / stage
             rows = {row["metric"]: row for row in json.loads((path / "rows.json").read_text())}
             with np.load(path / "replicates.npz") as arrays:
                 drawn = {name: arrays[name] for name in arrays.files}
             ran = json.loads((path / "manifest.json").read_text())
             origin = f"{ran['device']}, Python {ran['python']}, jax {ran['jax']}, {ran['finished']}"
-            yield variant, Found(rows, drawn, json.loads((path / "about.json").read_text()), origin)
+            threat = next(row["attack"] for row in rows.values())
+            about = json.loads((path / "about.json").read_text())
+            measured[threat, variant] = Measured(rows, drawn, about, origin)
+    return measured
 
 
-def paired(one: Found | None, other: Found | None, measure: str) -> bool:
-    """Whether both have the measure, of the same models and targets: a shadow that diverged leaves out its pair."""
-    return bool(one and other and measure in one.rows and measure in other.rows and one.about == other.about)
+def paired(one: Measured | None, other: Measured | None, measure: str) -> bool:
+    """Whether both have the measure, of the same models and targets. A shadow that diverged is left out with its
+    partner."""
+    if one is None or other is None:
+        return False
+    return measure in one.rows and measure in other.rows and one.about == other.about
 
 
-def difference(one: Found, other: Found, measure: str) -> Difference:
+def difference(one: Measured, other: Measured, measure: str) -> Difference:
     value = one.rows[measure]["value"] - other.rows[measure]["value"]
     drawn_r = one.drawn[measure] - other.drawn[measure]
     p = comparisons.by_deviation(value, drawn_r, len(one.about["models"]) // 2)
-    return Difference(value, *bootstrap.percentiles(drawn_r, one.rows[measure]["level"]), p)
+    return Difference(value, *bootstrap.percentiles(drawn_r, one.level), p)
 
 
 def is_judged(threat: str, measure: str, measures: list[str]) -> bool:
     """Whether no other measure of the threat comes before it in `JUDGED`."""
-    kinds = [of.partition("@")[0] for of in measures]
-    return threat != BLIND and measure.partition("@")[0] == next((of for of in JUDGED if of in kinds), "")
+    kinds = [kind(of) for of in measures]
+    first = next((of for of in JUDGED if of in kinds), "")
+    return threat != BLIND and kind(measure) == first
 
 
-def verdicts(apart: dict[Pair, Difference], measured: dict[str, list[str]], level: float) -> dict[Pair, str]:
+def verdicts(apart: dict[Pair, Difference], measured_by: dict[str, list[str]], level: float) -> dict[Pair, str]:
     """What is said of each judged comparison. Of two references against each other one direction is a test."""
     judged: list[Pair] = []
-    for of in apart:
-        if is_judged(of[0], of[1], measured[of[0]]) and (*of[:2], of[3], of[2]) not in judged:
-            judged.append(of)
+    for threat, measure, variant, reference in apart:
+        if is_judged(threat, measure, measured_by[threat]) and (threat, measure, reference, variant) not in judged:
+            judged.append((threat, measure, variant, reference))
     said = {}
-    for of, p in zip(judged, comparisons.holm([apart[of].p for of in judged]), strict=True):
-        sign = MEASURES[of[1].partition("@")[0]] * int(np.sign(apart[of].value)) if p < 1 - level else 0
-        said[of] = SAME if np.isnan(p) else TOLD[sign]
+    for pair, p in zip(judged, comparisons.holm([apart[pair].p for pair in judged]), strict=True):
+        if np.isnan(p):
+            said[pair] = SAME
+        elif p < 1 - level:
+            said[pair] = TOLD[MEASURES[kind(pair[1])] * int(np.sign(apart[pair].value))]
+        else:
+            said[pair] = TOLD[0]
     return said
+
+
+def kind(measure: str) -> str:
+    """ "mse" of "mse@8": gradients have a measure for each size of a batch."""
+    return measure.partition("@")[0]
 
 
 def table(workdir: Path, against: list[str]) -> Iterator[str]:
     """Lines of markdown. ValueError for references that the run does not have, and where nothing is paired."""
-    found = {(next(iter(f.rows.values()))["attack"], variant): f for variant, f in stages(workdir)}
-    variants = list(dict.fromkeys(variant for _, variant in found))
+    measured = read(workdir)
+    variants = list(dict.fromkeys(variant for _, variant in measured))
     if not variants:
         raise ValueError(f"{workdir} has no threats beyond membership. Set inversion.names or attribute.names.")
     against = against or variants[:1]
     for reference in against:
         if reference not in variants:
             raise ValueError(f"`--against` must be one of {variants}, got {reference!r}.")
-    measured: dict[str, list[str]] = {}
-    for (threat, _), of in found.items():
-        known = [m for m in of.rows if m.partition("@")[0] in MEASURES]
-        measured[threat] = list(dict.fromkeys([*measured.get(threat, ()), *known]))
-    apart = {
-        (threat, measure, variant, reference): difference(found[threat, variant], found[threat, reference], measure)
-        for threat, measures in measured.items()
-        for measure in measures
-        for reference in against
-        for variant in variants
-        if variant != reference and paired(found.get((threat, variant)), found.get((threat, reference)), measure)
-    }
+    measured_by: dict[str, list[str]] = {}  # threat -> its measures
+    for (threat, _), one in measured.items():
+        known = [measure for measure in one.rows if kind(measure) in MEASURES]
+        measured_by[threat] = list(dict.fromkeys([*measured_by.get(threat, ()), *known]))
+    apart = differences(measured, measured_by, variants, against)
     if not apart and len(variants) > 1:
         raise ValueError(
             f"no variant of {workdir} has the models and targets of {against}: other shadows diverged. Lower train.lr."
         )
-    level = next(iter(next(iter(found.values())).rows.values()))["level"]
-    said = verdicts(apart, measured, level)
-
-    for threat in measured:
-        last = [one for (of, _), one in found.items() if of == threat][-1]
+    level = next(one.level for one in measured.values())
+    said = verdicts(apart, measured_by, level)
+    for threat in measured_by:
+        last = [one for (of, _), one in measured.items() if of == threat][-1]
         models, targets = (len(last.about[name]) for name in ("models", "targets"))
         yield f"- {spaced(threat)}: {models} models of each variant, {targets} targets; {last.origin}"
-    yield f"\n| threat | measure | variant | value | {' | '.join(f'less {of}' for of in against)} |"
-    yield "|---|---|---|---|" + "---|" * len(against)
-    for threat, measure in ((threat, measure) for threat, measures in measured.items() for measure in measures):
-        for variant in variants:
-            row = found[threat, variant].rows.get(measure) if (threat, variant) in found else None
-            if not row:
-                continue
-            cells = [spaced(threat), spaced(measure), variant]
-            cells.append(f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]")
-            for of in ((threat, measure, variant, reference) for reference in against):
-                verdict = f": {said[of]}" if of in said else ""
-                cells.append(f"{apart[of]}{verdict}" if of in apart else "" if variant == of[3] else "not paired")
-            yield f"| {' | '.join(cells)} |"
+    yield from lines(measured, measured_by, variants, against, apart, said)
     tested = sum(word != SAME for word in said.values())
     yield f"\nWhat leaks, at {100 * level:g} % over the {tested} comparisons of judged measures (Holm):\n"
-    for threat, measures in measured.items():
-        for measure in (m for m in measures if is_judged(threat, m, measures)):
-            of_threat = {of: word for of, word in said.items() if of[:2] == (threat, measure)}
-            yield f"- {spaced(threat)} ({spaced(measure)}): {statement(of_threat, apart)}."
+    for threat, measures in measured_by.items():
+        for measure in measures:
+            if is_judged(threat, measure, measures):
+                of_measure = {pair: word for pair, word in said.items() if pair[:2] == (threat, measure)}
+                yield f"- {spaced(threat)} ({spaced(measure)}): {statement(of_measure, apart)}."
+
+
+def differences(
+    measured: dict[tuple[str, str], Measured], measured_by: dict[str, list[str]], variants: list[str],
+    against: list[str],
+) -> dict[Pair, Difference]:  # fmt: skip
+    """Of each measure, each variant and each reference that are paired."""
+    apart = {}
+    for threat, measures in measured_by.items():
+        for measure in measures:
+            for reference in against:
+                for variant in variants:
+                    one, other = measured.get((threat, variant)), measured.get((threat, reference))
+                    if variant != reference and paired(one, other, measure):
+                        apart[threat, measure, variant, reference] = difference(one, other, measure)
+    return apart
+
+
+def lines(
+    measured: dict[tuple[str, str], Measured], measured_by: dict[str, list[str]], variants: list[str],
+    against: list[str], apart: dict[Pair, Difference], said: dict[Pair, str],
+) -> Iterator[str]:  # fmt: skip
+    """A line for each threat, measure and variant: the value, and the difference to each reference."""
+    yield f"\n| threat | measure | variant | value | {' | '.join(f'less {of}' for of in against)} |"
+    yield "|---|---|---|---|" + "---|" * len(against)
+    for threat, measures in measured_by.items():
+        for measure in measures:
+            for variant in variants:
+                one = measured.get((threat, variant))
+                if one is None or measure not in one.rows:
+                    continue
+                row = one.rows[measure]
+                cells = [spaced(threat), spaced(measure), variant]
+                cells.append(f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]")
+                cells += [cell((threat, measure, variant, reference), apart, said) for reference in against]
+                yield f"| {' | '.join(cells)} |"
+
+
+def cell(pair: Pair, apart: dict[Pair, Difference], said: dict[Pair, str]) -> str:
+    """The difference of a pair with its verdict, where it has one; empty for a variant against itself."""
+    if pair in apart:
+        return f"{apart[pair]}: {said[pair]}" if pair in said else str(apart[pair])
+    _, _, variant, reference = pair
+    return "" if variant == reference else "not paired"
 
 
 def spaced(name: str) -> str:
@@ -161,13 +209,18 @@ def spaced(name: str) -> str:
 
 def statement(said: dict[Pair, str], apart: dict[Pair, Difference]) -> str:
     """What stands of the comparisons of one judged measure, and how far the others may be apart."""
-    parts = [f"{of[2]} {word} than {of[3]} ({apart[of]})" for of, word in said.items() if word in ("more", "less")]
-    unclear = [apart[of] for of, word in said.items() if word == TOLD[0]]
+    parts = []
+    for pair, word in said.items():
+        if word in (TOLD[1], TOLD[-1]):
+            _, _, variant, reference = pair
+            parts.append(f"{variant} {word} than {reference} ({apart[pair]})")
+    unclear = [apart[pair] for pair, word in said.items() if word == TOLD[0]]
     if unclear:
         ends = f"{min(d.low for d in unclear):+.2g} and {max(d.high for d in unclear):+.2g}"
         parts.append(f"{len(unclear)} of {len(said)} comparisons cannot be told, their intervals between {ends}")
-    if SAME in said.values():
-        parts.append(f"{sum(word == SAME for word in said.values())} of {len(said)} are the same")
+    same = sum(word == SAME for word in said.values())
+    if same:
+        parts.append(f"{same} of {len(said)} are the same")
     return "; ".join(parts)
 
 
@@ -178,7 +231,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args(argv)
     try:
-        text = "\n".join(table(given.workdir, [of for of in given.against.split(",") if of]))
+        against = [name for name in given.against.split(",") if name]
+        text = "\n".join(table(given.workdir, against))
     except (ValueError, OSError, KeyError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxsnn_mia import attacks
 from jaxsnn_mia.report import page, tables
-from jaxsnn_mia.report.rows import Audit, array_sha256, write_results
+from jaxsnn_mia.report.rows import Audit, array_sha256, compute_metrics
 from jaxsnn_mia.settings import Metrics, as_dict
 from jaxsnn_mia.signals import from_logits
 from jaxsnn_mia.store.workdir import write_config
@@ -186,7 +186,7 @@ def run(
         scores={name: scores(name, models, keep_sn, partner_s, targets) for name in names or possible},
     )
     workdir.mkdir(parents=True, exist_ok=True)
-    write_results(workdir / "metrics", audit)
+    compute_metrics(workdir / "metrics", audit)
     about = {
         "models": list(models.outputs.shape), "targets": None if targets is None else list(targets.outputs.shape),
         LEFT_OUT: how_left_out(partner_s, targets), "attacks": list(audit.scores),

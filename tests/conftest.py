@@ -32,7 +32,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    items.sort(key=lambda item: "test_study.py" not in str(item.path))  # the longest goes first
+    items.sort(key=lambda item: "experiments/study" not in str(item.path))  # the longest, of --all, goes first
     data = os.environ.get("JAXSNN_MIA_DATA")
     for item in items:
         if {"long", "browser"} & set(item.keywords) and not config.getoption("--all"):

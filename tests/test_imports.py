@@ -20,6 +20,7 @@ FLOOR = {
 }  # fmt: skip
 # room -> rooms of its own floor that it may import
 BESIDE = {
+    "models": {"settings"},  # their defaults
     "training": {"data"},
 }
 # third-party packages beside jax, numpy and scipy, and the rooms that may import them

@@ -1,6 +1,6 @@
 """The attack evaluator: 256 targets x 50,000 examples, every target against the other shadows.
 
-    python experiments/benchmarks/attacks.py
+    python -m experiments.benchmarks.attacks
 
 Seconds of online LiRA with AUC and TPR at two FPRs, beside the steps of the released evaluator of Carlini et al. (lists
 of confidences for each example, medians, scipy's log density, scikit-learn's ROC curve), which takes one target at a
@@ -28,9 +28,11 @@ from pathlib import Path
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
 import numpy as np
-from machine import processor
+
+from experiments.benchmarks.machine import processor
 
 RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[2]
 S, N, Z, QUERIES = 256, 50_000, 5_000, 18
 FPRS = (0.001, 0.01)
 CHEAP = (
@@ -163,7 +165,8 @@ def main():
         return
     rows = {}
     for row in ROWS:
-        out = subprocess.run([sys.executable, __file__, f"--row={row}"], capture_output=True, text=True, check=True)
+        command = [sys.executable, "-m", "experiments.benchmarks.attacks", f"--row={row}"]
+        out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         rows[row] = json.loads(out.stdout.splitlines()[-1])
         print(row, rows[row], flush=True)
     about = {

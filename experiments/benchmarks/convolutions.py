@@ -1,6 +1,6 @@
 """Ensembles of convolutional networks: four ways to take one training step of S models.
 
-    python experiments/benchmarks/convolutions.py
+    python -m experiments.benchmarks.convolutions
 
 A vmap over models turns XLA's convolution into a grouped one; shifted slices and a matrix product become a batched
 product; lax.map takes one model after the other with either. Prediction, written before the first run: on CPUs slices
@@ -27,8 +27,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from machine import processor
 
+from experiments.benchmarks.machine import processor
 from jaxsnn_mia import models
 from jaxsnn_mia.kernels import convolution
 from jaxsnn_mia.models import Hyper, ModelSpec

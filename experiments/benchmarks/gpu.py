@@ -1,6 +1,6 @@
 """An accelerator in one command: are the results those of the CPU, what can the card do, how much of it is used.
 
-    python experiments/benchmarks/gpu.py
+    python -m experiments.benchmarks.gpu
 
 Needs jax for the device, flax, optax and this checkout; compares with snnTorch where it can be imported. First one
 optimiser step of every network is compared with the CPU's; then the copy bandwidth and the rates of bfloat16 and TF32
@@ -28,8 +28,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from machine import installed, processor
 
+from experiments.benchmarks.machine import installed, processor
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
 from jaxsnn_mia.training import probe as probing
 from jaxsnn_mia.training.ensemble import Shadows, make_ensemble

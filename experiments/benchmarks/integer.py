@@ -1,6 +1,6 @@
 """Integer inference beside float32: products, a convolution, whole frozen models; times and bytes.
 
-    python experiments/benchmarks/integer.py
+    python -m experiments.benchmarks.integer
 
 Prediction, written before the first run: on x86 XLA has a tuned float32 product and none for int8, so the integer
 products should be slower here, by two to ten times, and the frozen models with them; what integers buy on this machine
@@ -23,8 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from machine import processor
 
+from experiments.benchmarks.machine import processor
 from jaxsnn_mia import models
 from jaxsnn_mia.kernels import integer, quantize
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec, frozen

@@ -1,8 +1,8 @@
 """Forward and backward of LIF neurons: this project's plain, fused and Pallas versions beside Spyx, snnTorch and
 SpikingJelly.
 
-    python experiments/benchmarks/neurons.py                  # LIF alone, and after an n x n product
-    python experiments/benchmarks/neurons.py --full_size      # n=16384, B=16, T=500, for a GPU
+    python -m experiments.benchmarks.neurons                  # LIF alone, and after an n x n product
+    python -m experiments.benchmarks.neurons --full_size      # n=16384, B=16, T=500, for a GPU
 
 Prediction, written before the first run: a LIF forward and backward is bound by memory; the fused one moves 24 to 28
 bytes per neuron-step and should take half or less of what autodiff of the plain scan takes, and a tenth of snnTorch,
@@ -31,13 +31,15 @@ from pathlib import Path
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
 import numpy as np
-from machine import installed, processor
+
+from experiments.benchmarks.machine import installed, processor
 
 KEEP_PAGES = {
     "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "8000000000", "MALLOC_TOP_PAD_": "64000000",
     "MALLOC_ARENA_MAX": "1",
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[2]
 BETA, THRESHOLD = 0.9, 1.0
 ROWS = ("plain scan, autodiff", "fused", "Pallas", "Spyx", "snnTorch", "SpikingJelly")
 MODULES = {"Spyx": "spyx", "snnTorch": "snntorch", "SpikingJelly": "spikingjelly"}
@@ -236,9 +238,11 @@ def on_gpu():
 
 
 def in_a_process(row, args, settings):
-    command = [sys.executable, __file__, f"--row={row}", f"--T={args.T}", f"--batch={args.batch}", f"--n={args.n}"]
-    command += [f"--repeats={args.repeats}"] + ["--linear"] * args.linear
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | settings)
+    command = [sys.executable, "-m", "experiments.benchmarks.neurons", f"--row={row}", f"--T={args.T}"]
+    command += [f"--batch={args.batch}", f"--n={args.n}", f"--repeats={args.repeats}"]
+    if args.linear:
+        command.append("--linear")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ | settings)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -1,6 +1,6 @@
 """A sweep over five bit widths as one ensemble, beside five separate runs.
 
-    python experiments/benchmarks/quantization_sweep.py
+    python -m experiments.benchmarks.quantization_sweep
 
 Prediction, written before the first run: on CPUs the arithmetic is the same, shadow after shadow, so one ensemble saves
 the start of four processes and four compilations of each program, a few seconds per family, and its checkpoints cost
@@ -22,7 +22,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from machine import processor
+from experiments.benchmarks.machine import processor
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"

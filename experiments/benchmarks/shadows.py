@@ -1,6 +1,6 @@
 """Shadow models a second: this engine beside snnTorch's eager loop and Spyx's jitted step.
 
-    python experiments/benchmarks/shadows.py
+    python -m experiments.benchmarks.shadows
 
 Two dense + LIF layers, 2,048 samples, batch 64, Adam, 20 epochs; three sizes. Ours is the whole training stage of
 experiments/run.py, checkpoints and progress bar included, in steady state: a first training of a group of the same size
@@ -27,9 +27,11 @@ from pathlib import Path
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
 import numpy as np
-from machine import installed, processor
+
+from experiments.benchmarks.machine import installed, processor
 
 RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parents[2]
 NETS = {"30-32-10": (30, 32, 10), "446-256-10": (446, 256, 10), "784-256-10": (784, 256, 25)}  # features, hidden, T
 TARGETS = {"30-32-10": (50, 25), "446-256-10": (15, 9), "784-256-10": (10, 9)}  # times snnTorch, times Spyx
 LEAST = {"30-32-10": (42, 20), "446-256-10": (10.5, 7), "784-256-10": (6.8, 7)}
@@ -199,8 +201,9 @@ def starts(folder):
 
 def child(row, net, folder, *more):
     """Starts a process that runs one row and prints JSON."""
-    command = [sys.executable, __file__, f"--row={row}", f"--net={net}", f"--folder={folder}", *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    command = [sys.executable, "-m", "experiments.benchmarks.shadows", f"--row={row}", f"--net={net}"]
+    command += [f"--folder={folder}", *more]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 def answer(process):

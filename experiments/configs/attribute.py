@@ -4,9 +4,8 @@
     python experiments/threats.py runs/attribute --out=runs/attribute \
         --against=breast_cancer-ann-bits32,breast_cancer-snn-bits32
 
-The mean texture of a tumour, in quarters of the data. What counts is how much better the guesses are than those of
-boosted trees that know no model, on examples that a model trained on less on others. Expected on 2 x86 cores:
-20 seconds.
+The mean texture of a tumour, in quarters of the data. What counts is the advantage over boosted trees that know no
+model: the advantage on examples that a model trained on, less that on others. Expected on 2 x86 cores: 20 seconds.
 `--config.attribute.column=NAME` guesses another; `attribute.py:smoke` is a run on 150 rows.
 """
 

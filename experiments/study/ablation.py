@@ -1,16 +1,10 @@
 """Main effects and two-way interactions of the ablation, by least squares for each seed, with intervals over seeds."""
 
-import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import conditions
-import decide
-import effects
+from experiments.study import conditions, decide, effects, series
 
 # the contrast of each column is the difference that its name says, the other factors at their mean
 TERMS = ("spiking", "rate coding", "latency coding", "doubling T")
@@ -30,8 +24,8 @@ def columns(family: str, encoding: str, steps: int) -> np.ndarray:
 
 
 def design(cells: Iterable[tuple[str, str, int]]) -> tuple[np.ndarray, list[str]]:
-    """float [K, 10] of cells (family, coding, T), and the names of its columns: 1, the terms, their products but that
-    of the two codings, which exclude each other."""
+    """float [K, 10] of cells (family, coding, T), and the names of its columns: 1, the terms, and their products. The
+    product of the two codings is left out, since they exclude each other."""
     main = np.stack([columns(*cell) for cell in cells])
     pairs = [(i, j) for i in range(4) for j in range(i + 1, 4) if (i, j) != (1, 2)]
     products = [main[:, i] * main[:, j] for i, j in pairs]
@@ -45,34 +39,35 @@ def fitted(values: Mapping[tuple[str, str, int], float]) -> dict[str, float]:
     return dict(zip(names, np.linalg.lstsq(matrix, np.array(list(values.values())))[0].tolist(), strict=True))
 
 
-def by_seed(rows: effects.Rows, dataset: str, metric: str, attack: str) -> dict[int, dict[str, float]]:
+def by_seed(rows: series.Rows, dataset: str, metric: str, attack: str) -> dict[int, dict[str, float]]:
     """seed -> the coefficients; a spiking network counts with its mean over resets and readouts."""
     cells: dict[int, dict[tuple[str, str, int], list[float]]] = {}
-    within: dict[int, dict[str, tuple[list[float], list[float]]]] = {}
-    for row in rows:
-        if (row["dataset"], row["metric"], row["attack"]) != (dataset, metric, attack):
-            continue
+    within: dict[int, dict[str, dict[bool, list[float]]]] = {}  # seed -> name -> has the level? -> values
+    for row in series.matching(rows, {"dataset": dataset, "metric": metric, "attack": attack}):
         if (row["encoding"], row["T"]) == ("latency", "1"):
             continue  # one step cannot tell early from late: what is left of the input is whether it is dark
-        seed, value = int(row["seed"]), effects.number(row["value"])
+        seed, family, value = int(row["seed"]), row["family"], series.number(row["value"])
         # an ANN sees the same input at every step of direct coding: one step stands for all
-        steps = conditions.STEPS if (row["family"], row["encoding"]) == ("ann", "direct") else (int(row["T"]),)
+        steps = conditions.STEPS if (family, row["encoding"]) == ("ann", "direct") else (int(row["T"]),)
         for t in steps:
-            cells.setdefault(seed, {}).setdefault((row["family"], row["encoding"], t), []).append(value)
-        for name, (column, level) in WITHIN.items() if row["family"] == "snn" else ():
-            sides = within.setdefault(seed, {}).setdefault(name, ([], []))
-            sides[row[column] == level].append(value)
-    found = {}
+            cells.setdefault(seed, {}).setdefault((family, row["encoding"], t), []).append(value)
+        if family == "snn":
+            for name, (column, level) in WITHIN.items():
+                sides = within.setdefault(seed, {}).setdefault(name, {True: [], False: []})
+                sides[row[column] == level].append(value)
+    coefficients = {}
     for seed, values in sorted(cells.items()):
-        found[seed] = fitted({cell: float(np.mean(v)) for cell, v in sorted(values.items())})
-        found[seed] |= {
-            name: float(np.mean(a) - np.mean(b)) for name, (b, a) in within.get(seed, {}).items() if a and b
-        }
-    return found
+        coefficients[seed] = fitted({cell: float(np.mean(v)) for cell, v in sorted(values.items())})
+        for name, sides in within.get(seed, {}).items():
+            if sides[True] and sides[False]:
+                coefficients[seed][name] = float(np.mean(sides[True]) - np.mean(sides[False]))
+    return coefficients
 
 
-def estimated(rows: effects.Rows, dataset: str, metric: str = "auc", attack: str = "lira") -> dict[str, decide.Effect]:
+def estimated(rows: series.Rows, dataset: str, metric: str = "auc", attack: str = "lira") -> dict[str, decide.Effect]:
     """term -> its effect over seeds, with intervals of 95 %; empty where the data set has no rows."""
-    found = by_seed(rows, dataset, metric, attack)
-    names = next(iter(found.values()), {})
-    return {name: decide.effect([one[name] for one in found.values()]) for name in names if name != "mean"}
+    coefficients = list(by_seed(rows, dataset, metric, attack).values())
+    if not coefficients:
+        return {}
+    terms = [name for name in coefficients[0] if name != "mean"]
+    return {name: decide.effect([of_seed[name] for of_seed in coefficients]) for name in terms}

@@ -3,6 +3,7 @@
 from typing import Any
 
 from jaxsnn_mia.kernels import surrogate
+from jaxsnn_mia.models import by_name
 
 DATASETS = ("breast_cancer", "iris", "wine", "digits", "location30")  # those that decide
 CLASSES = {"breast_cancer": 2, "iris": 3, "wine": 3, "digits": 10, "location30": 30, "mnist10k": 10}
@@ -49,7 +50,7 @@ def settings(dataset: str, family: str, **changes: dict[str, Any]) -> dict[str, 
                 "architecture": "convnet" if dataset in IMAGES else "dense",
                 "hidden": (256,) if dataset == "location30" else (128,),
             },
-            "attacks": {"names": (*ATTACKS, *(OF_TIME if family == "snn" else ()))},
+            "attacks": {"names": (*ATTACKS, *OF_TIME) if family == "snn" else ATTACKS},
             "metrics": {"replicates_auc": 20, "replicates_tpr": 20, "fprs": (0.01,)},
         },
         changes,
@@ -69,7 +70,7 @@ def searched(dataset: str, family: str, readout: str) -> dict[str, dict[str, Any
 
 
 def curves(dataset: str, family: str, readout: str, lr: float) -> dict[str, dict[str, Any]]:
-    """64 shadows x 8 seeds at every snapshot, the end first; on the way one attack is enough."""
+    """64 shadows x 8 seeds at the last epoch and at every snapshot; one attack is enough for the snapshots."""
     return settings(
         dataset,
         family,
@@ -87,9 +88,11 @@ def end_of(curves: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def quantized(dataset: str, family: str, lr: float, mode: str) -> dict[str, dict[str, Any]]:
-    """Every width of weights, activations, both and, in an SNN, membranes; float once, among those of training. Of
-    Location-30 only what decides."""
-    what = ("both", "weight", "activation", *(("state",) if family == "snn" else ()))
+    """Every width of weights, activations, both and, in an SNN, membranes. Float runs once, with the widths of
+    training. On Location-30 only what decides runs."""
+    what = ("both", "weight", "activation")
+    if family == "snn":
+        what = (*what, "state")
     narrow = quantized_both(dataset, family, READOUTS[0], lr)
     if dataset == "location30":
         return merged(narrow, {"quantization": {"mode": mode}})
@@ -122,7 +125,7 @@ def curves_quantized(dataset: str, lr: float) -> dict[str, dict[str, Any]]:
 
 def surrogate_searched(dataset: str, name: str) -> dict[str, dict[str, Any]]:
     """The search for the slope and the learning rate of a surrogate, one ensemble."""
-    slopes = tuple(times * surrogate.default_slope(surrogate.SURROGATES[name]) for times in SLOPES)
+    slopes = tuple(times * surrogate.default_slope(by_name.surrogate(name)) for times in SLOPES)
     return merged(
         searched(dataset, "snn", READOUTS[0]),
         {"model": {"surrogate": name}, "sweep": {"slope": slopes}},
@@ -173,14 +176,19 @@ def kinds(datasets: tuple[str, ...]) -> list[tuple[str, str, str]]:
     return [*((dataset, "ann", READOUTS[0]) for dataset in datasets), *snn]
 
 
+def network(dataset: str, family: str, readout: str) -> dict[str, str]:
+    """The columns that name a network in the rows of results; an ANN has no readout there."""
+    return {"dataset": dataset, "family": family, "readout": readout if family != "ann" else ""}
+
+
 def full(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Four times the shadows, for accelerators."""
     return merged(settings, {"splits": {"n_shadows": 4 * settings["splits"]["n_shadows"]}})
 
 
 def smoke(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Two seeds, epochs and widths, one value of what else varies, few attacks, small networks in a few epochs: tables
-    then share their programs, and a program takes longer to compile than to run."""
+    """Two seeds, epochs and widths, one value of all else that varies, few attacks, small networks, few epochs. Tables
+    then share their programs, which take longer to compile than to run."""
     twice = ("seed", "epoch", "bits")
     sweep = {name: values[: 2 if name in twice else 1] for name, values in settings["sweep"].items()}
     few: dict[str, dict[str, Any]] = {

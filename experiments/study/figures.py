@@ -1,6 +1,5 @@
 """The figures of the study, as SVG with text that can be searched."""
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import conditions
-import decide
-import effects
+from experiments.study import conditions, decide, effects, series
 
 mpl.use("agg")
 mpl.rcParams.update({"svg.hashsalt": "study", "svg.fonttype": "none", "font.size": 8, "axes.spines.top": False,
@@ -37,7 +32,7 @@ def save(figure: Any, path: Path) -> None:
     plt.close(figure)
 
 
-def present(rows: effects.Rows) -> list[str]:
+def present(rows: series.Rows) -> list[str]:
     there = {row["dataset"] for row in rows}
     return [dataset for dataset in conditions.DATASETS if dataset in there]
 
@@ -48,27 +43,27 @@ def over_accuracy(axes: Iterable[Any]) -> None:
         ax.set_xlabel("test accuracy")
 
 
-def along_training(rows: effects.Rows, path: Path) -> None:
+def along_training(rows: series.Rows, path: Path) -> None:
     """AUC of online LiRA over test accuracy along training: a thin line for each seed, a thick one for their mean."""
     rows = list(rows)
     figure, axes = panels(present(rows))
     for ax, dataset in zip(axes, present(rows), strict=True):
         for family, readout in (("ann", ""), *(("snn", readout) for readout in conditions.READOUTS)):
-            found = effects.curves(rows, dataset, family, readout)
+            curves = series.curves(rows, dataset, family, readout).values()
             colour = COLOURS[readout or family]
-            for one in found.values():
-                ax.plot(one["test_accuracy"], one["auc"], color=colour, linewidth=0.4, alpha=0.5)
-            if found:
-                mean = {n: np.mean([one[n] for one in found.values()], 0) for n in ("test_accuracy", "auc")}
+            for curve in curves:
+                ax.plot(curve["test_accuracy"], curve["auc"], color=colour, linewidth=0.4, alpha=0.5)
+            if curves:
+                accuracy, auc = (np.mean([curve[name] for curve in curves], 0) for name in ("test_accuracy", "auc"))
                 label = "ANN" if family == "ann" else f"SNN, {readout}"
-                ax.plot(mean["test_accuracy"], mean["auc"], "o-", markersize=3, color=colour, label=label)
+                ax.plot(accuracy, auc, "o-", markersize=3, color=colour, label=label)
     over_accuracy(axes)
     axes[0].set_ylabel("AUC of online LiRA (lower leaks less)")
     axes[0].legend()
     save(figure, path)
 
 
-def quantization(rows: effects.Rows, path: Path) -> None:
+def quantization(rows: series.Rows, path: Path) -> None:
     """Weights and activations of each width, QAT: AUC over test accuracy, means over seeds, lines from float to 2
     bits."""
     rows = list(rows)
@@ -77,13 +72,10 @@ def quantization(rows: effects.Rows, path: Path) -> None:
         for family in ("ann", "snn"):
             points = []
             for bits in conditions.WIDTHS:
-                accuracy, auc = (
-                    effects.width(rows, dataset, family, metric, attack, bits)
-                    for metric, attack in (("test_accuracy", ""), ("auc", "lira"))
-                )
+                accuracy, auc = series.accuracy_and_auc(rows, **effects.width(dataset, family, bits))
                 if accuracy and auc:
-                    points.append((*(np.mean(list(v.values())) for v in (accuracy, auc)), bits))
-            x, y = [p[0] for p in points], [p[1] for p in points]
+                    points.append((np.mean(list(accuracy.values())), np.mean(list(auc.values())), bits))
+            x, y = [point[0] for point in points], [point[1] for point in points]
             ax.plot(x, y, "o-", markersize=3, color=COLOURS[family], label=family.upper())
             for a, b, bits in points:
                 ax.annotate("float" if bits == 32 else str(bits), (a, b), textcoords="offset points", xytext=(3, 3))
@@ -109,7 +101,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return kept[::-1]
 
 
-def surrogates(tables: Mapping[str, effects.Rows], path: Path) -> None:
+def surrogates(tables: Mapping[str, series.Rows], path: Path) -> None:
     """AUC over test accuracy of each surrogate, means and 95 % intervals over seeds, with the Pareto front: a row of
     panels for each table (architecture)."""
     tables = {title: list(rows) for title, rows in tables.items() if rows}
@@ -121,11 +113,10 @@ def surrogates(tables: Mapping[str, effects.Rows], path: Path) -> None:
         for ax, dataset in zip(line, datasets, strict=True):
             points = []
             for i, name in enumerate(names):
-                of = {"dataset": dataset, "surrogate": name}
-                found = [effects.by_seed(rows, m, a, **of) for m, a in (("test_accuracy", ""), ("auc", "lira"))]
-                if not all(found):
+                both = series.accuracy_and_auc(rows, dataset=dataset, surrogate=name)
+                if not all(both):
                     continue
-                x, y = (decide.effect(list(one.values())) for one in found)
+                x, y = (decide.effect(list(by_seed.values())) for by_seed in both)
                 points.append((x.mean, y.mean))
                 style = {"color": PALETTE[i % 8], "marker": MARKERS[i % 8], "markersize": 4, "linewidth": 0.8}
                 ax.errorbar(x.mean, y.mean, yerr=around(y), xerr=around(x), label=name, **style)
@@ -152,10 +143,10 @@ def order(name: str) -> tuple[int, str]:
     return known.index(name) if name in known else len(known), name
 
 
-def ablation(found: Mapping[str, Mapping[str, decide.Effect]], path: Path) -> None:
+def ablation(estimates: Mapping[str, Mapping[str, decide.Effect]], path: Path) -> None:
     """The effects on the AUC of online LiRA with their intervals, a panel for each data set."""
-    figure, axes = panels(list(found), 3.6)
-    for k, (ax, by_term) in enumerate(zip(axes, found.values(), strict=True)):
+    figure, axes = panels(list(estimates), 3.6)
+    for k, (ax, by_term) in enumerate(zip(axes, estimates.values(), strict=True)):
         for i, e in enumerate(by_term.values()):
             ax.errorbar(e.mean, -i, xerr=around(e), color="black", marker="o", markersize=3)
         ax.axvspan(-decide.MARGIN, decide.MARGIN, color="#eeeeee")

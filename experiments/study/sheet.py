@@ -7,6 +7,14 @@ from typing import Any
 
 from jaxsnn_mia.store.files import atomic
 
+RESULTS = Path(__file__).parents[1] / "results" / "study"
+# of the rows of every table but as_released.csv and cost.csv
+COLUMNS = (
+    "dataset", "family", "readout", "reset", "mode", "quantized", "bits_weight", "bits_activation", "bits_state",
+    "surrogate", "slope", "encoding", "T", "lr", "epoch", "seed", "attack", "metric", "value", "n_shadows",
+    "n_examples",
+)  # fmt: skip
+
 
 def read(path: Path) -> list[dict[str, str]]:
     """The rows of a file; none where it is not there."""

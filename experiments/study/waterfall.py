@@ -1,9 +1,10 @@
 """What each confounder contributes to AUC(ANN) - AUC(SNN) as released: a figure and a table from the CSV.
 
-    python experiments/study/waterfall.py runs/study/as_released/as_released.csv --out=runs/study/as_released
+    python -m experiments.study.waterfall runs/study/as_released/as_released.csv --out=runs/study/as_released
 
-The part of a confounder is the change of the difference, seed by seed, when it alone is replaced; its interval is a t
-interval over seeds. Parts need not add up: "interaction" is the change when all are replaced less the sum of the parts.
+The part of a confounder is the change of the difference, seed by seed, when this confounder alone is replaced. Its
+interval is a t interval over seeds. Parts need not add up: "interaction" is the change when all are replaced less the
+sum of the parts.
 """
 
 import argparse
@@ -14,10 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import decide
-import sheet
+from experiments.study import decide, sheet
 
 RELEASED, CONTROLLED, INTERACTION = "none", "all", "interaction"
 LABELS = {
@@ -37,13 +35,13 @@ class Step(NamedTuple):
 
 def of(rows: Iterable[dict[str, str]], dataset: str, family: str, replaced: str, number: str) -> dict[int, float]:
     """seed -> a number. ValueError for a seed that is there twice."""
-    found: dict[int, float] = {}
+    by_seed: dict[int, float] = {}
     for row in rows:
         if (row["dataset"], row["family"], row["replaced"]) == (dataset, family, replaced):
-            if int(row["seed"]) in found:
+            if int(row["seed"]) in by_seed:
                 raise ValueError(f"{dataset} {family} {replaced}: seed {row['seed']} is there twice. Drop one.")
-            found[int(row["seed"])] = float(row[number])
-    return found
+            by_seed[int(row["seed"])] = float(row[number])
+    return by_seed
 
 
 def differences(rows: Iterable[dict[str, str]], dataset: str, replaced: str) -> dict[int, float]:
@@ -69,13 +67,13 @@ def waterfall(rows: Sequence[dict[str, str]], dataset: str, level: float = 0.95)
       ValueError: seeds that differ between families or replacements, or fewer than 2.
     """
     by_seed = {name: differences(rows, dataset, name) for name in LABELS if name != INTERACTION}
-    for name, found in by_seed.items():
-        if found.keys() != by_seed[RELEASED].keys():
+    for name, apart in by_seed.items():
+        if apart.keys() != by_seed[RELEASED].keys():
             raise ValueError(
-                f"{dataset} {name}: seeds {list(found)}, but {list(by_seed[RELEASED])} as released. Run as_released.py "
+                f"{dataset} {name}: seeds {list(apart)}, but {list(by_seed[RELEASED])} as released. Run as_released.py "
                 "to the end."
             )
-    value = {name: np.array(list(found.values())) for name, found in by_seed.items()}
+    value = {name: np.array(list(apart.values())) for name, apart in by_seed.items()}
     part = {name: value_k - value[RELEASED] for name, value_k in value.items() if name not in (RELEASED, CONTROLLED)}
     part[INTERACTION] = value[CONTROLLED] - value[RELEASED] - sum(part.values())
     shown = {RELEASED: value[RELEASED], **part, CONTROLLED: value[CONTROLLED]}
@@ -90,20 +88,24 @@ def bars(steps: Sequence[Step]) -> tuple[np.ndarray, np.ndarray]:
     return bottoms, np.append(ends, steps[-1].effect.mean)
 
 
-def figure(found: dict[str, list[Step]], path: Path) -> None:
-    """A panel for each data set, each of its own scale, as SVG or PNG by the name of `path`; whiskers are intervals."""
+def figure(steps_of: dict[str, list[Step]], path: Path) -> None:
+    """A panel for each data set, each of its own scale, as SVG or PNG by the name of `path`; whiskers are intervals.
+    `steps_of`: data set -> its steps."""
     import matplotlib
 
     matplotlib.use("agg")
     matplotlib.rcParams.update({"svg.hashsalt": "waterfall", "svg.fonttype": "none"})
     import matplotlib.pyplot as plt
 
-    drawn, axes = plt.subplots(1, len(found), figsize=(0.6 + 2.9 * len(found), 3.4), squeeze=False)
-    for ax, (dataset, steps) in zip(axes[0], found.items(), strict=True):
+    drawn, axes = plt.subplots(1, len(steps_of), figsize=(0.6 + 2.9 * len(steps_of), 3.4), squeeze=False)
+    for ax, (dataset, steps) in zip(axes[0], steps_of.items(), strict=True):
         bottoms, tops = bars(steps)
         for i, step in enumerate(steps):
             e, whole = step.effect, step.name in (RELEASED, CONTROLLED)
-            colour = COLOURS["whole" if whole else "up" if e.mean > 0 else "down"]
+            if whole:
+                colour = COLOURS["whole"]
+            else:
+                colour = COLOURS["up" if e.mean > 0 else "down"]
             ax.bar(i, tops[i] - bottoms[i], bottom=bottoms[i], color=colour, width=0.7)
             ax.plot([i, i], [bottoms[i] + e.low, bottoms[i] + e.high], color="black", linewidth=1)
             if i + 1 < len(steps):
@@ -118,26 +120,28 @@ def figure(found: dict[str, list[Step]], path: Path) -> None:
     plt.close(drawn)
 
 
-def table(rows: Sequence[dict[str, str]], found: dict[str, list[Step]], level: float = 0.95) -> Iterator[str]:
+def table(rows: Sequence[dict[str, str]], steps_of: dict[str, list[Step]], level: float = 0.95) -> Iterator[str]:
     """Lines of markdown: each step with its interval, and the mean numbers of both families behind it."""
     yield (
         f"| data | step | AUC(ANN) - AUC(SNN), or its change [{100 * level:g} %] | AUC ANN, SNN | train acc. ANN, SNN "
         "| test acc. ANN, SNN | seeds |"
     )
     yield "|---|---|---|---|---|---|---|"
-    for dataset, steps in found.items():
+    for dataset, steps in steps_of.items():
         for name, e in steps:
-            cells = ["", "", ""]
-            if name != INTERACTION:
-                cells = [
-                    ", ".join(
-                        f"{np.mean(list(of(rows, dataset, f, name, number).values())):.3f}" for f in ("ann", "snn")
-                    )
-                    for number in NUMBERS
-                ]
+            if name == INTERACTION:
+                cells = ["" for _ in NUMBERS]
+            else:
+                cells = [means(rows, dataset, name, number) for number in NUMBERS]
             label = LABELS[name] if name in (RELEASED, CONTROLLED, INTERACTION) else f"{LABELS[name]} alone"
             effect = f"{e.mean:+.3f} [{e.low:+.3f}, {e.high:+.3f}]"
             yield f"| {dataset} | {label} | {effect} | " + " | ".join(cells) + f" | {e.seeds} |"
+
+
+def means(rows: Sequence[dict[str, str]], dataset: str, replaced: str, number: str) -> str:
+    """The mean over seeds of a number, of the ANN and of the SNN."""
+    by_family = [of(rows, dataset, family, replaced, number) for family in ("ann", "snn")]
+    return ", ".join(f"{np.mean(list(by_seed.values())):.3f}" for by_seed in by_family)
 
 
 def main(argv: list[str]) -> None:
@@ -148,15 +152,15 @@ def main(argv: list[str]) -> None:
     given = parser.parse_args(argv)
     try:
         rows = sheet.read(given.csv)
-        found = {name: waterfall(rows, name, given.level) for name in dict.fromkeys(row["dataset"] for row in rows)}
-        if not found:
+        steps_of = {name: waterfall(rows, name, given.level) for name in dict.fromkeys(row["dataset"] for row in rows)}
+        if not steps_of:
             raise ValueError(f"{given.csv} has no rows. Run as_released.py first.")
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     given.out.mkdir(parents=True, exist_ok=True)
-    figure(found, given.out / "waterfall.svg")
-    text = "\n".join(table(rows, found, given.level))
+    figure(steps_of, given.out / "waterfall.svg")
+    text = "\n".join(table(rows, steps_of, given.level))
     (given.out / "waterfall.md").write_text(f"{text}\n")
     print(text)
 

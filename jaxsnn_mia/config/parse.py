@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxsnn_mia.config.checks import check
-from jaxsnn_mia.settings import (
-    Config,
-)
+from jaxsnn_mia.settings import Config
+
+GONE = {"splits.scheme": "pairs"}  # settings that had one value: config.json of earlier runs has them
 
 
 def smoke(settings: Any, mode: str, **changes: Any) -> Any:
@@ -35,6 +35,9 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 def section(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
+    values = {
+        name: value for name, value in values.items() if prefix + name not in GONE or value != GONE[prefix + name]
+    }
     for name in values:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, 1)

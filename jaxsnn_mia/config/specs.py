@@ -1,5 +1,9 @@
-"""From settings to the static specs and the traced numbers that training takes."""
+"""From settings to the static specs and the traced numbers that training takes.
 
+A field of a spec has the name of the setting that it is; what is computed is written out here.
+"""
+
+import dataclasses
 import math
 from typing import Any
 
@@ -10,18 +14,22 @@ from jaxsnn_mia.data import splits, units
 from jaxsnn_mia.kernels import quantize, surrogate
 from jaxsnn_mia.models import by_name
 from jaxsnn_mia.privacy import accounting
-from jaxsnn_mia.settings import Config, Quantization
+from jaxsnn_mia.privacy.accounting import Privacy
+from jaxsnn_mia.settings import Config
 from jaxsnn_mia.training.inputs import Inputs
-from jaxsnn_mia.training.step import TrainSpec
+from jaxsnn_mia.training.spec import TrainSpec
 
 
-def bits(c: Config) -> dict[str, int | None]:
-    """The width of each part of a model; None for what is not quantized."""
-    q = c.quantization
-    own = {"weight": q.bits, "activation": q.bits_activation, "state": q.bits_state}
-    chosen = {part: q.bits if width == 0 else width for part, width in own.items()}
-    there = [part for part in models.QUANTIZED[q.what] if part != "state" or c.model.family not in models.STATELESS]
-    return {part: quantize.check_bits(width) if part in there else None for part, width in chosen.items()}
+def from_settings(kind: type, *sections: Any, **computed: Any) -> Any:
+    """A spec or `models.Hyper` with the settings of the same names, but for the fields that are computed. TypeError
+    for a field that is neither."""
+    names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields  # type: ignore[attr-defined]
+    given = {name: getattr(section, name) for section in sections for name in names if hasattr(section, name)}
+    given |= computed
+    missing = sorted(set(names) - set(given))
+    if missing:
+        raise TypeError(f"{kind.__name__}: no setting and no computed value for {missing}.")
+    return kind(**given)
 
 
 def training_inputs(
@@ -29,72 +37,93 @@ def training_inputs(
     validation: tuple[np.ndarray, np.ndarray] | None = None, pixels: Any = None,
     timed: bool = False,
 ) -> Inputs:  # fmt: skip
-    """The work of one checked variant on its candidates x, y [N]; `validation` (x, y) is for stopping at a gap,
-    `pixels` (mean, deviation) of each channel for uint8 images; `timed`: x is [N, T, ...]."""
-    rows = splits.training_rows(keep_sn)
-    private = privacy(c, keep_sn)
-    if private and c.data.duplicates == "share" and len(np.unique(units(x))) < len(x):
+    """What the training of a checked variant needs.
+
+    Args:
+      x, y: its candidates [N, ...] and their labels int [N].
+      keep_sn: which shadow trains on which candidate, bool [S, N].
+      validation: (x, y) of the validation rows, which stopping at a gap needs.
+      pixels: mean and deviation of each channel, for uint8 data.
+      timed: x is [N, T, ...].
+
+    Raises ValueError for a private training on duplicates that share a column of keep, and as `accounting.plan`.
+    """
+    plan = privacy(c, keep_sn)
+    if plan and c.data.duplicates == "share" and len(np.unique(units(x))) < len(x):
         raise ValueError(
             "`data.duplicates` must be 'drop' with train.dp_clip for data with exact duplicates, got 'share'. They "
             "share one column of keep, and epsilon is that of one row."
         )
-    batch_size = private.batch_size if private else min(c.train.batch_size, rows[0].shape[1])
-    last_batch = (rows[0].shape[1] - 1) // batch_size * batch_size
-    spec = TrainSpec(
-        models.ModelSpec(
-            family=c.model.family,
-            in_shape=x.shape[1:],
-            n_classes=n_classes,
-            hidden=c.model.hidden,
-            time_steps=c.model.time_steps,
-            readout=c.model.readout,
-            surrogate=c.model.surrogate,
-            reset=c.model.reset,
-            architecture=c.model.architecture,
-            quant=quant_spec(c.quantization, c.train.precision),
-            dropout=c.train.dropout > 0,
-            encoding=c.model.encoding,
-            timed=timed,
-            norm=c.model.norm,
-        ),
-        optimizer=c.train.optimizer,
-        momentum=c.train.momentum,
-        schedule=c.train.schedule,
-        epochs=c.train.epochs,
+    rows = splits.training_rows(keep_sn)
+    model = model_spec(c, x.shape[1:], n_classes, timed)
+    spec = train_spec(c, model, rows[1], plan, pixels)
+    data = (x, y, *validation) if spec.stop == "gap" and validation else (x, y)
+    return Inputs(spec, hyper(c, plan), data, rows, c.train.seed)
+
+
+def model_spec(c: Config, in_shape: tuple[int, ...], n_classes: int, timed: bool) -> models.ModelSpec:
+    """The static part of the network."""
+    quant = from_settings(
+        models.QuantSpec,
+        c.quantization,
+        parts=models.QUANTIZED[c.quantization.what],
+        compute="bfloat16" if c.train.precision == "bfloat16" else "float32",
+    )
+    return from_settings(
+        models.ModelSpec,
+        c.model,
+        in_shape=in_shape,
+        n_classes=n_classes,
+        quant=quant,
+        dropout=c.train.dropout > 0,
+        timed=timed,
+    )
+
+
+def train_spec(c: Config, model: models.ModelSpec, mask_sr: np.ndarray, plan: Privacy | None, pixels: Any) -> TrainSpec:
+    """The static part of the training on rows [S, R], of which the mask counts those that are no padding."""
+    n_rows = mask_sr.shape[1]
+    batch_size = plan.batch_size if plan else min(c.train.batch_size, n_rows)
+    before_last_batch = (n_rows - 1) // batch_size * batch_size
+    post_training = c.quantization.mode == "ptq"
+    if c.train.stop_at_train_accuracy:
+        stop = "train_accuracy"
+    else:
+        stop = "gap" if c.train.stop_at_gap else "never"
+    return from_settings(
+        TrainSpec,
+        c.train,
+        model=model,
         batch_size=batch_size,
-        rows=rows[0].shape[1],
+        rows=n_rows,
         per_shadow_standardise=c.data.standardise == "per_shadow",
-        ragged=private is None and bool((rows[1].sum(1) <= last_batch).any()),
-        float_epochs=c.train.epochs if c.quantization.mode == "ptq" else c.quantization.warmup_epochs,
-        post_training=c.quantization.mode == "ptq",
+        ragged=plan is None and bool((mask_sr.sum(1) <= before_last_batch).any()),
+        float_epochs=c.train.epochs if post_training else c.quantization.warmup_epochs,
+        post_training=post_training,
         pixels=tuple(map(tuple, pixels)) if pixels else None,
         augment=c.data.augment,
-        precision=c.train.precision,
-        private=private is not None,
-        rate=private.rate if private else 1.0,
-        capacity=private.capacity if private else 0,
+        private=plan is not None,
+        rate=plan.rate if plan else 1.0,
+        capacity=plan.capacity if plan else 0,
         mixup=c.train.mixup > 0,
-        stop="train_accuracy" if c.train.stop_at_train_accuracy else "gap" if c.train.stop_at_gap else "never",
+        stop=stop,
     )
-    hyper = models.Hyper(
-        lr=c.train.lr,
-        weight_decay=c.train.weight_decay,
-        smoothing=c.train.smoothing,
-        mixup=c.train.mixup,
-        dropout=c.train.dropout,
-        dp_clip=c.train.dp_clip,
-        dp_noise=private.noise if private else 0.0,
-        stop_at=c.train.stop_at_train_accuracy or c.train.stop_at_gap,
-        beta=c.model.beta,
-        threshold=c.model.threshold,
+
+
+def hyper(c: Config, plan: Privacy | None) -> models.Hyper:
+    """The traced settings."""
+    return from_settings(
+        models.Hyper,
+        c.model,
+        c.train,
         slope=c.model.slope or surrogate.default_slope(by_name.surrogate(c.model.surrogate)),
-        **widths(c),
+        dp_noise=plan.noise if plan else 0.0,
+        stop_at=c.train.stop_at_train_accuracy or c.train.stop_at_gap,
+        **largest_codes(c),
     )
-    data = (x, y, *validation) if spec.stop == "gap" and validation else (x, y)
-    return Inputs(spec, hyper, data, rows, c.train.seed)
 
 
-def privacy(c: Config, keep_sn: np.ndarray) -> accounting.Privacy | None:
+def privacy(c: Config, keep_sn: np.ndarray) -> Privacy | None:
     """What the private training of a checked variant spends on each model; None where it is not private.
 
     The rate is of half of the candidates, whatever a model has; the most rows of any are taken for public. Raises
@@ -110,20 +139,24 @@ def privacy(c: Config, keep_sn: np.ndarray) -> accounting.Privacy | None:
     )  # fmt: skip
 
 
-def quant_spec(q: Quantization, precision: str) -> models.QuantSpec:
-    """The static part of a quantization, and of the precision of products."""
-    options = {name: getattr(q, name) for name in (*models.QUANT_OPTIONS, "percentile", "decay", "lower", "upper")}
-    return models.QuantSpec(
-        parts=models.QUANTIZED[q.what], compute="bfloat16" if precision == "bfloat16" else "float32", **options
-    )
+def bits(c: Config) -> dict[str, int | None]:
+    """The bits of each part of a model; None for what is not quantized."""
+    q = c.quantization
+    quantized = [part for part in models.QUANTIZED[q.what] if part != "state" or c.model.family not in models.STATELESS]
+    chosen = {"weight": q.bits, "activation": q.bits_activation, "state": q.bits_state}
+    bits_of: dict[str, int | None] = {}
+    for part, own in chosen.items():
+        of_part = quantize.check_bits(q.bits if own == 0 else own)
+        bits_of[part] = of_part if part in quantized else None
+    return bits_of
 
 
-def widths(c: Config) -> dict[str, float]:
-    """The largest codes of a checked config, as `models.Hyper` names them; 0 is float. ReLU outputs have no sign."""
-    width = bits(c)
+def largest_codes(c: Config) -> dict[str, float]:
+    """The largest codes that the bits allow, as `models.Hyper` names them; 0 is float. ReLU outputs have no sign."""
+    bits_of = bits(c)
     activation = quantize.qmax_unsigned if c.model.family in models.STATELESS else quantize.qmax_symmetric
     return {
-        "qmax_weight": quantize.qmax_symmetric(width["weight"]),
-        "qmax_activation": activation(width["activation"]),
-        "qmax_state": quantize.qmax_unsigned(width["state"]),
+        "qmax_weight": quantize.qmax_symmetric(bits_of["weight"]),
+        "qmax_activation": activation(bits_of["activation"]),
+        "qmax_state": quantize.qmax_unsigned(bits_of["state"]),
     }

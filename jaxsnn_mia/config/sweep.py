@@ -44,6 +44,7 @@ PARTS = tuple(dict.fromkeys(part for part, _ in SWEPT.values()))
 # changes in these sections add or redo stages in the same workdir; in any other they need a new one
 FOLLOWING = (
     "sweep", "ensemble", "defence", "signals", "attacks", "inversion", "attribute", "metrics", "report", "data.dir",
+    "splits.scheme",  # is gone, but config.json of earlier runs has it
 )  # fmt: skip
 
 

@@ -137,13 +137,13 @@ def listed(name: str, folder: str) -> tuple[list[Path], np.ndarray]:
     """The files of both splits in order of their names, and bool [N], which belong to the test split."""
     about = FILES[name]
     top = root(about.folder, folder)
-    found = [
+    recordings = [
         sorted(path for path in (top / split).glob(about.pattern) if path.name[0] != ".") for split in about.splits
     ]
-    for split, paths in zip(about.splits, found, strict=True):
+    for split, paths in zip(about.splits, recordings, strict=True):
         if not paths:
             raise missing(name, f"{split}/{about.pattern}", top)
-    return found[0] + found[1], np.repeat([False, True], [len(paths) for paths in found])
+    return recordings[0] + recordings[1], np.repeat([False, True], [len(paths) for paths in recordings])
 
 
 def fingerprint_files(name: str, argument: str, folder: str) -> str:

@@ -80,15 +80,15 @@ def camera(
     frames = iter(light)
     reference = next(frames).copy()
     ready = np.zeros(reference.shape)
-    found = [np.zeros((3, 0), np.int64)]
+    events = [np.zeros((3, 0), np.int64)]
     for step, frame in enumerate(frames, start=1):
         change = frame - reference
         fires = np.flatnonzero(((change >= on) | (change <= -off)) & (ready <= step * STEP_US))
         t = step * STEP_US + rng.integers(0, STEP_US, len(fires))
-        found.append(np.stack([fires, t, change.flat[fires] > 0]))
+        events.append(np.stack([fires, t, change.flat[fires] > 0]))
         reference.flat[fires] = frame.flat[fires]
         ready.flat[fires] = t + refractory_us
-    return np.concatenate(found, 1)
+    return np.concatenate(events, 1)
 
 
 def recorded(
@@ -127,11 +127,11 @@ def recorded(
         at = images[(y // 2)[:, None, None], variant[:, None, None], rows[:, :, None], columns[:, None, :]]
         return np.log1p(contrast[:, None, None] * at)
 
-    found = camera(map(log_intensity, range(STEPS)), on, off, refractory_us, rng)
+    events = camera(map(log_intensity, range(STEPS)), on, off, refractory_us, rng)
     # background activity: a Poisson process, apart from the pixels' state
     count = rng.poisson(noise_hz * n * size * size * STEPS * STEP_US / 1e6)
     noise = np.stack([rng.integers(0, limit, count) for limit in (n * size * size, STEPS * STEP_US, 2)])
-    place, t, p = np.concatenate([found, noise], 1)
+    place, t, p = np.concatenate([events, noise], 1)
     order = np.lexsort((t, place // size**2))
     place, t, p = place[order], t[order], p[order]
     events = as_events(t, place % size, place // size % size, p)

@@ -50,13 +50,13 @@ def pairs(place: str) -> dict[str, tuple[Path, Path]]:
     that is no folder, the files of DIR that start with "NAME-". ValueError that names what is missing."""
     root = Path(place).expanduser()
     folder, prefix = (root, "*") if root.is_dir() else (root.parent, f"{root.name}-")
-    found = {}
+    pairs = {}
     for split, starts in SPLITS.items():
         patterns = [[f"{prefix}{start}-{part}" for start in starts] for part in PARTS]
         pair = [unique(place, folder, names) for names in patterns]
         if None not in pair:
-            found[split] = (pair[0], pair[1])
-        elif pair != [None, None] or (split == "test" and not found):
+            pairs[split] = (pair[0], pair[1])
+        elif pair != [None, None] or (split == "test" and not pairs):
             missing = [
                 names[0].lstrip("*").replace("?", "-") for names, path in zip(patterns, pair, strict=True) if not path
             ]
@@ -64,7 +64,7 @@ def pairs(place: str) -> dict[str, tuple[Path, Path]]:
                 f"mnist_idx:{place}: {' and '.join(missing)} (or .gz) not found in {folder}. Get the IDX files from "
                 f"{ORIGIN}; tfds:mnist needs none."
             )
-    return found  # type: ignore[return-value]
+    return pairs  # type: ignore[return-value]
 
 
 def unique(place: str, folder: Path, patterns: list[str]) -> Path | None:

@@ -39,11 +39,11 @@ def files(place: str) -> list[tuple[Path, str, bool]]:
         raise ValueError(
             f"folder:{place}: train and test must have the same classes, got {list(map(sorted, classes))}."
         )
-    found = [(file, of.name, test) for test, folders in parts.items() for of in folders for file in images(of)]
-    empty = classes[0] - {name for _, name, test in found if not test}
-    if empty or not found:
+    labelled = [(file, of.name, test) for test, folders in parts.items() for of in folders for file in images(of)]
+    empty = classes[0] - {name for _, name, test in labelled if not test}
+    if empty or not labelled:
         raise ValueError(f"folder:{place}: no images in {sorted(empty) or 'any subfolder'}. {layout}")
-    return found
+    return labelled
 
 
 def fingerprint(place: str, folder: str = "") -> str:
@@ -70,10 +70,10 @@ def read(file: Path) -> np.ndarray:
 def load(place: str, folder: str = "") -> Dataset:
     """uint8 [N, H, W, 1] where all images are grey, else [N, H, W, 3]; classes in order of their names; the test split
     of DIR/test. ValueError for images of different sizes."""
-    found = files(place)
-    arrays = [read(file) for file, _, _ in found]
+    labelled = files(place)
+    arrays = [read(file) for file, _, _ in labelled]
     ((usual, _),) = Counter(array.shape[:2] for array in arrays).most_common(1)
-    for (file, _, _), array in zip(found, arrays, strict=True):
+    for (file, _, _), array in zip(labelled, arrays, strict=True):
         if array.shape[:2] != usual:
             raise ValueError(
                 f"folder:{place}: all images must have one size, expected {usual[0]}x{usual[1]} (height x width) as "
@@ -82,7 +82,7 @@ def load(place: str, folder: str = "") -> Dataset:
     if any(array.ndim == 3 for array in arrays):
         arrays = [array if array.ndim == 3 else np.stack([array] * 3, -1) for array in arrays]
     x = np.stack(arrays)
-    names, y = np.unique([name for _, name, _ in found], return_inverse=True)
-    test_n = np.array([test for _, _, test in found])
+    names, y = np.unique([name for _, name, _ in labelled], return_inverse=True)
+    test_n = np.array([test for _, _, test in labelled])
     source = f"folder:{Path(place).name}"
     return make_dataset(x if x.ndim == 4 else x[..., None], y, names, source, test_n if test_n.any() else None)

@@ -31,21 +31,21 @@ def load(path: str, folder: str = "") -> Dataset:
         if isinstance(loaded, np.ndarray):
             raise ValueError("one array, as numpy.save writes it")
         with loaded as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+            held = {name: arrays[name] for name in arrays.files}
     except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, AttributeError) as error:
         raise ValueError(
             f"npz:{path}: not an .npz of plain arrays ({error}). Pickled objects are refused, never loaded: "
             "save numeric arrays by numpy.savez(path, x=x, y=y)."
         ) from None
-    missing = {"x", "y"} - set(found)
+    missing = {"x", "y"} - set(held)
     if missing:
-        raise ValueError(f"npz:{path}: needs arrays x and y, lacks {sorted(missing)}, has {sorted(found)}.")
-    y = found["y"]
-    names = found.get("class_names")
+        raise ValueError(f"npz:{path}: needs arrays x and y, lacks {sorted(missing)}, has {sorted(held)}.")
+    y = held["y"]
+    names = held.get("class_names")
     if names is None:
         labels = np.unique(y)
         if not np.array_equal(labels, np.arange(len(labels))) and np.issubdtype(y.dtype, np.integer):
             raise ValueError(f"npz:{path}: labels must be 0 to C - 1 without gaps, got {labels[:10].tolist()}.")
         names = [str(i) for i in range(len(labels))]
-    of = {"features": found["features"]} if "features" in found else {}
-    return make_dataset(found["x"], y, names, f"npz:{Path(path).name}", found.get("test"), **of)
+    of = {"features": held["features"]} if "features" in held else {}
+    return make_dataset(held["x"], y, names, f"npz:{Path(path).name}", held.get("test"), **of)

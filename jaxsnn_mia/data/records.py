@@ -47,13 +47,13 @@ def existing(name: str, argument: str, folder: str) -> Path:
     named = argument or folder or os.environ.get("JAXSNN_MIA_DATA", "")
     place = Path(named).expanduser()
     choices = [place] if place.is_file() else [place / file for file in (archive, table, Path(table).name)]
-    found = [path for path in choices if named and path.is_file()]
-    if not found:
+    there = [path for path in choices if named and path.is_file()]
+    if not there:
         raise ValueError(
             f"{name}: {archive} (or the extracted {table}) not found in {named or 'any folder'}. Get it from {ORIGIN} "
             f"and name its folder by --config.data.dir=FOLDER or JAXSNN_MIA_DATA, or the file by {name}:FILE."
         )
-    return found[0]
+    return there[0]
 
 
 def is_archive(path: Path) -> bool:
@@ -76,8 +76,8 @@ def opened(path: Path, member: str, extracted: Path) -> Iterator[IO[bytes]]:
             yield file
         return
     with tarfile.open(path) as archive:
-        found = next((entry for entry in archive if entry.name.removeprefix("./") == member), None)
-        content = found and archive.extractfile(found)
+        entry = next((entry for entry in archive if entry.name.removeprefix("./") == member), None)
+        content = entry and archive.extractfile(entry)
         if not content:
             raise ValueError(f"no file {member} in it")
         yield content
@@ -117,8 +117,8 @@ def load(name: str, argument: str, folder: str) -> Dataset:
         if len(labels) != len(x):
             raise ValueError(f"{len(labels)} labels for {len(x)} records")
         if not labels or min(labels) < 1 or max(labels) > published.classes:
-            found = f"{min(labels)} to {max(labels)}" if labels else "none"
-            raise ValueError(f"labels must be 1 to {published.classes}, got {found}")
+            labelled = f"{min(labels)} to {max(labels)}" if labels else "none"
+            raise ValueError(f"labels must be 1 to {published.classes}, got {labelled}")
     except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
         why = str(error).partition(":\n")[0]  # tarfile lists all it has tried
         raise ValueError(f"{name}: {path} is not as published ({why}). Get it again from {ORIGIN}.") from None

@@ -55,27 +55,23 @@ def make(
     labels_n: np.ndarray,
     n_shadows: int,
     *,
-    scheme: str = "pairs",
     rows: str = "exact",
     unit_n: np.ndarray | None = None,
 ) -> np.ndarray:
-    """keep_sn bool [S, N]: which shadow trains on which candidate.
+    """keep_sn bool [S, N]: which shadow trains on which candidate; keep[2k+1] = ~keep[2k].
 
     Args:
       key: typed jax key.
       labels_n: class labels [N].
       n_shadows: S, even and at least 6.
-      scheme: "pairs", keep[2k+1] = ~keep[2k].
       rows: "exact", row 2k is a random half of N; "iid", a fair coin for each example.
       unit_n: duplicate groups [N]; a group shares one column.
 
     Raises:
-      ValueError: S odd or below 6, an unknown scheme or rows, or a class with fewer than 2 examples on a side.
+      ValueError: S odd or below 6, unknown rows, or a class with fewer than 2 examples on a side.
     """
     if n_shadows < 6 or n_shadows % 2:
         raise ValueError(f"`splits.n_shadows` must be even and at least 6, got {n_shadows}.")
-    if scheme != "pairs":
-        raise ValueError(f"`splits.scheme` must be 'pairs', got {scheme!r}.")
     if rows not in ROWS:
         raise ValueError(f"`splits.rows` must be one of {ROWS}, got {rows!r}.")
     unit_n = np.arange(len(labels_n)) if unit_n is None else np.unique(unit_n, return_inverse=True)[1]

@@ -94,8 +94,8 @@ def state_exponential(
         """Of the distances span (1 - ratio^k) / (1 - ratio^count), k = 0 .. count - 1, the nearest to `distance`."""
         rest = 1 - ratio**count
         k = jnp.floor(jnp.log(1 - jnp.clip(distance / span, 0.0, 1.0) * rest) / jnp.log(ratio))
-        found = [span * (1 - ratio ** jnp.clip(k + i, 0.0, count - 1)) / rest for i in (0, 1)]
-        return jnp.where(jnp.abs(found[0] - distance) <= jnp.abs(found[1] - distance), *found)
+        neighbours = [span * (1 - ratio ** jnp.clip(k + i, 0.0, count - 1)) / rest for i in (0, 1)]
+        return jnp.where(jnp.abs(neighbours[0] - distance) <= jnp.abs(neighbours[1] - distance), *neighbours)
 
     low, high = centre - below * threshold, centre + above * threshold
     under = low + nearest(v - low, below * threshold, n_below)

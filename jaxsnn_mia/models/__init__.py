@@ -12,7 +12,6 @@ from jaxsnn_mia.models.recurrent import Recurrent
 from jaxsnn_mia.models.resnet import ResNet
 from jaxsnn_mia.models.spec import (
     NORMS,
-    QUANT_OPTIONS,
     QUANTIZED,
     READOUTS,
     Hyper,
@@ -45,10 +44,10 @@ def modules(architecture: str) -> Mapping[str, type[nnx.Module]]:
     module as `pure` takes it, which then stands for every family. ValueError for a name that is neither."""
     if architecture in MODELS:
         return MODELS[architecture]
-    found = by_name.imported("model.architecture", architecture, MODELS, "Class")
-    if not (isinstance(found, type) and issubclass(found, nnx.Module)):
-        raise ValueError(f"`model.architecture` {architecture!r} must be a flax.nnx.Module class, got {found!r}.")
-    return dict.fromkeys(FAMILIES, found)
+    own = by_name.imported("model.architecture", architecture, MODELS, "Class")
+    if not (isinstance(own, type) and issubclass(own, nnx.Module)):
+        raise ValueError(f"`model.architecture` {architecture!r} must be a flax.nnx.Module class, got {own!r}.")
+    return dict.fromkeys(FAMILIES, own)
 
 
 def build(spec: ModelSpec) -> Model:
@@ -60,6 +59,6 @@ def build(spec: ModelSpec) -> Model:
 
 
 __all__ = [
-    "ENCODINGS", "FAMILIES", "MODELS", "NORMALISED", "NORMS", "ON_IMAGES", "QUANTIZED", "QUANT_OPTIONS", "READOUTS",
+    "ENCODINGS", "FAMILIES", "MODELS", "NORMALISED", "NORMS", "ON_IMAGES", "QUANTIZED", "READOUTS",
     "STATELESS", "Hyper", "Model", "ModelSpec", "Output", "QuantSpec", "build", "modules",
 ]  # fmt: skip

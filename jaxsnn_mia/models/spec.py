@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import jax
 from flax import nnx
 
+from jaxsnn_mia import settings
+
 NORMS = ("group", "tdbn")
 READOUTS = ("membrane_last", "membrane_mean", "spike_count", "leaky_integrator")
 QUANTIZED = {
@@ -17,27 +19,25 @@ QUANTIZED = {
     "state": ("state",),
     "all": ("weight", "activation", "state"),
 }
-QUANT_OPTIONS = {
-    "preset": ("default", "brevitas"),
-    "edges": ("all", "keep8"),
-    "calibration": ("absmax", "percentile", "lsq"),
-    "levels": ("uniform", "keep_zero", "exponential", "exponential_zero"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
 class QuantSpec:
-    """Which tensors are quantized, and how. The widths are in `Hyper`, traced, so that one program holds them all."""
+    """Which tensors are quantized, and how. The bits are in `Hyper`, traced, so that one program holds them all."""
 
     parts: tuple[str, ...] = ("weight",)  # of "weight", "activation", "state"
-    preset: str = "default"  # of weights: a scale per output channel; "brevitas": one per tensor, differentiated
-    edges: str = "all"  # "keep8": the first and the last layer have at least 8 bits
-    calibration: str = "absmax"  # of activations: running max |x|, a running percentile of it, or a learned step
-    percentile: float = 99.999
-    decay: float = 0.99  # of the running average, per step
-    levels: str = "uniform"  # of membranes, see `kernels.levels`
-    lower: float = 0.0  # membrane range: from -threshold (1 + lower)
-    upper: float = 0.2  # to threshold (1 + upper)
+    preset: str = (
+        settings.Quantization.preset
+    )  # of weights: a scale per output channel; "brevitas": one per tensor, differentiated
+    edges: str = settings.Quantization.edges  # "keep8": the first and the last layer have at least 8 bits
+    calibration: str = (
+        settings.Quantization.calibration
+    )  # of activations: running max |x|, a running percentile of it, or a learned step
+    percentile: float = settings.Quantization.percentile
+    decay: float = settings.Quantization.decay  # of the running average, per step
+    levels: str = settings.Quantization.levels  # of membranes, see `kernels.levels`
+    lower: float = settings.Quantization.lower  # membrane range: from -threshold (1 + lower)
+    upper: float = settings.Quantization.upper  # to threshold (1 + upper)
     compute: str = "float32"  # operands of products; parameters and membranes are float32 anyway
 
 
@@ -49,17 +49,19 @@ class ModelSpec:
     family: str
     in_shape: tuple[int, ...]
     n_classes: int
-    hidden: tuple[int, ...] = (128,)
-    time_steps: int = 10
-    readout: str = "membrane_last"
-    surrogate: str = "arctan"
-    reset: str = "subtract"
-    architecture: str = "dense"
+    hidden: tuple[int, ...] = settings.Model.hidden
+    time_steps: int = settings.Model.time_steps
+    readout: str = settings.Model.readout
+    surrogate: str = settings.Model.surrogate
+    reset: str = settings.Model.reset
+    architecture: str = settings.Model.architecture
     quant: QuantSpec = QuantSpec()
     dropout: bool = False  # hyper.dropout acts in training
-    encoding: str = "direct"  # the same input at every step; "rate", "latency": spikes, see `coding.stream`
+    encoding: str = (
+        settings.Model.encoding
+    )  # the same input at every step; "rate", "latency": spikes, see `coding.stream`
     timed: bool = False  # examples are events over time, [T, ...]
-    norm: str = "group"  # of deep convolutional networks; "tdbn": over the batch, see `conv.Norm`
+    norm: str = settings.Model.norm  # of deep convolutional networks; "tdbn": over the batch, see `conv.Norm`
 
     @property
     def frame(self) -> tuple[int, ...]:
@@ -79,20 +81,21 @@ class ModelSpec:
 class Hyper(NamedTuple):
     """Settings of one model that may differ inside an ensemble: float32 scalars, traced."""
 
-    lr: Any = 1e-3
-    weight_decay: Any = 0.0
-    smoothing: Any = 0.0  # label smoothing in [0, 1)
-    beta: Any = 0.95  # membrane decay per step
-    threshold: Any = 1.0
+    lr: Any = settings.Train.lr
+    weight_decay: Any = settings.Train.weight_decay
+    smoothing: Any = settings.Train.smoothing  # of labels, in [0, 1)
+    beta: Any = settings.Model.beta  # membrane decay per step
+    threshold: Any = settings.Model.threshold
     slope: Any = 2.0  # first parameter of the surrogate
-    mixup: Any = 0.0  # of Beta(mixup, mixup), by which two examples are mixed; 0: not at all
-    dropout: Any = 0.0  # share of hidden units that a step leaves out
+    mixup: Any = settings.Train.mixup  # of Beta(mixup, mixup), by which two examples are mixed; 0: not at all
+    dropout: Any = settings.Train.dropout  # share of hidden units that a step leaves out
     dp_clip: Any = 1.0  # largest norm of an example's gradient, where training is private
-    dp_noise: Any = 0.0  # deviation of the noise on the sum of gradients, in units of dp_clip
-    stop_at: Any = 0.0  # accuracy or gap at which training ends, see `step.STOPS`
-    qmax_weight: Any = 0.0  # largest weight code; 0: float
-    qmax_activation: Any = 0.0  # largest activation code; 0: float
-    qmax_state: Any = 0.0  # levels of the membrane less one; 0: float
+    dp_noise: Any = settings.Train.dp_noise  # deviation of the noise on the sum of gradients, in units of dp_clip
+    stop_at: Any = 0.0  # accuracy or gap at which training ends, see `TrainSpec.stop`
+    # the largest codes that the bits of the settings allow: other quantities, since they may be traced; 0: float
+    qmax_weight: Any = 0.0
+    qmax_activation: Any = 0.0
+    qmax_state: Any = 0.0  # levels of the membrane less one
 
 
 class Output(NamedTuple):

@@ -13,7 +13,7 @@ from jaxsnn_mia.models import by_name
 from jaxsnn_mia.pipeline import threat
 from jaxsnn_mia.pipeline.splits import read_keep
 from jaxsnn_mia.pipeline.trained import read_signal
-from jaxsnn_mia.report.rows import Audit, write_results
+from jaxsnn_mia.report.rows import Audit, compute_metrics
 from jaxsnn_mia.settings import Config, as_dict
 from jaxsnn_mia.store.files import digest, read_array, write_npz
 from jaxsnn_mia.store.stage import Stage, read_manifest
@@ -45,7 +45,7 @@ def run(name: str, c: Config, folder: Path, paths: dict[str, Path]) -> Path:
     def make(path: Path) -> None:
         grids = {way: threat.read_grid(of) for way, of in beyond_membership(paths).items()}
         write_npz(path / "grids.npz", {way: grid for way, grid in grids.items() if grid is not None})
-        write_results(path, audit(name, c, paths))
+        compute_metrics(path, audit(name, c, paths))
 
     return run_stage(stage(name, c, folder, paths), make)
 

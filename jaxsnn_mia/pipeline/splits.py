@@ -15,7 +15,8 @@ from jaxsnn_mia.store.stage import run as run_stage
 
 def stage(c: Config, workdir: Path, data_folder: Path) -> Stage:
     """The splits stage of a variant on the candidates of a data stage."""
-    return Stage("splits", workdir, {**as_dict(c.splits), "data": data_folder.name})
+    gone = {"scheme": "pairs"}  # was a setting of one value: it stays in the hash, so that earlier splits are found
+    return Stage("splits", workdir, {**as_dict(c.splits), **gone, "data": data_folder.name})
 
 
 def run(c: Config, workdir: Path, data_folder: Path) -> Path:
@@ -31,7 +32,7 @@ def run(c: Config, workdir: Path, data_folder: Path) -> Path:
 def make_keep(c: Config, labels_n: np.ndarray, unit_n: np.ndarray) -> np.ndarray:
     """keep_sn bool [S, N] of candidates with these labels and duplicate groups."""
     key = jax.random.fold_in(jax.random.key(c.splits.seed), 1)
-    return splits.make(key, labels_n, c.splits.n_shadows, scheme=c.splits.scheme, rows=c.splits.rows, unit_n=unit_n)
+    return splits.make(key, labels_n, c.splits.n_shadows, rows=c.splits.rows, unit_n=unit_n)
 
 
 def read_keep(folder: Path) -> np.ndarray:

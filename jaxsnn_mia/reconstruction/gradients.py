@@ -69,11 +69,11 @@ def through_first_layer(
     """
     each = jax.vmap(lambda x_d, y: gradient_of(loss_of, params, x_d[None], y[None], key))(x_bd, y_b)
     each = lax.stop_gradient(each)
-    found = jax.tree.map(lambda leaf_b: leaf_b.mean(0), each)
+    slope = jax.tree.map(lambda leaf_b: leaf_b.mean(0), each)
     kernel_du = input_of(x_bd).T @ each["layers"][0]["bias"] / len(x_bd)
-    first = found["layers"][0]
+    first = slope["layers"][0]
     first = {**first, "kernel": first["kernel"] + kernel_du - lax.stop_gradient(kernel_du)}
-    return {**found, "layers": {**found["layers"], 0: first}}
+    return {**slope, "layers": {**slope["layers"], 0: first}}
 
 
 def client_loss(spec: ModelSpec, hyper: Hyper, statistics: Any = None, *, method: str = "auto") -> Loss:
@@ -180,16 +180,16 @@ def dot(a: Any, b: Any) -> jax.Array:
     return sum(map(jnp.vdot, jax.tree.leaves(a), jax.tree.leaves(b)), jnp.zeros(()))
 
 
-def l2(found: Any, sent: Any) -> jax.Array:
+def l2(guessed: Any, sent: Any) -> jax.Array:
     """|g - g*|^2 / |g*|^2. Zhu et al. 2019 (arXiv 1906.08935), eq. 4, in units of what was sent."""
-    apart = jax.tree.map(jnp.subtract, found, sent)
+    apart = jax.tree.map(jnp.subtract, guessed, sent)
     return dot(apart, apart) / (dot(sent, sent) + TINY)
 
 
-def cosine(found: Any, sent: Any) -> jax.Array:
+def cosine(guessed: Any, sent: Any) -> jax.Array:
     """1 - <g, g*> / |g| |g*| in [0, 2]; 1 where either is zero. Geiping et al. 2020 (arXiv 2003.14053), eq. 4."""
-    norms = [jnp.sqrt(dot(a, a) + TINY) for a in (found, sent)]
-    return 1 - dot(found, sent) / norms[0] / norms[1]
+    norms = [jnp.sqrt(dot(a, a) + TINY) for a in (guessed, sent)]
+    return 1 - dot(guessed, sent) / norms[0] / norms[1]
 
 
 DISTANCES: dict[str, Callable[[Any, Any], jax.Array]] = {"l2": l2, "cosine": cosine}

@@ -1,4 +1,4 @@
-"""What the page says first: how much each variant leaks, at which FPR, how sure that is, and what changes it."""
+"""What the page says first: how much each variant leaks, at which FPR, with which interval, and what changes it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,11 +8,11 @@ import numpy as np
 from jaxsnn_mia.metrics import bootstrap, comparisons
 from jaxsnn_mia.report import tables
 
-TOLD = {1: "leaks more", -1: "leaks less", 0: "cannot be told apart"}
+VERDICTS = {1: "leaks more", -1: "leaks less", 0: "cannot be told apart"}  # by the sign of a difference that stands
 
 
 class Answer(NamedTuple):
-    """Of one variant: what is said, and the AUC with its interval."""
+    """The headline of one variant: a sentence, and the AUC with its interval."""
 
     variant: str
     sentence: str
@@ -21,22 +21,34 @@ class Answer(NamedTuple):
     high: float
 
     def percent(self, value: float) -> float:
-        """Where a value stands on a bar from .5 (guessing) to 1, in percent."""
+        """The place of an AUC on a bar from .5 (guessing) to 1, in percent of the bar."""
         return round(float(np.clip(200 * (value - 0.5), 0, 100)), 2)
 
 
-class Found(NamedTuple):
-    """Of one variant: its rows and its replicates; the units of the bootstrap; what variants have in common that are
-    compared (`splits`) and those whose replicates are paired (`alike`)."""
+class Measured(NamedTuple):
+    """What was measured of one variant.
+
+    Attributes:
+      rows: of results.csv.
+      drawn: the bootstrap replicates [R] of each measure, by "ATTACK METRIC".
+      pairs: how many pairs of models there are; they are the units of the bootstrap.
+      splits: a hash; equal where the examples and the splits are the same, so that variants can be compared.
+      draws: a hash; equal where the replicates are paired: the same targets and the same draws as well.
+    """
 
     rows: Sequence[Mapping[str, Any]]
     drawn: Mapping[str, np.ndarray]
     pairs: int
     splits: str
-    alike: str
+    draws: str
 
     def row(self, attack: str, metric: str) -> Mapping[str, Any] | None:
         return next((row for row in self.rows if (row["attack"], row["metric"]) == (attack, metric)), None)
+
+    @property
+    def first_tpr(self) -> str:
+        """The name of the TPR at the first of the false positive rates, such as "tpr@0.01"."""
+        return next(row["metric"] for row in self.rows if row["metric"].startswith("tpr@"))
 
 
 class Difference(NamedTuple):
@@ -53,29 +65,15 @@ class Difference(NamedTuple):
     verdict: str
 
 
-def answer(variant: str, found: Found) -> Answer:
-    """The headline of one variant: its `tables.headline` attack, fixed beforehand, and the strongest beside it."""
-    names = tables.attack_names(found.rows)
+def answer(variant: str, measured: Measured) -> Answer:
+    """The headline of one variant. The attack is `tables.headline`, which was fixed before any result; the strongest
+    attack is named beside it."""
+    names = tables.attack_names(measured.rows)
     attack = tables.headline(names)
-    auc = found.row(attack, "auc")
+    auc = measured.row(attack, "auc")
     assert auc is not None
-    metric = next(row["metric"] for row in found.rows if row["metric"].startswith("tpr@"))
-    tpr, fpr = found.row(attack, metric), float(metric[4:])
-    rate, parts = f"{100 * fpr:g} %", []
-    if tpr and tpr["value"] is not None:
-        ends = f"{percent(tpr['value'])} [{percent(tpr['low'])}, {percent(tpr['high'])}]"
-        parts.append(f"At {rate} false positives, {attack} finds {ends} of the members")
-        guessed = tpr["realised_fpr"] or fpr  # ties may leave no rate between 0 and what was asked for
-        if tpr["low"] > guessed:
-            parts[-1] += f", {tpr['value'] / guessed:.1f} times what guessing finds"
-        elif tpr["high"] < guessed:
-            parts[-1] += ", fewer than guessing finds"
-        else:
-            parts[-1] += ", which cannot be told from guessing"
-    else:
-        parts.append(f"{rate} false positives cannot be resolved with so few non-members")
-    parts.append(f"AUC of {attack} {tables.with_interval(dict(auc))}")
-    strongest = found.row("strongest", metric)
+    parts = [tpr_in_words(measured, attack), f"AUC of {attack} {tables.with_interval(auc)}"]
+    strongest = measured.row("strongest", measured.first_tpr)
     if strongest and strongest["value"] is not None and set(strongest["chosen"].split(", ")) != {attack}:
         parts.append(
             f"the strongest of {len(names)} attacks, chosen on other shadows ({strongest['chosen']}), finds "
@@ -84,43 +82,80 @@ def answer(variant: str, found: Found) -> Answer:
     return Answer(variant, "; ".join(parts) + ".", auc["value"], auc["low"], auc["high"])
 
 
+def tpr_in_words(measured: Measured, attack: str) -> str:
+    """The TPR at the first FPR with its interval, and whether guessing would give as much."""
+    tpr, fpr = measured.row(attack, measured.first_tpr), float(measured.first_tpr.removeprefix("tpr@"))
+    if tpr is None or tpr["value"] is None:
+        return f"{100 * fpr:g} % false positives cannot be resolved with so few non-members"
+    guessed = tpr["realised_fpr"] or fpr  # ties may leave no rate between 0 and what was asked for
+    if tpr["low"] > guessed:
+        than_guessing = f"{tpr['value'] / guessed:.1f} times what guessing finds"
+    elif tpr["high"] < guessed:
+        than_guessing = "fewer than guessing finds"
+    else:
+        than_guessing = "which cannot be told from guessing"
+    interval = f"{percent(tpr['value'])} [{percent(tpr['low'])}, {percent(tpr['high'])}]"
+    return f"At {100 * fpr:g} % false positives, {attack} finds {interval} of the members, {than_guessing}"
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.2f} %" if share < 0.1 else f"{100 * share:.1f} %"
 
 
-def differences(found: Mapping[str, Found], pairs: Sequence[tuple[str, str]], level: float) -> list[Difference]:
-    """Each (variant, reference) in the AUC and first TPR of `tables.headline`, with intervals from replicates that
-    were drawn alike, or independently where the splits differ. Verdicts stand against all of them (Holm)."""
-    every = []
+def differences(measured: Mapping[str, Measured], pairs: Sequence[tuple[str, str]], level: float) -> list[Difference]:
+    """The difference of each (variant, reference) of `pairs` in the AUC and the first TPR of `tables.headline`, with
+    intervals of that level. A pair without a common attack is left out. A verdict stands against all of them (Holm)."""
+    unjudged = []
     for variant, reference in pairs:
-        one, other = found[variant], found[reference]
+        one, other = measured[variant], measured[reference]
         shared = [name for name in tables.attack_names(one.rows) if name in tables.attack_names(other.rows)]
-        if shared:
-            attack = tables.headline(shared)
-            first = next(row["metric"] for row in one.rows if row["metric"].startswith("tpr@"))
-            auc = difference(one, other, attack, "auc", level)
-            assert auc is not None
-            tpr = difference(one, other, attack, first, level)
-            accuracy = difference(one, other, "", "test_accuracy", level)
-            every.append(Difference(variant, reference, attack, one.alike == other.alike, auc, tpr, accuracy, ""))
-    adjusted = comparisons.holm([one.auc.p for one in every])
-    signs = [int(np.sign(one.auc.difference)) if p < 1 - level else 0 for one, p in zip(every, adjusted, strict=True)]
-    return [one._replace(verdict=TOLD[sign]) for one, sign in zip(every, signs, strict=True)]
+        if not shared:
+            continue
+        attack = tables.headline(shared)
+        auc = difference(one, other, attack, "auc", level)
+        assert auc is not None
+        tpr = difference(one, other, attack, one.first_tpr, level)
+        accuracy = difference(one, other, "", "test_accuracy", level)
+        unjudged.append(Difference(variant, reference, attack, one.draws == other.draws, auc, tpr, accuracy, ""))
+    adjusted = comparisons.holm([apart.auc.p for apart in unjudged])
+    judged = []
+    for apart, p in zip(unjudged, adjusted, strict=True):
+        sign = int(np.sign(apart.auc.difference)) if p < 1 - level else 0
+        judged.append(apart._replace(verdict=VERDICTS[sign]))
+    return judged
 
 
-def difference(one: Found, other: Found, attack: str, metric: str, level: float) -> comparisons.Difference | None:
-    """None where either lacks the measure."""
-    a, b, key = one.row(attack, metric), other.row(attack, metric), f"{attack} {metric}".strip()
-    if not (a and b) or a["value"] is None or b["value"] is None or not (key in one.drawn and key in other.drawn):
+def difference(one: Measured, other: Measured, attack: str, metric: str, level: float) -> comparisons.Difference | None:
+    """`one` less `other` in a metric of an attack; None where either lacks it. Replicates that were drawn alike are
+    subtracted one by one, so that what both share cancels; others are drawn again, independently of each other."""
+    row, row_of_other = one.row(attack, metric), other.row(attack, metric)
+    if row is None or row_of_other is None or row["value"] is None or row_of_other["value"] is None:
         return None
-    drawn_a, drawn_b = one.drawn[key], other.drawn[key]
-    if one.alike != other.alike:  # of other examples or models: nothing that they share cancels
-        draws = max(len(drawn_a), len(drawn_b))
+    key = f"{attack} {metric}".strip()
+    if key not in one.drawn or key not in other.drawn:
+        return None
+    drawn_r, drawn_of_other_r = one.drawn[key], other.drawn[key]
+    if one.draws != other.draws:
+        draws = max(len(drawn_r), len(drawn_of_other_r))
         rng = np.random.default_rng(0)
-        drawn_a, drawn_b = rng.choice(drawn_a, draws), rng.choice(drawn_b, draws)
-    value, drawn_r = a["value"] - b["value"], drawn_a - drawn_b
-    p = comparisons.by_deviation(value, drawn_r, min(one.pairs, other.pairs))
-    return comparisons.Difference(value, *bootstrap.percentiles(drawn_r, level), p)
+        drawn_r, drawn_of_other_r = rng.choice(drawn_r, draws), rng.choice(drawn_of_other_r, draws)
+    value, apart_r = row["value"] - row_of_other["value"], drawn_r - drawn_of_other_r
+    p = comparisons.by_deviation(value, apart_r, min(one.pairs, other.pairs))
+    return comparisons.Difference(value, *bootstrap.percentiles(apart_r, level), p)
+
+
+def as_line(difference: Difference) -> dict[str, str]:
+    """A line of the table of differences, ready to print."""
+    return {
+        "variant": difference.variant,
+        "less": difference.reference,
+        "by AUC": difference.verdict,
+        "attack": difference.attack,
+        "AUC": signed(difference.auc),
+        "TPR": signed(difference.tpr),
+        "test accuracy": signed(difference.accuracy),
+        "paired": "yes" if difference.paired else "no",
+    }
 
 
 def signed(d: comparisons.Difference | None) -> str:

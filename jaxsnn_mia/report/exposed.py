@@ -1,4 +1,4 @@
-"""The most exposed examples of a variant, shown as images or as rows."""
+"""The most exposed examples of a variant, shown as images or as rows of a table."""
 
 import base64
 import io
@@ -13,13 +13,23 @@ from jaxsnn_mia.data.prepared import candidates
 from jaxsnn_mia.store.stage import read_manifest
 
 SHOWN = 12
-CELLS = 4  # features of a row that are named
+CELLS = 4  # columns of a row that are named
 PIXEL = re.compile(r"pixel_(\d+)_(\d+)$")
 
 
 class Exposed(NamedTuple):
-    """An example: its place among the candidates, its class, the share of the `members` models trained on it from which
-    it is told (None where the FPR is not resolved), its AUC, and what it looks like: a PNG as a data URI, or words."""
+    """An exposed example.
+
+    Attributes:
+      number: its place among the candidates.
+      label: the name of its class; "" where the data are not known.
+      caught: the share, in [0, 1], of the models trained on it from which it is told; None where the FPR is not
+        resolved.
+      members: how many models were trained on it.
+      auc: its AUC, see `exposure.per_example`.
+      image: a PNG as a data URI, or "".
+      row: in words, or "".
+    """
 
     number: int
     label: str
@@ -31,36 +41,42 @@ class Exposed(NamedTuple):
 
 
 def most_exposed(examples: Mapping[str, np.ndarray], data: Path | None, count: int = SHOWN) -> list[Exposed]:
-    """The `count` first by the share that is told, then by AUC, of the arrays of `rows.exposed_examples`; `data` is
-    the folder of the data stage, or None where the examples themselves are not known."""
+    """The `count` most exposed examples, by the share of models and then by AUC.
+
+    Args:
+      examples: the arrays of `rows.exposed_examples`, or none.
+      data: the folder of the data stage; None where only outputs of the models are known.
+    """
     if not examples:
         return []
     auc_n, caught_n = examples["auc"], np.nan_to_num(examples["caught"])
     order = np.lexsort((-np.nan_to_num(auc_n), -caught_n))
-    order = order[~np.isnan(auc_n[order])][:count]  # of one target, nothing is known of an example
-    labels, words = [""] * len(order), [""] * len(order)
-    pictures: list[np.ndarray | None] = [None] * len(order)
-    if data is not None:
-        x, y, _ = candidates(data)
-        about = read_manifest(data)
-        features, z, own = about.get("features", ()), in_deviations(x, order), x[order]
-        if "scale" in about:  # as the source has it
-            own = own * np.float32(about["scale"]) + np.float32(about["shift"])
-        labels = [str(about["class_names"][label]) for label in y[order]]
-        pictures = [picture(example, features) for example in own]
-        words = ["" if z is None or image is not None else in_words(z[i], features) for i, image in enumerate(pictures)]
-    return [
-        Exposed(
-            number=int(n),
-            label=label,
-            caught=None if np.isnan(examples["caught"][n]) else float(caught_n[n]),
-            members=int(examples["members"][n]),
-            auc=float(auc_n[n]),
-            image=as_png(image),
-            row=row,
-        )
-        for n, label, image, row in zip(order, labels, pictures, words, strict=True)
-    ]
+    order = order[~np.isnan(auc_n[order])][:count]  # with one target, nothing is known of an example
+    looks = [("", "", "")] * len(order) if data is None else looks_of(order, data)
+    shown = []
+    for n, (label, image, row) in zip(order, looks, strict=True):
+        caught = None if np.isnan(examples["caught"][n]) else float(caught_n[n])
+        shown.append(Exposed(int(n), label, caught, int(examples["members"][n]), float(auc_n[n]), image, row))
+    return shown
+
+
+def looks_of(order: np.ndarray, data: Path) -> list[tuple[str, str, str]]:
+    """(class, PNG as a data URI, words) of the candidates at `order`; a picture has no words."""
+    x, y, _ = candidates(data)
+    about = read_manifest(data)
+    features = about.get("features", ())
+    z, own = in_deviations(x, order), x[order]
+    if "scale" in about:  # as the source has it
+        own = own * np.float32(about["scale"]) + np.float32(about["shift"])
+    looks = []
+    for i, example in enumerate(own):
+        label = str(about["class_names"][y[order[i]]])
+        image = picture(example, features)
+        if image is not None:
+            looks.append((label, as_png(image), ""))
+        else:
+            looks.append((label, "", "" if z is None else in_words(z[i], features)))
+    return looks
 
 
 def picture(example: np.ndarray, features: Sequence[str] = ()) -> np.ndarray | None:
@@ -86,10 +102,8 @@ def picture(example: np.ndarray, features: Sequence[str] = ()) -> np.ndarray | N
     return np.asarray(255 * (example - low) / max(high - low, 1e-9), np.uint8)
 
 
-def as_png(image: np.ndarray | None) -> str:
-    """A PNG as a data URI; empty without an image."""
-    if image is None:
-        return ""
+def as_png(image: np.ndarray) -> str:
+    """A PNG as a data URI."""
     from matplotlib import image as files
 
     out = io.BytesIO()
@@ -98,7 +112,7 @@ def as_png(image: np.ndarray | None) -> str:
 
 
 def in_deviations(x: np.ndarray, at: np.ndarray) -> np.ndarray | None:
-    """float [len(at), D]: rows of a table in standard deviations from its mean; None of other examples."""
+    """float [len(at), D]: rows of a table in standard deviations from its mean; None for examples that are no rows."""
     if x.ndim != 2:
         return None
     deviation = x.std(0)
@@ -106,15 +120,17 @@ def in_deviations(x: np.ndarray, at: np.ndarray) -> np.ndarray | None:
 
 
 def in_words(z_d: np.ndarray, features: Sequence[str] = ()) -> str:
-    """The columns in which a row is furthest from the mean of all, in standard deviations."""
+    """The columns in which a row is furthest from the mean of all rows, in standard deviations."""
     furthest = np.argsort(-np.abs(z_d), kind="stable")[:CELLS]
     return ", ".join(f"{features[d] if features else f'column {d}'} {z_d[d]:+.1f} sd" for d in furthest)
 
 
-def as_rows(shown: Mapping[str, Sequence[Exposed]]) -> list[dict[str, Any]]:
-    """Of all variants, for the download."""
-    return [
-        {"variant": variant, **{k: v for k, v in one._asdict().items() if k != "image"}}
-        for variant, of in shown.items()
-        for one in of
-    ]
+def as_rows(exposed: Mapping[str, Sequence[Exposed]]) -> list[dict[str, Any]]:
+    """The examples of all variants as rows for the download, without their images."""
+    rows = []
+    for variant, examples in exposed.items():
+        for example in examples:
+            row = {"variant": variant, **example._asdict()}
+            del row["image"]
+            rows.append(row)
+    return rows

@@ -1,4 +1,4 @@
-"""What the page shows of each variant, read from the folders of its stages."""
+"""Reads what the page shows of each variant from the folders of its stages."""
 
 import json
 from collections.abc import Mapping
@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxsnn_mia.data import splits
-from jaxsnn_mia.report.answers import Found
+from jaxsnn_mia.report.answers import Measured
 from jaxsnn_mia.store.files import read_array
 from jaxsnn_mia.store.stage import MANIFEST, read_manifest
 
+DIRTY = "-dirty"  # ends the commit of a checkout with changes
+
 
 class Variant(NamedTuple):
-    """Of one variant: the folders of its stages, its summary, the arrays of its files (none where one is missing)."""
+    """One variant: the folders of its stages, its summary.json, and the arrays of its files (none where one is
+    missing)."""
 
     paths: Mapping[str, Path]
     summary: dict[str, Any]
@@ -33,26 +36,28 @@ class Variant(NamedTuple):
         return self.rows[0]["dataset"]
 
     @property
-    def found(self) -> Found:
+    def measured(self) -> Measured:
         pairs = self.rows[0]["n_shadows"] // 2
-        return Found(self.rows, self.drawn, max(pairs, 1), self.summary["splits"], self.summary["drawn"])
+        return Measured(self.rows, self.drawn, max(pairs, 1), self.summary["splits"], self.summary["drawn"])
 
 
 def read(paths: Mapping[str, Mapping[str, Path]]) -> dict[str, Variant]:
-    """Every variant by name, of the folders of its stages by stage: "metrics", and others that are shown if there."""
-    found = {}
+    """Every variant by name. `paths`: variant -> stage -> folder; "metrics" is needed, others are read if there."""
+    variants = {}
     for name, of in paths.items():
         summary = json.loads((of["metrics"] / "summary.json").read_text())
         # RUN/VARIANT where there are several runs
         summary |= {"variant": name, "rows": [{**row, "variant": name} for row in summary["rows"]]}
-        files = {"curves": "roc", "grids": "grids", "examples": "examples", "drawn": "replicates"}
-        found[name] = Variant(
-            of,
-            summary,
+        variants[name] = Variant(
+            paths=of,
+            summary=summary,
+            curves=arrays(of["metrics"] / "roc.npz"),
+            grids=arrays(of["metrics"] / "grids.npz"),
+            examples=arrays(of["metrics"] / "examples.npz"),
+            drawn=arrays(of["metrics"] / "replicates.npz"),
             history=arrays(of["train"] / "history.npz") if "train" in of else {},
-            **{field: arrays(of["metrics"] / f"{file}.npz") for field, file in files.items()},
         )
-    return found
+    return variants
 
 
 def arrays(file: Path) -> dict[str, np.ndarray]:
@@ -65,19 +70,20 @@ def arrays(file: Path) -> dict[str, np.ndarray]:
 
 def folders(paths: Mapping[str, Mapping[str, Path]]) -> dict[Path, str]:
     """The folder of each stage once, called [RUN/]VARIANT/STAGE, or [RUN/]STAGE where variants share it."""
-    found: dict[Path, str] = {}
-    for name, of in paths.items():
-        run = name.rpartition("/")[0]
+    names: dict[Path, str] = {}
+    for variant, of in paths.items():
+        run = variant.rpartition("/")[0]
         for path in of.values():
             folder = path if (path / MANIFEST).exists() else path.parent
             if (folder / MANIFEST).exists():
                 shared = folder.name.startswith(("data-", "splits-"))
-                found.setdefault(folder, "/".join(filter(None, (run if shared else name, folder.name))))
-    return found
+                before = run if shared else variant
+                names.setdefault(folder, f"{before}/{folder.name}" if before else folder.name)
+    return names
 
 
 def costs(paths: Mapping[str, Mapping[str, Path]]) -> list[dict[str, str]]:
-    """One line per stage: how long, how much memory, where; ready to print."""
+    """One line per stage: its time, its memory and its machine; ready to print."""
     lines = []
     for folder, name in folders(paths).items():
         about = read_manifest(folder)
@@ -90,7 +96,7 @@ def costs(paths: Mapping[str, Mapping[str, Path]]) -> list[dict[str, str]]:
                 "on devices (MB)": megabytes(about.get("peak_device_bytes")),
                 "device": about["device"],
                 "Python, jax": f"{about['python']}, {about['jax']}",
-                "commit": about["commit"][:10] + "-dirty" * about["commit"].endswith("-dirty") or "n/a",
+                "commit": short_commit(about["commit"]),
             }
         )
     return lines
@@ -98,6 +104,13 @@ def costs(paths: Mapping[str, Mapping[str, Path]]) -> list[dict[str, str]]:
 
 def megabytes(count: int | None) -> str:
     return "n/a" if count is None else f"{count / 1e6:.0f}"
+
+
+def short_commit(commit: str) -> str:
+    """The first 10 digits, and whether the checkout had changes; "n/a" without a commit."""
+    if not commit:
+        return "n/a"
+    return commit[:10] + DIRTY if commit.endswith(DIRTY) else commit[:10]
 
 
 def candidate_rows(data: Path) -> np.ndarray:

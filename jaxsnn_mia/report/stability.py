@@ -27,35 +27,40 @@ def halves(variants: Mapping[str, Variant]) -> list[dict[str, str]]:
 
 
 def over_seeds(variants: Mapping[str, Variant], level: float) -> list[dict[str, str]]:
-    """One line per group of variants that differ in their seed alone: the AUC over seeds with its interval (t), and how
-    far two seeds agree on who is exposed; ready to print."""
+    """One line per group of variants that differ in their seed alone, ready to print: the AUC over seeds with its t
+    interval of that level, and the agreement of two seeds on which examples are exposed."""
     groups: dict[str, dict[str, Variant]] = {}
     for name, variant in variants.items():
         groups.setdefault(SEED.sub("", name), {})[name] = variant
-    lines = [line(name, list(of.values()), level) for name, of in groups.items() if len(of) > 1]
-    return [one for one in lines if one]
+    lines = [line_of_seeds(name, list(of.values()), level) for name, of in groups.items() if len(of) > 1]
+    return [line for line in lines if line]
 
 
-def line(name: str, variants: list[Variant], level: float) -> dict[str, str] | None:
-    """None where fewer than two of them have the attack."""
+def line_of_seeds(name: str, variants: list[Variant], level: float) -> dict[str, str] | None:
+    """The line of one group; None where fewer than two of its variants have the attack."""
     attack = tables.headline(tables.attack_names(variants[0].rows))
-    aucs = [auc["value"] for variant in variants if (auc := variant.found.row(attack, "auc"))]
+    rows = [variant.measured.row(attack, "auc") for variant in variants]
+    aucs = [row["value"] for row in rows if row]
     if len(aucs) < 2:
         return None
-    mean, spread = float(np.mean(aucs)), float(np.std(aucs, ddof=1))
-    half = stats.t.ppf(0.5 + level / 2, len(aucs) - 1) * spread / len(aucs) ** 0.5
+    mean, deviation = float(np.mean(aucs)), float(np.std(aucs, ddof=1))
+    half_width = stats.t.ppf(0.5 + level / 2, len(aucs) - 1) * deviation / len(aucs) ** 0.5
     agreed = [agreement(*pair) for pair in itertools.combinations(variants, 2)]
     known = np.array([pair for pair in agreed if pair])
     rank, overlap = known.mean(0).tolist() if len(known) else (np.nan, np.nan)
-    row: dict[str, Any] = {"value": mean, "low": mean - half, "high": mean + half}
+    auc: dict[str, Any] = {"value": mean, "low": mean - half_width, "high": mean + half_width}
     return {
-        "variant": name, "seeds": str(len(variants)), f"AUC of {attack}": tables.with_interval(row),
-        "deviation": f"{spread:.4f}", "rank correlation": shown(rank), "overlap of the top 1 %": shown(overlap),
-    }  # fmt: skip
+        "variant": name,
+        "seeds": str(len(variants)),
+        f"AUC of {attack}": tables.with_interval(auc),
+        "deviation": f"{deviation:.4f}",
+        "rank correlation": shown(rank),
+        "overlap of the top 1 %": shown(overlap),
+    }
 
 
 def agreement(a: Variant, b: Variant) -> tuple[float, float] | None:
-    """`exposure.stability` of the examples that are candidates under both seeds; None where that is unknown."""
+    """`exposure.stability` of the examples that are candidates under both seeds; None where nobody knows which."""
     if not (a.examples and b.examples and "data" in a.paths and "data" in b.paths):
         return None
     about = [read_manifest(of.paths["data"]) for of in (a, b)]

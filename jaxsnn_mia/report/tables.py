@@ -13,7 +13,7 @@ COLUMNS = (
     "attack", "metric", "value", "low", "high", "level", "realised_fpr", "n_shadows", "n_examples", "seed",
     "chosen", "quantized", "mode", "readout", "reset", "lr", "slope", "epoch",
 )  # fmt: skip
-BEYOND = ("inversion_", "attribute_")  # first letters of what stands in the column "attack" for other threats
+BEYOND = ("inversion_", "attribute_")  # begin the names of threats beyond membership in the column "attack"
 ACCURACIES = {"train acc": "train_accuracy", "test acc": "test_accuracy", "gap": "gap"}
 
 
@@ -39,9 +39,9 @@ def read(workdir: Path) -> list[dict[str, Any]]:
 
 
 def attack_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The membership attacks of the rows, in order."""
-    shown = (row["attack"] for row in rows if is_membership(row["attack"]))
-    return list(dict.fromkeys(name for name in shown if name != "strongest"))
+    """The membership attacks of the rows, each once, in order."""
+    names = dict.fromkeys(row["attack"] for row in rows)
+    return [name for name in names if is_membership(name) and name != "strongest"]
 
 
 def is_membership(attack: str) -> bool:
@@ -50,74 +50,82 @@ def is_membership(attack: str) -> bool:
 
 def headline(names: Sequence[str]) -> str:
     """The attack that stands for all, fixed before its result is known: online LiRA where it was run."""
-    return next((name for name in ("lira", "rmia", "attack_r") if name in names), next(iter(names)))
+    for name in ("lira", "rmia", "attack_r"):
+        if name in names:
+            return name
+    return names[0]
 
 
 def table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """One line per variant and attack, ready to print: every cell is a string."""
-    by_key = {(row["variant"], row["attack"], row["metric"]): row for row in rows}
+    measures: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        measures.setdefault((row["variant"], row["attack"]), {})[row["metric"]] = row
     lines = []
-    shown = (row for row in rows if is_membership(row["attack"]) and row["attack"] != "strongest")
-    for variant, attack in dict.fromkeys((row["variant"], row["attack"]) for row in shown):
-
-        def value(metric: str, attack=attack, variant=variant) -> dict[str, Any]:
-            return by_key[variant, attack, metric]
-
-        auc = value("auc")
-        line = {
-            "dataset": auc["dataset"],
-            "model": variant.removeprefix(auc["dataset"] + "-"),
-            **{
-                head: f"{value(metric, '')['value']:.3f}"
-                for head, metric in ACCURACIES.items()
-                if (variant, "", metric) in by_key
-            },
-            "attack": attack,
-            "AUC [95 %]".replace("95", f"{100 * auc['level']:g}"): with_interval(auc),
-        }
-        for of, name, metric in by_key:
-            if (of, name) == (variant, attack) and metric.startswith("tpr@"):
-                line[f"TPR @ {100 * float(metric[4:]):g} % FPR"] = with_realised_fpr(value(metric))
-        line["bal. acc"] = f"{value('balanced_accuracy')['value']:.3f}"
+    for (variant, attack), of_attack in measures.items():
+        if not is_membership(attack) or attack == "strongest":
+            continue
+        auc, of_models = of_attack["auc"], measures.get((variant, ""), {})
+        line = {"dataset": auc["dataset"], "model": variant.removeprefix(auc["dataset"] + "-")}
+        for head, metric in ACCURACIES.items():
+            if metric in of_models:
+                line[head] = f"{of_models[metric]['value']:.3f}"
+        line["attack"] = attack
+        line[f"AUC [{100 * auc['level']:g} %]"] = with_interval(auc)
+        for metric, row in of_attack.items():
+            if metric.startswith("tpr@"):
+                line[tpr_head(metric)] = with_realised_fpr(row)
+        line["bal. acc"] = f"{of_attack['balanced_accuracy']['value']:.3f}"
         line["non-members (distinct)"] = f"{auc['pooled_non_members']} ({auc['distinct_non_members']})"
         lines.append(line)
     return lines
+
+
+def tpr_head(metric: str) -> str:
+    """The head of a column: "TPR @ 1 % FPR" of "tpr@0.01"."""
+    return f"TPR @ {100 * float(metric.removeprefix('tpr@')):g} % FPR"
 
 
 def strongest_table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """One line per variant: the strongest attack by AUC and at each FPR, ready to print."""
     lines: dict[str, dict[str, str]] = {}
     for row in rows:
-        if row["attack"] == "strongest":
-            line = lines.setdefault(row["variant"], {"variant": row["variant"]})
-            head = "AUC" if row["metric"] == "auc" else f"TPR @ {100 * float(row['metric'][4:]):g} % FPR"
-            shown = f"{row['value']:.3f}" if row["metric"] == "auc" else f"{100 * (row['value'] or 0):.2f} %"
-            line[head] = "n/a" if row["value"] is None else f"{shown} ({row['chosen']})"
+        if row["attack"] != "strongest":
+            continue
+        line = lines.setdefault(row["variant"], {"variant": row["variant"]})
+        head = "AUC" if row["metric"] == "auc" else tpr_head(row["metric"])
+        if row["value"] is None:
+            line[head] = "n/a"
+        elif row["metric"] == "auc":
+            line[head] = f"{row['value']:.3f} ({row['chosen']})"
+        else:
+            line[head] = f"{100 * row['value']:.2f} % ({row['chosen']})"
     return list(lines.values())
 
 
 def beyond_tables(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, str]]]:
     """threat -> one line per variant, every measure with its interval, ready to print."""
-    tables: dict[str, dict[str, dict[str, str]]] = {}
+    by_threat: dict[str, dict[str, dict[str, str]]] = {}
     for row in rows:
         if row["attack"].startswith(BEYOND):
-            line = tables.setdefault(row["attack"], {}).setdefault(row["variant"], {"variant": row["variant"]})
+            lines = by_threat.setdefault(row["attack"].replace("_", " "), {})
+            line = lines.setdefault(row["variant"], {"variant": row["variant"]})
             line[row["metric"].replace("_", " ")] = "n/a" if row["value"] is None else with_interval(row)
-    return {attack.replace("_", " "): list(lines.values()) for attack, lines in tables.items()}
+    return {threat: list(lines.values()) for threat, lines in by_threat.items()}
 
 
 def privacy_lines(rows: list[dict[str, Any]]) -> list[str]:
     """One sentence per variant that was trained privately."""
     lines = []
     for row in rows:
-        if row["metric"] == "dp_epsilon":
-            how = f"noise {row['noise']:.4g}, rate {row['rate']:.4g}, {row['steps']} steps"
-            what = (
-                f"({row['value']:.4g}, {row['delta']:g})-differentially private, {row['adjacency']}"
-                if row["value"] < float("inf")
-                else f"not differentially private by any finite epsilon at delta {row['delta']:g}"
-            )
-            lines.append(f"{row['variant']}: {what} ({how})")
+        if row["metric"] != "dp_epsilon":
+            continue
+        if math.isinf(row["value"]):
+            guarantee = f"not differentially private by any finite epsilon at delta {row['delta']:g}"
+        else:
+            guarantee = f"({row['value']:.4g}, {row['delta']:g})-differentially private, {row['adjacency']}"
+        how = f"noise {row['noise']:.4g}, rate {row['rate']:.4g}, {row['steps']} steps"
+        lines.append(f"{row['variant']}: {guarantee} ({how})")
     return lines
 
 

@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-AUGMENTATIONS = ("none", "flip", "crop_flip", "crop_flip_cutout")
 BORDER = 4  # pixels
 HOLE = 8  # pixels
 

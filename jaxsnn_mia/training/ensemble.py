@@ -16,7 +16,8 @@ from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxsnn_mia.runtime import spmd
-from jaxsnn_mia.training.step import State, Train, TrainSpec, at_epoch, make_train
+from jaxsnn_mia.training.spec import State, TrainSpec, at_epoch
+from jaxsnn_mia.training.step import Train, make_train
 
 LIGHT = {"xla_backend_optimization_level": 1}
 INIT, SHUFFLE, STEP, QUERY = range(4)  # purposes, folded into a shadow's key

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxsnn_mia import models
 from jaxsnn_mia.training.ensemble import Shadows
-from jaxsnn_mia.training.step import TrainSpec
+from jaxsnn_mia.training.spec import TrainSpec
 
 
 class Inputs(NamedTuple):

@@ -17,7 +17,8 @@ from jaxsnn_mia.models import Hyper
 from jaxsnn_mia.store.files import digest, write_json
 from jaxsnn_mia.training.ensemble import make_ensemble
 from jaxsnn_mia.training.inputs import Inputs, group_of
-from jaxsnn_mia.training.step import TrainSpec, make_train
+from jaxsnn_mia.training.spec import TrainSpec
+from jaxsnn_mia.training.step import make_train
 
 ENOUGH_SECONDS = 0.3  # a timed probe runs at least this long
 SHORT_FLOPS = {"cpu": 2e10}  # an epoch of more is probed by its first steps

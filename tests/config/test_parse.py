@@ -1,3 +1,5 @@
+"""From nested mappings to settings."""
+
 import runpy
 from pathlib import Path
 
@@ -5,20 +7,10 @@ import pytest
 
 from jaxsnn_mia import config
 from jaxsnn_mia.config import sweep
-from jaxsnn_mia.settings import as_dict
-
-
-def test_a_sweep_is_every_combination():
-    c = config.from_dict({"sweep": {"dataset": ["digits", "iris"], "family": ("ann", "snn"), "bits": (4, 32)}})
-    variants = sweep.variants(c)
-    assert list(variants) == [
-        f"{dataset}-{family}-bits{bits}"
-        for dataset in ("digits", "iris")
-        for family in ("ann", "snn")
-        for bits in (4, 32)
-    ]
-    assert variants["iris-ann-bits4"].data.name == "iris"
-    assert variants["iris-ann-bits4"].quantization.bits == 4
+from jaxsnn_mia.config.sweep import FOLLOWING
+from jaxsnn_mia.pipeline import splits
+from jaxsnn_mia.settings import Config, as_dict
+from jaxsnn_mia.store.workdir import check_config, write_config
 
 
 def test_round_trip_and_float_precision():
@@ -27,58 +19,34 @@ def test_round_trip_and_float_precision():
     assert config.from_dict(as_dict(c)) == c
 
 
+def test_lone_values_and_lists_become_tuples_and_whole_numbers_floats():
+    c = config.from_dict({"model": {"hidden": 5, "beta": 1}, "metrics": {"fprs": [0.5, 0.25]}})
+    assert (c.model.hidden, c.metrics.fprs) == ((5,), (0.5, 0.25))
+    assert type(c.model.beta) is float
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"quantization": {"bitz": 4}}, 'unknown setting "quantization.bitz"; did you mean "quantization.bits"'),
-        ({"modle": {}}, 'did you mean "model"'),
-        ({"quantization": {"bits": 1}}, r"`quantization\.bits` must be an int in \[2, 16\] or None, got 1"),
-        ({"model": {"time_steps": 0}}, r"`model\.time_steps` must be in \[1, 1000\], got 0"),
-        (
-            {"attacks": {"names": ("rmia_tuned",)}, "splits": {"n_shadows": 6}},
-            r"`splits\.n_shadows` must be at least 8 for",
-        ),
-        (
-            {"attacks": {"names": ("rmia_tuned", "loss", "combine")}, "splits": {"n_shadows": 10}},
-            r"`splits\.n_shadows` must be at least 12 for",
-        ),
-        ({"model": {"family": "cnn"}}, r"one of \['ann', 'hybrid', 'snn'\], got 'cnn'"),
-        ({"model": {"readout": "membrane_lst"}}, 'Did you mean "membrane_last"'),
-        ({"model": {"beta": 1.5}}, r"`model\.beta` must be in \[0, 1\], got 1\.5"),
-        ({"splits": {"n_shadows": 7}}, "even and at least 6, got 7"),
-        ({"splits": {"n_shadows": 4}}, "even and at least 6, got 4"),
-        ({"data": {"name": "mnist"}}, "`data.name` must be one of breast_cancer"),
-        ({"attacks": {"names": ("lyra",)}}, 'Did you mean "lira"'),
-        ({"signals": {"names": ("psi",)}}, r"must be among .*'phi'"),
-        ({"train": {"stop_at_gap": 0.1}}, r"`data\.validation` must be above 0 for train\.stop_at_gap"),
-        ({"train": {"stop_at_gap": 0.1, "stop_at_train_accuracy": 0.9}}, "0 where stop_at_train_accuracy is set"),
-        ({"train": {"stop_at_train_accuracy": 1.5}}, r"in \[0, 1\], 0 for never, got 1\.5"),
-        ({"train": {"lr": -1.0}}, r"`train\.lr` must be above 0"),
-        ({"train": {"lr": "fast"}}, r"`train\.lr` must be of type float, got 'fast'"),
-        ({"train": {"epochs": 1.5}}, r"`train\.epochs` must be of type int"),
-        ({"train": {"snapshot_epochs": (99,)}}, r"snapshot_epochs` must be in \[1, 40\], got 99"),
-        ({"data": {"population": 0.0}}, "above 0 for rmia, data.standardise=dataset"),
-        ({"sweep": {"family": ("ann", "cnn")}}, "got 'cnn'"),
-        ({"attacks": {"names": ("lira", "trajectory")}}, "one or more epochs for the trajectory"),
-        ({"attacks": {"names": ("lira", "combine")}}, "two or more attacks beside 'combine'"),
-        (
-            {"attacks": {"names": ("attack_p",)}, "data": {"population": 0.0, "standardise": "none"}},
-            "above 0 for attack_p",
-        ),
-        ({"metrics": {"priors": (0.0,)}}, "metrics.priors"),
-        ({"metrics": {"fprs": (0.0,)}}, r"`metrics\.fprs` must be in \(0, 1\)"),
-        ({"sweep": {"family": ("ann", "ann")}}, "repeated"),
-        ({"data": {"name": "iris"}, "sweep": {"dataset": ("wine",)}}, r"Pass --config\.sweep\.dataset instead"),
-        ({"attacks": {"names": ()}}, "one or more of"),
-        ({"metrics": {"fprs": ()}}, "one or more rates"),
-        ({"train": {"seed": -1}}, r"`train\.seed` must be in"),
-        ({"data": {"population": 0.5, "validation": 0.5}}, "at most 0.8"),
-        ({"ensemble": {"chunk_seconds": float("inf")}}, "chunk_seconds"),
+        ({"train": {"lr": True}}, r"`train\.lr` must be of type float, got True"),
+        ({"metrics": {"fprs": ("a",)}}, r"`metrics\.fprs` must be of type float, got 'a'"),
+        ({"report": {"name": ""}}, r'unknown setting "report\.name"; known: title\.'),
     ],
 )
-def test_bad_settings_are_refused_with_the_reason(values, message):
+def test_values_of_another_type_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         config.from_dict(values)
+
+
+def test_a_workdir_from_when_splits_had_a_scheme_is_read(tmp_path):
+    old = as_dict(Config())
+    old["splits"]["scheme"] = "pairs"
+    assert config.from_dict(old) == Config()
+    write_config(tmp_path, old)
+    check_config(tmp_path, as_dict(Config()), FOLLOWING)
+    assert splits.stage(Config(), tmp_path, tmp_path / "data-0").path.name == "splits-e6daf2a45477"
+    with pytest.raises(ValueError, match=r'unknown setting "splits\.scheme"'):
+        config.from_dict({"splits": {"scheme": "canaries"}})
 
 
 def test_every_config_file_makes_a_checked_config():

@@ -46,7 +46,6 @@ def test_splits_depend_on_the_key_alone():
         ({"n_shadows": 7}, "even and at least 6, got 7"),
         ({"n_shadows": 4}, "even and at least 6, got 4"),
         ({"rows": "half"}, "'half'"),
-        ({"scheme": "canaries"}, "'canaries'"),
         ({"labels_n": np.append(np.zeros(97, int), [1, 1, 1])}, "class 1 needs at least 2 members and 2 non-members"),
     ],
 )

@@ -4,11 +4,11 @@ import csv
 import dataclasses
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
 
+from experiments import threats
 from jaxsnn_mia.config import sweep
 from jaxsnn_mia.data.prepared import candidates
 from jaxsnn_mia.pipeline import inversion as reconstructing
@@ -17,10 +17,7 @@ from jaxsnn_mia.pipeline.attribute import operands
 from jaxsnn_mia.pipeline.inversion import scene
 from jaxsnn_mia.pipeline.run import data_and_splits, run_pipeline
 from jaxsnn_mia.reconstruction import evaluation
-from tests.runs import ROOT, small
-
-sys.path.insert(0, str(ROOT / "experiments"))
-import threats
+from tests.runs import small
 
 INVERSION = {
     "data": {"name": "digits", "rows": 300, "standardise": "range"},

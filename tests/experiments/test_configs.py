@@ -39,7 +39,7 @@ def test_a_config_is_valid_and_its_smoke_is_smaller(path):
 def smoke(name, workdir, *flags):
     command = [sys.executable, str(ROOT / "experiments/run.py"), f"--workdir={workdir}"]
     path = f"--config={ROOT / 'experiments/configs' / name}.py:smoke"
-    done = subprocess.run([*command, path, *flags], capture_output=True, text=True)
+    done = subprocess.run([*command, path, *flags], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.endswith("report.html\n")
     assert (workdir / "report.html").stat().st_size > 10_000

@@ -11,6 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from jaxsnn_mia.kernels import neuron, quantize, surrogate
 
+LONG = pytest.mark.long
+
 GOLDEN = np.load(Path(__file__).parents[1] / "fixtures/reference_libraries.npz")
 W = jnp.asarray(np.random.default_rng(0).normal(size=(20, 10)), jnp.float32)
 X = jnp.asarray(GOLDEN["quant/x"])
@@ -174,7 +176,7 @@ def test_levels_that_end_at_the_threshold_are_refused():
         quantize.state_exponential(W, 4, threshold=1.0, upper=0.0)
 
 
-@pytest.mark.parametrize("quantizer", [quantize.state_uniform, quantize.state_exponential])
+@pytest.mark.parametrize("quantizer", [pytest.param(quantize.state_uniform, marks=LONG), quantize.state_exponential])
 def test_the_fused_backward_through_a_state_quantizer_is_that_of_the_plain_scan(quantizer):
     current = jnp.asarray(np.random.default_rng(2).normal(0.4, 0.6, (12, 3, 5)), jnp.float32)
 
@@ -191,7 +193,7 @@ def test_the_fused_backward_through_a_state_quantizer_is_that_of_the_plain_scan(
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
 
 
-@pytest.mark.parametrize("method", ["fused", "plain"])
+@pytest.mark.parametrize("method", ["fused", pytest.param("plain", marks=LONG)])
 def test_a_quantized_membrane_inside_the_neuron(method):
     """Membranes lie on the levels, traced width and threshold get through the fused backward, and float is bitwise."""
     current = jnp.asarray(np.random.default_rng(1).normal(0.4, 0.6, (12, 3, 5)), jnp.float32)

@@ -18,11 +18,14 @@ from jaxsnn_mia.models.quantized import Activation, state_fn
 from jaxsnn_mia.pipeline.run import run_pipeline
 from jaxsnn_mia.training import ensemble
 from jaxsnn_mia.training.ensemble import compiled, make_ensemble
-from jaxsnn_mia.training.step import decays, make_train
+from jaxsnn_mia.training.optimizer import decays
+from jaxsnn_mia.training.step import make_train
 from tests.runs import scores
-from tests.training.test_ensemble import X, Y, take
-from tests.training.test_ensemble import shadows as shadows_of
-from tests.training.test_ensemble import spec as train_spec
+from tests.training.ensembles import X, Y, take
+from tests.training.ensembles import shadows as shadows_of
+from tests.training.ensembles import spec as train_spec
+
+LONG = pytest.mark.long
 
 FEATURES = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
 ALL = QuantSpec(parts=models.QUANTIZED["all"])
@@ -50,8 +53,8 @@ def logits(model, params, h, x=FEATURES):
     return model.apply(params, x, h, jax.random.key(1), train=False).logits_bc
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
-@pytest.mark.parametrize("calibration", ["absmax", "percentile", "lsq"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
+@pytest.mark.parametrize("calibration", ["absmax", pytest.param("percentile", marks=LONG), "lsq"])
 def test_the_logits_of_a_sample_do_not_depend_on_its_batch_mates(family, calibration):
     _, model = make(family, parts=("weight", "activation"), calibration=calibration)
     h = hyper(family, 4)
@@ -64,7 +67,7 @@ def test_the_logits_of_a_sample_do_not_depend_on_its_batch_mates(family, calibra
 
 
 @pytest.mark.parametrize("part", ["weight", "activation", "state"])
-@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("bits", [2, pytest.param(3, marks=LONG), pytest.param(4, marks=LONG)])
 def test_each_part_is_really_quantized(part, bits):
     for family in ("ann", "snn"):
         if part == "state" and family == "ann":
@@ -75,9 +78,18 @@ def test_each_part_is_really_quantized(part, bits):
         assert float(jnp.abs(logits(model, params, h) - logits(model, params, hyper(family, 32))).max()) > 1e-3
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
-@pytest.mark.parametrize("calibration", ["absmax", "lsq"])
-@pytest.mark.parametrize("preset", ["default", "brevitas"])
+@pytest.mark.parametrize(
+    ("family", "calibration", "preset"),
+    [
+        ("snn", "lsq", "brevitas"),
+        ("ann", "absmax", "default"),
+        *[
+            pytest.param(*case, marks=LONG)
+            for case in itertools.product(("ann", "snn"), ("absmax", "lsq"), ("default", "brevitas"))
+            if case not in (("snn", "lsq", "brevitas"), ("ann", "absmax", "default"))
+        ],
+    ],
+)
 def test_every_parameter_has_a_gradient(family, calibration, preset):
     _, model = make(family, parts=models.QUANTIZED["all"], calibration=calibration, preset=preset)
     h = hyper(family, 4)
@@ -133,7 +145,7 @@ def test_a_learned_step_starts_at_the_rule_of_lsq_and_has_its_gradient():
     assert kept == {"a": {"log_step": False, "kernel": True}}
 
 
-@pytest.mark.parametrize("levels", models.QUANT_OPTIONS["levels"])
+@pytest.mark.parametrize("levels", ["uniform", "keep_zero", "exponential", "exponential_zero"])
 def test_membranes_lie_on_the_levels_that_were_asked_for(levels):
     v = jnp.linspace(-2.0, 2.0, 301)
     h = hyper("snn", 3)
@@ -227,7 +239,7 @@ def test_a_warm_up_trains_in_float_first():
     assert not np.array_equal(plain.history[:, :2], floats.history[:, :2])
 
 
-@pytest.mark.parametrize("calibration", ["absmax", "percentile"])
+@pytest.mark.parametrize("calibration", ["absmax", pytest.param("percentile", marks=LONG)])
 def test_post_training_calibration_sees_the_float_activations_of_all_own_rows(calibration):
     """max |activation| over the rows of the last weights; for percentiles the mean over batches, each by its rows."""
     quant = QuantSpec(parts=("weight", "activation"), calibration=calibration, percentile=90.0)
@@ -260,7 +272,7 @@ def test_post_training_quantization_calibrates_on_the_own_rows_alone(family, mon
         strangers = np.setdiff1d(np.arange(60), np.asarray(shadows_of().rows[0][0]))
         x[strangers] *= outlier  # rows that shadow 0 never trains on
         with monkeypatch.context() as patch:
-            patch.setattr("tests.test_quantization.X", x)
+            patch.setattr("tests.models.test_quantized.X", x)
             group = trained([4] * 6, ALL, family, float_epochs=4, post_training=True)
         ranges[outlier] = take(group, [0])
     jax.tree.map(np.testing.assert_array_equal, ranges[1.0], ranges[1e3])
@@ -270,8 +282,8 @@ def test_post_training_quantization_calibrates_on_the_own_rows_alone(family, mon
 
 
 @pytest.mark.parametrize("family", ["ann", "snn"])
-@pytest.mark.parametrize("bits", [2, 4, 8, 16])
-@pytest.mark.parametrize("preset", ["default", "brevitas"])
+@pytest.mark.parametrize("bits", [2, pytest.param(4, marks=LONG), 8, pytest.param(16, marks=LONG)])
+@pytest.mark.parametrize("preset", ["default", pytest.param("brevitas", marks=LONG)])
 def test_a_frozen_model_gives_the_logits_of_the_fake_quantized_one(family, bits, preset):
     spec, model = make(family, parts=("weight", "activation", *(["state"] if family == "snn" else [])), preset=preset)
     h = hyper(family, bits)
@@ -350,7 +362,7 @@ def swept(workdir, sweep, until="attacks", **changes):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("compared", [(("ann", 4), ("snn", 2)), pytest.param(EVERY, marks=pytest.mark.long)])
+@pytest.mark.parametrize("compared", [(("ann", 4), ("snn", 2)), pytest.param(EVERY, marks=LONG)])
 def test_a_sweep_compiles_once_per_family_and_equals_its_separate_runs(tmp_path, monkeypatch, compared):
     """Bitwise, though the separate run packs its shadows otherwise: a width of the sweep is a run of its own."""
     compiled.cache_clear()
@@ -437,5 +449,5 @@ def test_families_without_membranes():
     assert list(variants(c)) == [
         "digits-ann-quantizeweight", "digits-snn-quantizeweight", "digits-snn-quantizestate"
     ]  # fmt: skip
-    widths = work.widths(config.from_dict({"quantization": {"bits": 4, "what": "all", "bits_activation": 8}}))
-    assert widths == {"qmax_weight": 7.0, "qmax_activation": 127.0, "qmax_state": 15.0}
+    largest = work.largest_codes(config.from_dict({"quantization": {"bits": 4, "what": "all", "bits_activation": 8}}))
+    assert largest == {"qmax_weight": 7.0, "qmax_activation": 127.0, "qmax_state": 15.0}

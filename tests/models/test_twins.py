@@ -17,6 +17,8 @@ from jaxsnn_mia.models.coding import ENCODE, stream
 from jaxsnn_mia.models.conv import Fire, Norm
 from jaxsnn_mia.models.heads import SpikingHead
 
+LONG = pytest.mark.long
+
 RNG = np.random.default_rng(0)
 HYPER = Hyper(beta=0.9, threshold=0.5, slope=2.0)
 KEY = jax.random.key(1)
@@ -71,18 +73,18 @@ def test_vgg_has_the_convolutions_of_the_paper(name, published):
 
 
 LEARNED = [
-    pytest.param("convnet", "ann", marks=pytest.mark.long),
-    pytest.param("resnet8", "ann", marks=pytest.mark.long),
-    pytest.param("resnet18", "ann", marks=pytest.mark.long),
-    pytest.param("convnet", "snn", marks=pytest.mark.long),
-    pytest.param("convnet", "hybrid", marks=pytest.mark.long),
-    pytest.param("resnet8", "snn", marks=pytest.mark.long),
+    pytest.param("convnet", "ann", marks=LONG),
+    pytest.param("resnet8", "ann", marks=LONG),
+    pytest.param("resnet18", "ann", marks=LONG),
+    pytest.param("convnet", "snn", marks=LONG),
+    pytest.param("convnet", "hybrid", marks=LONG),
+    pytest.param("resnet8", "snn", marks=LONG),
     ("recurrent", "ann"),
     ("recurrent", "snn"),
-    pytest.param("vgg11", "snn", marks=pytest.mark.long),
-    pytest.param("vgg11", "ann", marks=pytest.mark.long),
-    pytest.param("vgg16", "hybrid", marks=pytest.mark.long),
-    pytest.param("resnet18", "snn", marks=pytest.mark.long),
+    pytest.param("vgg11", "snn", marks=LONG),
+    pytest.param("vgg11", "ann", marks=LONG),
+    pytest.param("vgg16", "hybrid", marks=LONG),
+    pytest.param("resnet18", "snn", marks=LONG),
 ]
 
 
@@ -147,7 +149,10 @@ def step_by_step(params, x_tb, spiking):
     return jnp.stack(out)
 
 
-@pytest.mark.parametrize(("family", "encoding"), [("snn", "direct"), ("snn", "latency"), ("hybrid", "direct")])
+@pytest.mark.parametrize(
+    ("family", "encoding"),
+    [pytest.param("snn", "direct", marks=LONG), ("snn", "latency"), ("hybrid", "direct")],
+)
 def test_the_spiking_convolutional_net_is_a_loop_over_single_steps(family, encoding):
     spec = spec_of("convnet", family, encoding=encoding, time_steps=4, in_shape=(9, 9, 2))
     _, params = made(spec)
@@ -186,10 +191,10 @@ def small_resnet(p, x, fire):
     return x.mean((1, 2))
 
 
-@pytest.mark.parametrize("family", [pytest.param("ann", marks=pytest.mark.long), "snn"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
 @pytest.mark.parametrize(
     ("architecture", "formula"),
-    [pytest.param("vgg11", small_vgg, marks=pytest.mark.long), ("resnet8", small_resnet)],
+    [pytest.param("vgg11", small_vgg, marks=LONG), ("resnet8", small_resnet)],
 )
 def test_deep_networks_are_loops_over_single_steps(architecture, formula, family, monkeypatch):
     monkeypatch.setitem(vgg.STAGES, "vgg11", ((8,), (8, 16)))
@@ -221,7 +226,10 @@ def test_deep_networks_are_loops_over_single_steps(architecture, formula, family
     np.testing.assert_allclose(logits(spec, params, x).logits_bc, expected(p, x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("architecture", "hidden"), [("dense", ()), ("convnet", ()), ("recurrent", (5, 4))])
+@pytest.mark.parametrize(
+    ("architecture", "hidden"),
+    [("dense", ()), pytest.param("convnet", (), marks=LONG), ("recurrent", (5, 4))],
+)
 def test_dropout_acts_on_the_same_places_of_both_twins(architecture, hidden):
     """On what units give, never on the input: a network without units has nothing to drop."""
     for family in ("ann", "snn"):
@@ -271,7 +279,7 @@ def test_the_relus_of_a_hybrid_have_the_whole_grid_of_their_width():
     assert float(quantize.without_sign(jnp.float32(0.0))) == 0
 
 
-@pytest.mark.parametrize("architecture", ["dense", pytest.param("convnet", marks=pytest.mark.long)])
+@pytest.mark.parametrize("architecture", ["dense", pytest.param("convnet", marks=LONG)])
 def test_the_ann_over_time_is_the_mean_of_its_steps(architecture):
     spec = spec_of(architecture, "ann", encoding="rate", time_steps=5)
     direct = spec_of(architecture, "ann", time_steps=5)
@@ -301,7 +309,7 @@ def test_latency_is_one_spike_the_earlier_the_larger():
     np.testing.assert_array_equal(spikes.argmax(0)[2:], [9, 5, 1, 0])
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
 def test_events_are_their_own_code_and_recurrence_is_a_loop(family):
     spec = spec_of("recurrent", family, timed=True, in_shape=(5, 3, 2), time_steps=5, hidden=(6, 4))
     _, params = made(spec)
@@ -329,7 +337,7 @@ def test_events_are_their_own_code_and_recurrence_is_a_loop(family):
     assert float(jnp.linalg.norm(back, ord=2)) == pytest.approx(0.5, rel=1e-4)
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
 def test_threshold_dependent_batch_norm(family):
     """Over time, batch and space, times the threshold where neurons fire; frozen at query time."""
     norm = Norm(8, spec_of("resnet8", family, norm="tdbn"))

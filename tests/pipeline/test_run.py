@@ -12,7 +12,7 @@ from jaxsnn_mia.pipeline import metrics as results
 from jaxsnn_mia.pipeline import trained
 from jaxsnn_mia.pipeline.run import run_pipeline
 from jaxsnn_mia.report import tables
-from jaxsnn_mia.report.rows import Audit, epsilon_rows, write_results
+from jaxsnn_mia.report.rows import Audit, compute_metrics, epsilon_rows
 from jaxsnn_mia.settings import Attacks, Metrics
 from jaxsnn_mia.store import checkpoint
 from jaxsnn_mia.store.files import StoreError
@@ -179,7 +179,7 @@ def test_a_model_that_gives_everything_away_has_a_large_epsilon(tmp_path):
         usable_s=np.ones(8, bool), pair_s=np.arange(8) // 2, unit_n=np.arange(1000), correct_sn=None, correct_test=None,
         scores={"all": keep + 0.0, "nothing": rng.normal(size=keep.shape)}, coins=True,
     )  # fmt: skip
-    write_results(tmp_path, audit)
+    compute_metrics(tmp_path, audit)
     rows = json.loads((tmp_path / "summary.json").read_text())["rows"]
     bounds = {row["attack"]: row["value"] for row in rows if row["metric"] == "epsilon_one_run@1e-05"}
     assert bounds["all"] > 3  # 200 guesses, all of them right

@@ -4,14 +4,14 @@ import csv
 import io
 import os
 import shutil
-import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
+from experiments import compare
 from jaxsnn_mia.pipeline.run import run_pipeline
-from tests.runs import ROOT, small
+from tests.runs import small
 
 pytestmark = pytest.mark.browser
 
@@ -30,9 +30,6 @@ def report(tmp_path_factory):
     beyond = {"names": ("white_class",), "shadows": 2, "steps": 5, "image": (8, 8, 1)}
     run_pipeline(small(sweep=sweep, inversion=beyond), runs / "digits")
     run_pipeline(small(sweep={"bits": (32, 4)}, model={"family": "snn"}), runs / "cancer")
-    sys.path.insert(0, str(ROOT / "experiments"))
-    import compare
-
     compare.compare([runs / "digits", runs / "cancer"], runs / "both", "Two runs")
     return runs / "both/report.html"
 

@@ -19,8 +19,9 @@ from jaxsnn_mia.signals import catalogue
 from jaxsnn_mia.signals.defences import UNDEFENDED, Defence, released
 from jaxsnn_mia.signals.from_logits import logit_confidence
 from jaxsnn_mia.training.augment import mixed
-from jaxsnn_mia.training.step import MIXUP, cross_entropy, make_train
-from tests.training.test_step import BATCH, DATA, B, C, D, X, Y, hypers, spec
+from jaxsnn_mia.training.gradients import MIXUP, cross_entropy
+from jaxsnn_mia.training.step import make_train
+from tests.training.one_model import BATCH, DATA, B, C, D, X, Y, hypers, spec
 
 LINEAR = ModelSpec("ann", (D,), C, hidden=())
 MASK = np.array([1, 0, 1, 1, 0, 1, 1, 0], np.float32)

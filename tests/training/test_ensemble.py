@@ -1,7 +1,6 @@
 """Same model everywhere: alone or among others, on one device or two, in one chunk or many, beside a NaN."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,54 +8,16 @@ import numpy as np
 import pytest
 
 from jaxsnn_mia import models
-from jaxsnn_mia.models import Hyper, ModelSpec
-from jaxsnn_mia.training.ensemble import Shadows, make_ensemble, shuffled
-from jaxsnn_mia.training.step import TrainSpec
-
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(60, 12)).astype(np.float32)
-Y = (X[:, 0] + 0.3 * RNG.normal(size=60) > 0).astype(np.int32) + (X[:, 1] > 1)
-S, R, EPOCHS = 6, 31, 4
-MASK = np.ones((S, R), np.float32)
-MASK[::2, -1] = 0  # unequal rows, padded
-ROWS = (np.stack([RNG.permutation(60)[:R] for _ in range(S)]).astype(np.int32), MASK)
-
-
-def spec(family="snn", **changes):
-    return TrainSpec(
-        ModelSpec(family, (12,), 3, hidden=(16,), time_steps=4), epochs=EPOCHS, batch_size=8, rows=R, **changes
-    )
-
+from jaxsnn_mia.models import Hyper
+from jaxsnn_mia.training.ensemble import shuffled
+from tests.training import ensembles
+from tests.training.ensembles import EPOCHS, MASK, ROWS, R, S, X, Y, assert_equal, make_engine, shadows, spec, take
 
 SPEC = spec()
 
 
-def shadows(ids=range(S), **hyper):
-    ids = np.asarray(ids, np.int32)
-    columns = {name: np.broadcast_to(np.float32(value), S)[ids] for name, value in Hyper()._asdict().items()}
-    columns |= {name: np.asarray(value, np.float32)[ids] for name, value in hyper.items()}
-    return Shadows(ids, Hyper(**columns), tuple(rows[ids] for rows in ROWS))
-
-
-@functools.cache
-def make_engine(spec, width, devices):
-    return make_ensemble(spec, seed=3, width=width, devices=jax.devices()[:devices])
-
-
-def train(shadows, *, devices=2, width=1, chunks=(EPOCHS,), spec=SPEC):
-    engine = make_engine(spec, width, devices)
-    group, done = engine.init(shadows, (X, Y)), 0
-    for last in chunks:
-        group, done = engine.run(group, shadows, (X, Y), done, last), last
-    return jax.tree.map(np.asarray, group)
-
-
-def assert_equal(a, b):
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def take(group, ids):
-    return jax.tree.map(lambda leaf: leaf[np.asarray(ids)], group)
+def train(shadows, *, spec=SPEC, **options):
+    return ensembles.train(shadows, spec, **options)
 
 
 @pytest.fixture(scope="module")

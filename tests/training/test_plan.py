@@ -11,7 +11,7 @@ from jaxsnn_mia.training import probe as probing
 from jaxsnn_mia.training.ensemble import make_ensemble
 from jaxsnn_mia.training.plan import group_plan
 from jaxsnn_mia.training.probe import Probe, fastest, largest_group, state_bytes
-from jaxsnn_mia.training.step import TrainSpec
+from jaxsnn_mia.training.spec import TrainSpec
 from tests.runs import assert_same_scores, small
 
 

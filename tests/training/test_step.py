@@ -1,7 +1,6 @@
 """Options of one training step: precision, dropout, private gradients, cutout."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -9,53 +8,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
+from jaxsnn_mia.models import ModelSpec, QuantSpec
 from jaxsnn_mia.models.coding import ENCODE
 from jaxsnn_mia.models.heads import DROPOUT
 from jaxsnn_mia.models.quantized import dropped
 from jaxsnn_mia.privacy import dp_sgd
 from jaxsnn_mia.training import step as train
 from jaxsnn_mia.training.augment import augmented
-from jaxsnn_mia.training.step import AUGMENT, EXAMPLES, MIXUP, NOISE, TrainSpec, make_train
+from jaxsnn_mia.training.gradients import EXAMPLES, MIXUP, NOISE
+from jaxsnn_mia.training.step import AUGMENT, make_train
+from tests.training.one_model import BATCH, DATA, SNN, B, C, N, X, Y, hypers, norm, spec, update
 
-N, D, C, B = 24, 6, 3, 8
-X = np.random.default_rng(0).normal(size=(N, D)).astype(np.float32)
-Y = np.arange(N) % C
-DATA = (X, Y)
-BATCH = (np.arange(B), np.ones(B, np.float32))
-SNN = ModelSpec("snn", (D,), C, hidden=(16,), time_steps=4)
 IMAGES = ModelSpec("ann", (8, 8, 3), C, hidden=(), architecture="resnet8")
-
-
-def spec(model=SNN, **changes):
-    return TrainSpec(model, optimizer="sgd", momentum=0.0, batch_size=B, rows=N, **changes)
-
-
-def hypers(**changes):
-    return Hyper(**{name: jnp.float32(value) for name, value in {**Hyper()._asdict(), "lr": 1.0, **changes}.items()})
-
-
-@functools.cache
-def made(spec):
-    one = make_train(spec)
-    return one, jax.jit(one.step)
-
-
-def stepped(spec, hyper, batch=BATCH, data=DATA, key=1):
-    """Parameters before and after one step."""
-    one, step = made(spec)
-    state = one.init(jax.random.key(0), hyper, (np.arange(N), np.ones(N, np.float32)), data)
-    after, _ = step(state, batch, data, hyper, jax.random.key(key))
-    return state.params["params"], after.params["params"]
-
-
-def update(*args, **options):
-    """What one step of SGD at rate 1 takes off the parameters: the gradient."""
-    return jax.tree.map(lambda before, after: before - after, *stepped(*args, **options))
-
-
-def norm(tree):
-    return float(np.sqrt(sum((np.asarray(leaf, np.float64) ** 2).sum() for leaf in jax.tree.leaves(tree))))
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def version_path(name: str, folder: str) -> Path:
     to prepare one that is not there."""
     name, _, wanted = name.partition(":")
     place = root(folder) / name
-    found = {path.parent.name for path in place.glob(f"*.*.*/{INFO}")} | {path.stem for path in place.glob("*.*.*.npz")}
-    versions = [version for version in found if all(part.isdigit() for part in version.split("."))]
+    names = {path.parent.name for path in place.glob(f"*.*.*/{INFO}")} | {path.stem for path in place.glob("*.*.*.npz")}
+    versions = [version for version in names if all(part.isdigit() for part in version.split("."))]
     if wanted:
         versions = [version for version in versions if version == wanted]
     if not versions:
@@ -116,12 +116,12 @@ def input_key(name: str, features: Any) -> str:
         return numeric and len(feature.shape) > 0 and None not in feature.shape
 
     described = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
-    found = {key: type(feature).__name__ for key, feature in described.items()}
+    kinds = {key: type(feature).__name__ for key, feature in described.items()}
     inputs = [key for key, feature in described.items() if dense(feature)]
     if "image" in inputs:
         inputs = ["image"]
     if len(inputs) != 1 or not isinstance(described.get("label"), tfds.features.ClassLabel):
-        raise ValueError(f"tfds:{name}: {ONLY}, got {found}.")
+        raise ValueError(f"tfds:{name}: {ONLY}, got {kinds}.")
     return inputs[0]
 
 
@@ -133,10 +133,10 @@ def from_records(path: Path, name: str, folder: str) -> Dataset:
         made = tfds.builder_from_directory(path)
     except ImportError as error:  # audio and video need more than images do
         raise ValueError(f"tfds:{name}: {ONLY}; this one needs {error.name}.") from None
-    if (found := made.info.file_format.value) != "array_record":
+    if (file_format := made.info.file_format.value) != "array_record":
         raise ValueError(
-            f"tfds:{name}: {path} holds {found} files, array_record is needed. Remove that folder and prepare it again "
-            f"by {command(name, folder)}."
+            f"tfds:{name}: {path} holds {file_format} files, array_record is needed. Remove that folder and prepare it "
+            f"again by {command(name, folder)}."
         )
     key = input_key(name, made.info.features)
     x, y, test = [], [], []

@@ -35,10 +35,10 @@ def read_about(cache: Path) -> dict[str, str]:
 def read(cache: Path, source: str, about: dict[str, str] | None) -> Dataset:
     """The cached arrays; `Damaged` where their hash is not the stored one, or they were made from records other than
     those that `about` describes."""
-    found = read_about(cache)
+    stored = read_about(cache)
     with opened(cache) as arrays:
-        if about not in (None, found):
-            raise ValueError(f"made from {found}, prepared is {about}")
+        if about not in (None, stored):
+            raise ValueError(f"made from {stored}, prepared is {about}")
         test_n = arrays["test"] if arrays["test"].any() else None
         dataset = make_dataset(arrays["x"], arrays["y"], arrays["class_names"], source, test_n)
         if dataset.sha256 != str(arrays["sha256"]):

@@ -142,7 +142,7 @@ def test_norse_by_its_preset():
     agree(got, (by_x / 4, *by_p), TOLERANCE[jnp.float32])
 
 
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [pytest.param(jnp.float16, marks=pytest.mark.long), jnp.bfloat16])
 @pytest.mark.parametrize(("name", "reset"), [(n, "subtract") for n in PRESETS])
 def test_fused_equals_plain_in_sixteen_bits(name, reset, dtype):
     """Two units in the last place for the current; beta and threshold sum a hundred such terms."""

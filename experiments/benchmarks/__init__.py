@@ -1,0 +1,1 @@
+"""Measured times and memory beside other libraries; each writes its table to results/."""

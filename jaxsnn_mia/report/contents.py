@@ -1,0 +1,37 @@
+"""What the page is made from, and what each of its sections is."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jaxsnn_mia.report.reading import Variant
+
+
+class Contents(NamedTuple):
+    """What the page is about."""
+
+    settings: Mapping[str, Any]  # of the run, or of each run
+    variants: Mapping[str, Variant]
+    level: float  # of the intervals, in (0, 1)
+    pairs: Sequence[tuple[str, str]]  # (variant, reference) of the differences
+    how: str  # a sentence: what was left out with a target
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [row for variant in self.variants.values() for row in variant.rows]
+
+    @property
+    def by_dataset(self) -> dict[str, dict[str, Variant]]:
+        """data set -> its variants by name."""
+        grouped: dict[str, dict[str, Variant]] = {}
+        for name, variant in self.variants.items():
+            grouped.setdefault(variant.dataset, {})[name] = variant
+        return grouped
+
+
+class Section(NamedTuple):
+    """A section of the page: its anchor, its heading, its name in the navigation (None: not linked), its HTML."""
+
+    id: str
+    head: str
+    link: str | None
+    parts: list[str]

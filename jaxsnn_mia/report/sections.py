@@ -1,0 +1,202 @@
+"""The sections of the page. Each has a function that gives the section, or None where there is nothing to show.
+
+A new section is one function here and one entry in `SECTIONS`. `show` has the macros of blocks.html.j2: each gives a
+piece of HTML, and a section is a list of pieces.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from jaxsnn_mia.report import answers, exposed, figures, plots, stability, tables, tradeoff
+from jaxsnn_mia.report.contents import Contents, Section
+from jaxsnn_mia.report.provenance import made_section
+
+
+def answer_section(page: Contents, show: Any) -> Section | None:
+    """A sentence and a bar for each variant, then the differences between variants."""
+    parts = []
+    for dataset, variants in page.by_dataset.items():
+        said = [answers.answer(name, variant.measured) for name, variant in variants.items()]
+        parts += [show.heading(dataset), show.answers(said)]
+    parts.append(
+        show.note(
+            f"{page.how} Bars: AUC from .5 (guessing) to 1. Brackets: {100 * page.level:g} % intervals by a crossed "
+            "bootstrap over examples and pairs of models; they speak of these splits, not of others."
+        )
+    )
+    measured = {name: variant.measured for name, variant in page.variants.items()}
+    differences = [answers.as_line(one) for one in answers.differences(measured, page.pairs, page.level)]
+    if differences:
+        parts += [
+            show.heading("What changes it"),
+            show.table("Differences, variant less reference", differences, "differences"),
+            show.note(
+                'TPR at the first of the false positive rates. "paired": both have the same examples, splits and '
+                "targets, and what they share cancels. Verdicts are on the AUC, for these splits, against all "
+                "comparisons of this table (Holm)."
+            ),
+        ]
+    return Section("answer", "How much do these models give away of who was in their training set?", None, parts)
+
+
+def tradeoff_section(page: Contents, show: Any) -> Section | None:
+    """Privacy against accuracy, a figure for each data set."""
+    drawn = tradeoff.privacy_against_accuracy(page.rows)
+    if not drawn:
+        return None
+    return Section("tradeoff", "Privacy against accuracy", "Accuracy", [show.figures(drawn)])
+
+
+def roc_section(page: Contents, show: Any) -> Section | None:
+    """The ROC curves of each variant."""
+    drawn = [
+        figures.log_log_roc(name, curves)
+        for name, variant in page.variants.items()
+        for curves in figures.in_several(variant.curves)
+    ]
+    return Section("roc", "ROC curves", "ROC", [show.figures(drawn)])
+
+
+def results_section(page: Contents, show: Any) -> Section | None:
+    """A table of every attack on every variant, and one of the strongest attacks."""
+    parts = [
+        show.paragraph(
+            "Press a head to sort. AUC is the mean over targets; TPR uses one threshold pooled over targets, and the "
+            "false positive rate that was really reached stands in brackets."
+        ),
+        show.table("Every variant and attack", tables.table(page.rows), "results"),
+    ]
+    strongest = tables.strongest_table(page.rows)
+    if strongest:
+        parts += [
+            show.heading("The strongest attack"),
+            show.paragraph(
+                "Chosen on half of the pairs of models, measured on the other half, and the other way round, so that "
+                "the best of many attacks is not best by luck."
+            ),
+            show.table("The strongest attack of each variant", strongest, "strongest"),
+        ]
+    return Section("results", "Results", "Results", parts)
+
+
+def exposed_section(page: Contents, show: Any) -> Section | None:
+    """How exposed single examples are, and the most exposed ones."""
+    lists = {
+        name: exposed.most_exposed(variant.examples, variant.paths.get("data"))
+        for name, variant in page.variants.items()
+    }
+    lists = {name: examples for name, examples in lists.items() if examples}
+    if not lists:
+        return None
+    drawn = []
+    for dataset, variants in page.by_dataset.items():
+        aucs = {name: one.examples["auc"] for name, one in variants.items() if "auc" in one.examples}
+        for curves in figures.in_several(aucs):
+            luck = {name: luck_of(variants[name].rows[0]["n_shadows"]) for name in curves}
+            drawn.append(figures.vulnerability(dataset, curves, luck))
+    parts = [
+        show.paragraph(
+            "How well the times that an example was a member are told from the times that it was not, by the "
+            "confidence of the models. Then the examples that are told from the largest share of the models trained "
+            "on them, at the first of the false positive rates. With few models the top of such a list is partly "
+            "luck: see Stability."
+        ),
+        show.figures(drawn),
+        show.csv_button("exposed", plots.as_csv(exposed.as_rows(lists))),
+    ]
+    for name, examples in lists.items():
+        summary = f"{name}: the {len(examples)} most exposed"
+        parts.append(show.details(summary, [show.examples(examples)], opened=name == next(iter(lists))))
+    return Section("exposed", "Exposed examples", "Exposed examples", parts)
+
+
+def luck_of(targets: int) -> float:
+    """The standard deviation of the AUC of one example over so many targets, without any leak: the variance of
+    `exposure.per_example` for equal numbers of members and others."""
+    return float(np.sqrt((targets + 1) / 3) / targets)
+
+
+def stability_section(page: Contents, show: Any) -> Section | None:
+    """Whether the same examples are exposed in other models, and under other seeds."""
+    halves, over_seeds = stability.halves(page.variants), stability.over_seeds(page.variants, page.level)
+    if not (halves or over_seeds):
+        return None
+    parts = [
+        show.paragraph(
+            "Whether the same examples are exposed again. The top hundredth of two unrelated long lists overlaps by "
+            ".005 (Jaccard)."
+        )
+    ]
+    if halves:
+        parts.append(show.table("Between two halves of the models", halves, "stability"))
+    if over_seeds:
+        parts.append(show.table("Over seeds of the splits and of training", over_seeds, "seeds"))
+    return Section("stability", "Stability", "Stability", parts)
+
+
+def training_section(page: Contents, show: Any) -> Section | None:
+    """Loss and accuracy along training, a figure for each data set."""
+    drawn = []
+    for dataset, variants in page.by_dataset.items():
+        histories = {name: one.history for name, one in variants.items() if "loss" in one.history}
+        drawn += [figures.training_curves(dataset, curves) for curves in figures.in_several(histories)]
+    if not drawn:
+        return None
+    said = (
+        "On the rows that a model trains on; the line is the mean over models, the band holds the middle 90 % of them."
+    )
+    return Section("training", "Training curves", "Training", [show.paragraph(said), show.figures(drawn)])
+
+
+def privacy_section(page: Contents, show: Any) -> Section | None:
+    """What is guaranteed of variants that were trained privately."""
+    lines = tables.privacy_lines(page.rows)
+    if not lines:
+        return None
+    said = (
+        "Of each model alone, by DP-SGD on Poisson samples: an upper bound on what any attack can learn of one row. "
+        "Lower bounds of attacks are in results.csv."
+    )
+    return Section("privacy", "Differential privacy", None, [show.paragraph(said), show.points(lines)])
+
+
+def beyond_section(page: Contents, show: Any) -> Section | None:
+    """Reconstruction and attribute inference: a table for each threat, and the reconstructions."""
+    threats = tables.beyond_tables(page.rows)
+    if not threats:
+        return None
+    parts = [
+        show.paragraph(
+            "What else a model gives away. Errors of reconstructions are in units in which the population spans "
+            '[0, 1]; "member" is of examples that the model trained on, "other" of those that it did not, and the gap '
+            'above 0 is what training added. "mse class mean" is the error of guessing the class\'s mean, which needs '
+            "no model. Guesses of a column are set against boosted trees on the other columns, which need no model "
+            "either."
+        )
+    ]
+    for threat, lines in threats.items():
+        table = show.table(f"Measures of {threat}", lines, threat.replace(" ", "-"))
+        parts += [show.heading(threat), table]
+    drawn = [
+        figures.image_grid(f"{name}, {way.replace('_', ' ')}", images)
+        for name, variant in page.variants.items()
+        for way, images in variant.grids.items()
+    ]
+    parts.append(show.figures(drawn))
+    return Section("beyond", "Beyond membership", "Beyond membership", parts)
+
+
+# in the order of the page
+SECTIONS = (
+    answer_section,
+    tradeoff_section,
+    roc_section,
+    results_section,
+    exposed_section,
+    stability_section,
+    training_section,
+    privacy_section,
+    beyond_section,
+    made_section,
+)

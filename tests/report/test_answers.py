@@ -1,0 +1,106 @@
+"""Headlines and differences: how much, at which rate, how sure, and what changes it."""
+
+import numpy as np
+import pytest
+
+from jaxsnn_mia import audit
+from jaxsnn_mia.metrics import comparisons
+from jaxsnn_mia.report import answers
+from tests.report import audits
+from tests.report.audits import N, S
+
+
+def test_a_sentence_says_how_much_at_which_rate_and_how_sure():
+    read = audits.read("leaks", "private")
+    leaks, private = (answers.answer(name, variant.measured) for name, variant in read.items())
+    tpr = read["leaks"].measured.row("lira", "tpr@0.05")
+    assert f"At 5 % false positives, lira finds {100 * tpr['value']:.1f} % [" in leaks.sentence
+    assert f"{tpr['value'] / tpr['realised_fpr']:.1f} times what guessing finds" in leaks.sentence
+    assert f"AUC of lira {leaks.auc:.3f} [{leaks.low:.3f}, {leaks.high:.3f}]" in leaks.sentence
+    assert "cannot be told from guessing" in private.sentence
+    assert leaks.percent(0.5) == 0
+    assert leaks.percent(0.75) == 50
+
+
+def test_paired_differences_are_those_of_the_scores_themselves():
+    read = audits.read("leaks", "private")
+    (found,) = answers.differences({n: v.measured for n, v in read.items()}, [("leaks", "private")], 0.95)
+    scores = [
+        audit.scores("lira", audits.logits(effect), audits.KEEP, np.arange(S) ^ 1, None) for effect in (2.0, 0.0)
+    ]  # fmt: skip
+    shared = (audits.KEEP, np.arange(N), np.arange(S) // 2)
+    want = comparisons.auc_difference(*scores, *shared, replicates=200, seed=0)
+    assert found.auc[:3] == pytest.approx(want[:3], abs=1e-6)
+    want = comparisons.tpr_difference(*scores, *shared, 0.05, replicates=100, seed=0)
+    assert found.tpr[:3] == pytest.approx(want[:3], abs=1e-6)
+    assert found.paired
+    assert found.verdict == "leaks more"
+    assert found.auc.p < 0.01
+    (back,) = answers.differences({n: v.measured for n, v in read.items()}, [("private", "leaks")], 0.95)
+    assert back.verdict == "leaks less"
+    assert back.auc.difference == -found.auc.difference
+
+
+def test_other_draws_are_not_paired_and_their_spreads_add_up():
+    read = audits.read("leaks", "other")
+    (found,) = answers.differences({n: v.measured for n, v in read.items()}, [("other", "leaks")], 0.95)
+    assert not found.paired
+    assert found.verdict == "cannot be told apart"
+    spread = np.hypot(*(np.std(variant.drawn["lira auc"]) for variant in read.values()))
+    assert (found.auc.high - found.auc.low) / (2 * 1.96) == pytest.approx(spread, rel=0.25)
+    one = read["leaks"].measured  # the very replicates, of other examples by chance: they do not cancel
+    (found,) = answers.differences({"a": one, "b": one._replace(draws="others")}, [("b", "a")], 0.95)
+    spread = 2**0.5 * np.std(one.drawn["lira auc"])
+    assert (found.auc.high - found.auc.low) / (2 * 1.96) == pytest.approx(spread, rel=0.25)
+
+
+def measured(auc, drawn_r):
+    """A variant of 30 pairs with one attack."""
+    rows = [{"attack": "lira", "metric": "auc", "value": auc}, {"attack": "lira", "metric": "tpr@0.05", "value": None}]
+    return answers.Measured(rows, {"lira auc": drawn_r}, 30, "splits", "draws")
+
+
+def test_what_stands_alone_does_not_stand_among_many():
+    """A difference of 2.4 deviations: p is about .02, which is not below .05 / 4."""
+    noise = np.random.default_rng(0).normal(0, 0.01, 2000)
+    reference = measured(0.6, np.full(2000, 0.6))
+    variants = {f"v{i}": measured(0.624, 0.624 + noise) for i in range(4)} | {"reference": reference}
+    pairs = [(f"v{i}", "reference") for i in range(4)]
+    (alone,) = answers.differences(variants, pairs[:1], 0.95)
+    assert (alone.verdict, alone.tpr, alone.accuracy) == ("leaks more", None, None)
+    among = answers.differences(variants, pairs, 0.95)
+    assert {one.auc.p for one in among} == {alone.auc.p}
+    assert 0.0125 < alone.auc.p < 0.05
+    assert {one.verdict for one in among} == {"cannot be told apart"}
+
+
+def test_equal_variants_cannot_be_told():
+    found = {f"v{i}": audits.read("leaks")["leaks"].measured for i in range(4)}
+    same = answers.differences(found, [(f"v{i}", "v0") for i in range(1, 4)], 0.95)
+    assert {one.verdict for one in same} == {"cannot be told apart"}
+    assert {one.auc.difference for one in same} == {0.0}
+
+
+def test_by_deviation_is_the_t_test_of_the_replicates():
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(0.3, 0.1, size=4000)
+    assert comparisons.by_deviation(0.3, drawn, 30) == pytest.approx(0.0057, abs=0.0012)  # t of 3 with 29 degrees
+    assert comparisons.by_deviation(0.0, drawn, 30) == pytest.approx(1.0)
+    assert np.isnan(comparisons.by_deviation(0.0, np.zeros(9), 5))
+    assert np.isnan(comparisons.by_deviation(0.3, np.full(9, np.nan), 5))
+    assert comparisons.by_deviation(1.0, np.ones(9), 5) == 2 / 2**5
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "realised", "said"),
+    [
+        (0.3, 0.28, 0.32, 0.0, "6.0 times what guessing finds"),  # ties: no rate between 0 and 5 %
+        (0.02, 0.01, 0.03, 0.049, "fewer than guessing finds"),
+        (0.06, 0.04, 0.08, 0.049, "which cannot be told from guessing"),
+    ],
+)
+def test_sentences_of_ties_and_of_less_than_guessing(value, low, high, realised, said):
+    found = audits.read("leaks")["leaks"].measured
+    tpr = {"value": value, "low": low, "high": high, "realised_fpr": realised}
+    rows = [row | tpr if row["metric"].startswith("tpr@") else row for row in found.rows]
+    assert said in answers.answer("a", found._replace(rows=rows)).sentence
