@@ -14,9 +14,10 @@ from jaxsnn_mia.attacks.lira import multivariate
 class Attack(NamedTuple):
     """fn(*arrays named by `needs`, valid_s=...) -> scores float32 [S, N].
 
-    Signals are named as in `jaxsnn_mia.signals` and are [S, N, A, ...], of candidates, or of the population with
-    "_population" behind the name. Beside them: "keep" bool [S, N], which comes with partner_s; "labels" int [N]; "x",
-    the inputs [N, ...]; "scores", those of the other attacks, {name: [S, N] or a function of valid_s (`combine`)}.
+    Signals have the names of `jaxsnn_mia.signals.SIGNALS`. They are [S, N, A, ...] of the candidates, or of the
+    population where "_population" follows the name. Other needs: "keep" bool [S, N], with which the attack also takes
+    partner_s; "labels" int [N]; "x", the inputs [N, ...]; "scores" of the other attacks, {name: [S, N] or a function of
+    valid_s} (`combine`).
     """
 
     fn: Callable
@@ -25,37 +26,41 @@ class Attack(NamedTuple):
 
 
 def by_outputs(logits_snac, keep_sn, labels_n, **options) -> np.ndarray:
-    """`shokri.score` of the first query's sorted softmax and loss."""
+    """`shokri.score` from the sorted softmax and the loss of the first query."""
     features = {"logits": logits_snac[:, :, 0]}
     return shokri.score(features, keep_sn, labels_n, names=("sorted_softmax", "loss"), **options)
 
 
-def by_values(values_snf, keep_sn, labels_n, **options) -> np.ndarray:
-    """`shokri.score` of any values that a model has for an example."""
-    return shokri.score({"values": values_snf}, keep_sn, labels_n, **options)
-
-
 def by_class(logits_snac, keep_sn, labels_n, **options) -> np.ndarray:
-    """The predecessor's attack model: `shokri.PRESETS`."""
+    """`shokri.score` as `shokri.PRESETS` describes the attack of an earlier study."""
     return shokri.score({"logits": logits_snac[:, :, 0]}, keep_sn, labels_n, **shokri.PRESETS["predecessor"], **options)
 
 
-def less(fn: Callable) -> Callable:
-    """`fn` of a signal that is smaller for members."""
-    return lambda signal, *rest, **options: fn(-np.asarray(signal), *rest, **options)
+def by_signal(signal_snf, keep_sn, labels_n, **options) -> np.ndarray:
+    """`shokri.score` from any signal."""
+    return shokri.score({"signal": signal_snf}, keep_sn, labels_n, **options)
+
+
+def negated(attack: Callable) -> Callable:
+    """The attack on a signal that is smaller for members."""
+
+    def of_negative(signal, *arrays, **options) -> np.ndarray:
+        return attack(-np.asarray(signal), *arrays, **options)
+
+    return of_negative
 
 
 def repeats(phi_snr, keep_sn, **options) -> np.ndarray:
-    """LiRA on the mean and the log variance of a query that is asked again and again."""
+    """Multivariate LiRA on the mean and the log variance of the answers to one repeated query."""
     answers = np.asarray(phi_snr, np.float64)
     both = np.stack([answers.mean(2), np.log(answers.var(2) + 1e-6)], axis=2).astype(np.float32)
     return multivariate.score(both, keep_sn, **options)
 
 
-def inputs(phi_sna, x, phi_sza, x_z, **options) -> np.ndarray:
-    """`quantile.score` on flat inputs."""
-    flat = [np.asarray(a, np.float32).reshape(len(a), -1) for a in (x, x_z)]
-    return quantile.score(phi_sna, flat[0], phi_sza, flat[1], **options)
+def by_inputs(phi_sna, x, phi_sza, x_z, **options) -> np.ndarray:
+    """`quantile.score` from flattened inputs."""
+    x_nd, x_zd = (np.asarray(inputs, np.float32).reshape(len(inputs), -1) for inputs in (x, x_z))
+    return quantile.score(phi_sna, x_nd, phi_sza, x_zd, **options)
 
 
 ATTACKS: dict[str, Attack] = {
@@ -65,12 +70,12 @@ ATTACKS: dict[str, Attack] = {
     "entropy": Attack(population.entropy, ("entropy",)),
     "modified_entropy": Attack(population.modified_entropy, ("modified_entropy",)),
     "gap": Attack(population.gap, ("correct",)),
-    "gradient_norm": Attack(less(population.mean), ("gradient_norm",)),
+    "gradient_norm": Attack(negated(population.mean), ("gradient_norm",)),
     "label_noise": Attack(population.mean, ("label_noise",)),
     "boundary": Attack(population.mean, ("boundary",)),
     # the target and a population
     "attack_p": Attack(population.attack_p, ("phi", "phi_population")),
-    "quantile": Attack(inputs, ("phi", "x", "phi_population", "x_population")),
+    "quantile": Attack(by_inputs, ("phi", "x", "phi_population", "x_population")),
     # the target and reference models
     "lira": Attack(lira.score, ("phi", "keep")),
     "lira_offline": Attack(partial(lira.score, mode="offline"), ("phi", "keep")),
@@ -85,22 +90,23 @@ ATTACKS: dict[str, Attack] = {
     "attack_r": Attack(difficulty.attack_r, ("phi", "keep")),
     "watson": Attack(difficulty.watson, ("phi", "keep")),
     "sablayrolles": Attack(difficulty.sablayrolles, ("phi", "keep")),
-    # what is learned on other shadows
+    # a classifier that is learned on other shadows
     "shokri": Attack(by_outputs, ("logits", "keep", "labels")),
     "shokri_mlp": Attack(partial(by_outputs, model="mlp"), ("logits", "keep", "labels")),
     "shokri_predecessor": Attack(by_class, ("logits", "keep", "labels")),
-    "trajectory": Attack(by_values, ("trajectory", "keep", "labels")),
+    "trajectory": Attack(by_signal, ("trajectory", "keep", "labels")),
     # inside the network, over its time, and under changed inputs
-    "gradient_lira": Attack(less(lira.score), ("gradient_norm", "keep")),
-    "rates": Attack(by_values, ("rates", "keep", "labels")),
+    "gradient_lira": Attack(negated(lira.score), ("gradient_norm", "keep")),
+    "rates": Attack(by_signal, ("rates", "keep", "labels")),
     "steps": Attack(multivariate.score, ("phi_steps", "keep")),
     "longer": Attack(multivariate.score, ("phi_longer", "keep")),
     "dropout": Attack(lira.score, ("phi_dropout", "keep")),
     "repeats": Attack(repeats, ("phi_repeats", "keep")),
-    # all that were asked for
+    # all other attacks of the run
     "combine": Attack(combine.score, ("scores", "keep")),
 }
-LEARNED = ("shokri", "shokri_mlp", "shokri_predecessor", "trajectory", "rates", "combine")  # no part of a combination
+# learned attacks, which `combine` leaves out
+LEARNED = ("shokri", "shokri_mlp", "shokri_predecessor", "trajectory", "rates", "combine")
 NOT_SIGNALS = ("keep", "labels", "x", "scores")
 
 
@@ -111,7 +117,8 @@ def signals_of(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def fewest_shadows(names: tuple[str, ...]) -> int:
-    """How many shadows all of the named attacks need; one that combines others runs them without a fold of pairs."""
+    """How many shadows the named attacks need. `combine` runs the others without a fold of pairs too, so what is left
+    must be enough for them."""
     fewest = max(ATTACKS[name].fewest for name in names)
     if not any("scores" in ATTACKS[name].needs for name in names):
         return fewest

@@ -1,4 +1,4 @@
-"""One score of several attacks: their weights are learned on the other shadows."""
+"""One score from the scores of several attacks; their weights are learned on the other shadows."""
 
 from collections.abc import Callable
 
@@ -27,14 +27,14 @@ def score(
 
     Every attack's scores become normal scores within each target, so scales and monotone transforms do not matter.
 
-    An attack with references, such as LiRA, scores the other shadows with the help of the target. Weights learned from
-    those scores have seen the target's membership: with no leak at all the AUC of the combination is then .507 instead
-    of .5 at 8 shadows and 300 examples, half of its standard error. Give such an attack as a function: it is called
-    once more for each fold, with the fold's shadows not valid, and the weights are learned from that.
+    An attack with reference models, such as LiRA, uses the target to score the other shadows. Weights that are learned
+    from those scores have seen the target's membership: without any leak the AUC of the combination is then .507
+    instead of .5, at 8 shadows and 300 examples. So give such an attack as a function. It is called once more for each
+    fold, with the shadows of the fold not valid, and the weights are learned from those scores.
 
     Args:
-      scores: of each attack, float [S, N] where no shadow's score needs another shadow (loss, quantile regression);
-        else a function of the keyword `valid_s` bool [S] -> [S, N], e.g. partial(lira.score, phi, keep, partner_s=...).
+      scores: of each attack, float [S, N] where a shadow's score does not depend on the others (loss, quantile
+        regression); else fn(valid_s=bool [S]) -> [S, N], e.g. partial(lira.score, phi, keep, partner_s=...).
       keep_sn: bool [S, N], who trained on what.
       partner_s, valid_s, folds, max_rows, seed: as in `shokri.score`.
       model: one of `shokri.MODELS`; "logistic" weighs the normal scores, the others let attacks interact.
@@ -54,16 +54,20 @@ def score(
     fold_s = cross.pair_folds(len(keep_sn), partner_s, valid_s, folds, seed)
     cross.check_keep(keep_sn, partner_s, fold_s)
     ranks_snk = normal_scores(scores, fold_s >= 0, keep_sn.shape)
-    refer = any(callable(attack) for attack in scores.values())
+    any_references = any(callable(attack) for attack in scores.values())
 
     def fit(learn_s: np.ndarray, fold: int):
-        usable_s = (fold_s >= 0) & (fold_s != fold)
-        seen_snk = normal_scores(scores, usable_s, keep_sn.shape) if refer else ranks_snk
+        seen_snk = ranks_snk
+        if any_references:
+            seen_snk = normal_scores(scores, (fold_s >= 0) & (fold_s != fold), keep_sn.shape)
         rng = np.random.default_rng([seed, fold])
         s_r, n_r = cross.balanced_rows(keep_sn, learn_s, np.arange(keep_sn.shape[1]), max_rows, rng)
         return shokri.fitted(shokri.MODELS[model](seed), seen_snk[s_r, n_r], keep_sn[s_r, n_r])
 
-    return cross.cross_fitted(fold_s, keep_sn.shape[1], fit, lambda one, s: shokri.log_odds(one, ranks_snk[s]))
+    def predict(classifier, s: int) -> np.ndarray:
+        return shokri.log_odds(classifier, ranks_snk[s])
+
+    return cross.cross_fitted(fold_s, keep_sn.shape[1], fit, predict)
 
 
 def normal_scores(scores: dict[str, np.ndarray | Callable], usable_s: np.ndarray, shape: tuple) -> np.ndarray:
@@ -80,7 +84,8 @@ def normal_scores(scores: dict[str, np.ndarray | Callable], usable_s: np.ndarray
 
 
 def normal_score(x_n: np.ndarray) -> np.ndarray:
-    """float32 [N]: the normal quantile of rank / (N + 1), ties at their mean rank; odd: that of -x is its negative."""
+    """float32 [N]: the normal quantile of rank / (N + 1), ties at their mean rank. The scores of -x are exactly the
+    negative ones."""
     wide = len(x_n) + 1
     rank_n = rankdata(x_n)
     tail_n = np.minimum(rank_n, wide - rank_n) / wide

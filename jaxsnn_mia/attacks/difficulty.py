@@ -1,8 +1,8 @@
-"""Attacks that hold the target's loss on an example against other models' loss on it: how hard the example is.
+"""Attacks that compare the target's loss on an example with other models' loss on it: how difficult the example is.
 
 phi_sna float32 [S, N, A] are logit confidences, keep_sn bool [S, N]; partner_s, valid_s and target_phi_kna as in
-`lira.score`. All give float32 [S, N] (or [K, N]), mean over queries, higher = more likely a member, and raise the
-ValueErrors of `lira.score`.
+`lira.score`. All attacks give float32 [S, N] (or [K, N]), the mean over queries, higher = more likely a member, and
+raise the ValueErrors of `lira.score`.
 """
 
 from functools import partial
@@ -20,14 +20,14 @@ def watson(phi_sna, keep_sn, *, partner_s=None, valid_s=None, target_phi_kna=Non
 
 
 def sablayrolles(phi_sna, keep_sn, *, partner_s=None, valid_s=None, target_phi_kna=None) -> np.ndarray:
-    """The target's loss against a threshold of each example, half-way between the mean losses of the IN and of the OUT
-    models. Source: Sablayrolles et al. 2019 (arXiv 1908.11229)."""
+    """A threshold of each example less the target's loss. The threshold is half-way between the mean loss of the IN
+    models and that of the OUT models. Source: Sablayrolles et al. 2019 (arXiv 1908.11229)."""
     return compared(_sablayrolles, phi_sna, keep_sn, partner_s, valid_s, target_phi_kna)
 
 
 def attack_r(phi_sna, keep_sn, *, partner_s=None, valid_s=None, target_phi_kna=None) -> np.ndarray:
-    """The share of the OUT models whose confidence in the example is smaller than the target's, ties one half: in
-    [0, 1], of as many levels as there are models. Source: Ye et al. 2022 (arXiv 2111.09679), attack R."""
+    """The share of the OUT models whose confidence in the example is smaller than the target's, ties one half, in
+    [0, 1]. M models give steps of 1 / M. Source: Ye et al. 2022 (arXiv 2111.09679), attack R."""
     return compared(_attack_r, phi_sna, keep_sn, partner_s, valid_s, target_phi_kna)
 
 
@@ -40,34 +40,37 @@ def compared(of, phi_sna, keep_sn, partner_s, valid_s, target_phi_kna) -> np.nda
 
 
 def losses(block: tuple, targets: jax.Array) -> tuple:
-    """(moments of the losses of IN models, of OUT models, the targets' losses)."""
+    """(mean loss of the IN models, mean loss of the OUT models, the targets' losses)."""
     phi, *rest = block
-    return *references.moments(jax.nn.softplus(-phi), *rest), jax.nn.softplus(-targets)
+    (_, mean_in, _), (_, mean_out, _) = references.moments(jax.nn.softplus(-phi), *rest)
+    return mean_in, mean_out, jax.nn.softplus(-targets)
 
 
 @jax.jit
 def _watson(block, targets):
-    _, (_, mean_out, _), own = losses(block, targets)
+    _, mean_out, own = losses(block, targets)
     return (mean_out - own).mean(-1)
 
 
 @jax.jit
 def _sablayrolles(block, targets):
-    (_, mean_in, _), (_, mean_out, _), own = losses(block, targets)
+    mean_in, mean_out, own = losses(block, targets)
     return ((mean_in + mean_out) / 2 - own).mean(-1)
 
 
 @jax.jit
 def _attack_r(block, targets):
-    phi, keep, opposite, usable_s = block
+    phi, keep, partner_sb, usable_s = block
     there = jnp.broadcast_to((~keep & usable_s[:, None])[..., None], phi.shape)
     ordered = jnp.sort(jnp.where(there, phi, jnp.inf), axis=0)
-    below, upto = (along_models(partial(jnp.searchsorted, side=side), ordered, targets) for side in ("left", "right"))
+    below = along_models(partial(jnp.searchsorted, side="left"), ordered, targets)
+    upto = along_models(partial(jnp.searchsorted, side="right"), ordered, targets)
     smaller, count = (below + upto) / 2, there.sum(0, keepdims=True)
-    if opposite is not None:
-        # an OUT target left itself out (one half of a tie); a member's opposite is an OUT model
-        other = jnp.take_along_axis(phi, jnp.broadcast_to(opposite, keep.shape)[..., None], axis=0)
-        left_out = jnp.where(keep[..., None], (other < targets) + 0.5 * (other == targets), 0.5)
+    if partner_sb is not None:
+        # the OUT model to leave out: the partner of a member; of a non-member itself, which counted one half
+        partners = references.of_partners(phi, partner_sb)
+        of_partner = (partners < targets) + 0.5 * (partners == targets)
+        left_out = jnp.where(keep[..., None], of_partner, 0.5)
         smaller, count = smaller - left_out, count - 1
     return (smaller / count).mean(-1)
 

@@ -1,4 +1,4 @@
-"""Cross-fitting over pairs of shadows: what is learned for a target never saw the target or its partner."""
+"""Cross-fitting over pairs of shadows: a model that scores a target never learned from the target or its partner."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ from jaxsnn_mia.attacks import references
 def pair_folds(
     n_shadows: int, partner_s: np.ndarray | None, valid_s: np.ndarray | None, folds: int, seed: int
 ) -> np.ndarray:
-    """fold_s int64 [S]: the fold of each shadow, partners in the same one, sizes equal up to one pair.
+    """fold_s int64 [S]: the fold of each shadow. Partners are in the same fold; sizes are equal up to one pair.
 
     Args:
       n_shadows: S.
-      partner_s: int [S], the complementary shadow of each shadow; None: every shadow stands alone.
+      partner_s: int [S], the other shadow of each complementary pair; None: there are no pairs.
       valid_s: bool [S]; the others, and their partners, get -1.
       folds: at least 2; where there are fewer pairs than folds, every pair is a fold of its own.
       seed: of the shuffle of the pairs.
@@ -30,7 +30,7 @@ def pair_folds(
         raise ValueError(f"`partner_s` must hold {n_shadows} shadows in [0, {n_shadows}), got {partner_s}.")
     if (partner_s[partner_s] != everyone).any():
         raise ValueError("`partner_s` must name pairs: partner[partner[s]] == s. Pass None for shadows without pairs.")
-    usable_s = references.usable(np.empty((n_shadows, 0), bool), partner_s, valid_s)
+    usable_s = references.usable(n_shadows, partner_s, valid_s)
     first_p = np.flatnonzero(usable_s & (everyone <= partner_s))
     if len(first_p) < 2:
         raise ValueError(
@@ -63,9 +63,9 @@ def balanced_rows(
     """(s_r, n_r) int [R]: rows (shadow, example) to learn from, half of them members, without repetition.
 
     An example is drawn as often with a shadow that trained on it as with one that did not. Otherwise a model that
-    recognises an example would learn the share of the other shadows that trained on it, which betrays the
-    target's own membership where every example is in exactly S/2 models. One shadow alone has each example
-    once, so there the halves are balanced over all examples.
+    recognises an example would learn the share of the other shadows that trained on it. Where every example is in
+    exactly S/2 models, this share gives the target's own membership away. One shadow has each example only once, so
+    there the halves are balanced over all examples.
 
     Args:
       keep_sn: bool [S, N].
@@ -79,17 +79,18 @@ def balanced_rows(
         inside, outside = (rng.permutation(np.flatnonzero(side_n)) for side_n in (keep_ln[0], ~keep_ln[0]))
         half = min(len(inside), len(outside), at_most // 2)
         return np.full(2 * half, learn_s[0]), among_n[np.concatenate([inside[:half], outside[:half]])]
-    ends_n = np.cumsum(np.minimum(keep_ln.sum(0), (~keep_ln).sum(0)))  # an example's matches, then the next one's
-    drawn = rng.choice(ends_n[-1], min(ends_n[-1], at_most // 2), replace=False)
-    column = np.searchsorted(ends_n, drawn, side="right")
-    turn = ends_n[column] - 1 - drawn
-    columns, column = np.unique(column, return_inverse=True)
-    random_lu = rng.random((len(learn_s), len(columns)))
+    # a match is one member row and one other row of an example; matches are numbered, example after example
+    ends_n = np.cumsum(np.minimum(keep_ln.sum(0), (~keep_ln).sum(0)))
+    match_m = rng.choice(ends_n[-1], min(ends_n[-1], at_most // 2), replace=False)
+    example_m = np.searchsorted(ends_n, match_m, side="right")
+    turn_m = ends_n[example_m] - 1 - match_m  # which of the example's matches it is
+    drawn_u, place_m = np.unique(example_m, return_inverse=True)
+    random_lu = rng.random((len(learn_s), len(drawn_u)))
     rows = []
-    for side_lu in (keep_ln[:, columns], ~keep_ln[:, columns]):
+    for side_lu in (keep_ln[:, drawn_u], ~keep_ln[:, drawn_u]):
         shuffled_lu = np.argsort(np.where(side_lu, random_lu, 2.0), axis=0)  # the shadows of this side come first
-        rows.append(learn_s[shuffled_lu[turn, column]])
-    return np.concatenate(rows), np.tile(among_n[columns[column]], 2)
+        rows.append(learn_s[shuffled_lu[turn_m, place_m]])
+    return np.concatenate(rows), np.tile(among_n[example_m], 2)
 
 
 def check_keep(keep_sn: np.ndarray, partner_s: np.ndarray | None, fold_s: np.ndarray) -> None:

@@ -1,7 +1,8 @@
-"""Attacks that need no shadow model: a threshold on what the target itself says of an example.
+"""Attacks that need no shadow model: a threshold on a signal of the target itself.
 
-Signals are [S, N, A] and are averaged over queries; a signal of higher = less likely a member is turned. `valid_s` bool
-[S]: diverged shadows get NaN. All give float32 [S, N], higher = more likely a member.
+Signals are [S, N, A] and are averaged over queries. A signal that is smaller for members changes its sign. `valid_s`
+bool [S]: diverged shadows get NaN. All attacks give float32 [S, N], higher = more likely a member, and raise ValueError
+for NaN of a valid shadow.
 """
 
 import os
@@ -14,7 +15,8 @@ TINY = np.finfo(np.float32).tiny
 
 
 def averaged(signal_sna, valid_s, of) -> np.ndarray:
-    """of(signal) averaged over queries, row by row in float64, so that the signal may be a memory map."""
+    """of(signal of one target [N, A]) in float64, averaged over queries; target after target, so that the signal may be
+    a memory map."""
     valid_s = np.ones(len(signal_sna), bool) if valid_s is None else np.asarray(valid_s, bool)
     scores_sn = np.full(signal_sna.shape[:2], np.nan, np.float32)
     for s in np.flatnonzero(valid_s):
@@ -61,19 +63,30 @@ def modified_entropy(modified_entropy_sna: jax.Array, *, valid_s=None) -> np.nda
 
 
 def attack_p(phi_sna: jax.Array, phi_sza: jax.Array, *, valid_s=None) -> np.ndarray:
-    """The share of the population whose loss under the target is larger: the loss on a scale that is the same for every
-    target. Ties within a step are broken by the loss itself.
+    """The share of the population whose loss under the target is larger: a scale that is the same for every target.
 
-    Source: Ye et al. 2022 (arXiv 2111.09679), attack P. phi_sza [S, Z, A] is the population's logit confidence.
-    Raises ValueError for an empty population or one of other shadows or queries.
+    Within a step of the ECDF the loss itself breaks ties.
+
+    Args:
+      phi_sna, phi_sza: logit confidences of the candidates and of the population [S, Z, A].
+      valid_s: bool [S].
+
+    Returns:
+      float32 [S, N] in (0, 1).
+
+    Raises:
+      ValueError: an empty population, or one of other shadows or queries.
+
+    Source: Ye et al. 2022 (arXiv 2111.09679), attack P.
     """
     if phi_sza.ndim != 3 or phi_sza.shape[1] < 1 or phi_sza.shape[::2] != phi_sna.shape[::2]:
         raise ValueError(
             f"`phi_sza` must be [S, Z, A] with Z >= 1 and S, A of `phi_sna` {phi_sna.shape}, got {phi_sza.shape}. "
             "Set `data.population`."
         )
-    # on a log scale, where the losses of the most confident examples stay apart
-    scores_sn, population_sz = (-np.log(np.maximum(-loss(phi, valid_s=valid_s), TINY)) for phi in (phi_sna, phi_sza))
+    # on a log scale the losses of the most confident examples stay apart
+    scores_sn = -np.log(np.maximum(-loss(phi_sna, valid_s=valid_s), TINY))
+    population_sz = -np.log(np.maximum(-loss(phi_sza, valid_s=valid_s), TINY))
 
     def place(s):
         scores_sn[s] = share_below(population_sz[s], scores_sn[s])
@@ -84,12 +97,11 @@ def attack_p(phi_sna: jax.Array, phi_sza: jax.Array, *, valid_s=None) -> np.ndar
 
 
 def share_below(population: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The ECDF of `population` [Z] at x, interpolated between its steps; beyond them a step that grows with x."""
+    """The ECDF of `population` [Z] at x, interpolated between its steps; beyond both ends it goes on growing with x."""
     values, counts = np.unique(population, return_counts=True)
-    middle = np.cumsum(counts) - (counts - 1) / 2
+    mean_ranks = np.cumsum(counts) - (counts - 1) / 2
     below, above = np.maximum(values[0] - x, 0), np.maximum(x - values[-1], 0)
-    rank = np.interp(x, values, middle)
-    rank = np.where(
-        below > 0, middle[0] / (1 + below), np.where(above > 0, len(population) + above / (1 + above), rank)
-    )
+    rank = np.interp(x, values, mean_ranks)
+    rank = np.where(below > 0, mean_ranks[0] / (1 + below), rank)
+    rank = np.where(above > 0, len(population) + above / (1 + above), rank)
     return rank / (len(population) + 1)

@@ -1,8 +1,8 @@
 """Quantile regression (Bertran et al. 2023, arXiv 2307.03694): an example's own false-positive rate, without shadows.
 
-How confident a model is on an example that it never saw depends on the example. One regressor for each target
-learns the quantiles of the target's confidence from the population's inputs; a candidate far out in the tail that
-its input predicts is likely a member. No membership is used, so nothing has to be left out.
+How confident a model is on an example that it never saw depends on the example. One regressor for each target learns,
+on the population, the quantiles of the target's confidence from the input. A candidate whose confidence is far above
+the quantiles of its input is likely a member. No membership is used, so nothing has to be left out.
 """
 
 from functools import partial
@@ -23,7 +23,8 @@ SMALLEST_GAP = 1e-3  # between neighbouring quantiles, in standard deviations of
 
 
 class Regressors(NamedTuple):
-    """S regressors, one for each target: confidence quantiles at false-positive rates `levels_l` from inputs [., D]."""
+    """S regressors, one for each target, from inputs [., D] to the quantiles of its confidence at false-positive rates
+    `levels_l`. Centres and scales standardise inputs and confidences."""
 
     layers: tuple  # ((weight [S, I, O], bias [S, O]), ...)
     centre_d: np.ndarray
@@ -31,7 +32,7 @@ class Regressors(NamedTuple):
     centre_s: np.ndarray
     scale_s: np.ndarray
     levels_l: np.ndarray  # float32 [L], falling
-    held_z: np.ndarray  # bool [Z], the fifth of the population that took no step
+    held_z: np.ndarray  # bool [Z], the fifth of the population that no step was taken on
 
 
 def score(
@@ -46,7 +47,7 @@ def score(
     steps: int = 500,
     seed: int = 0,
 ) -> np.ndarray:
-    """-log of the false-positive rate at which each target's confidence sits among what the input predicts.
+    """-log of the false-positive rate of each target's confidence, among the confidences that the input predicts.
 
     Args:
       phi_sna: logit confidences of the candidates [S, N, A]; the mean over queries is used.
@@ -56,21 +57,16 @@ def score(
       levels, hidden, steps, seed: as in `fit`.
 
     Returns:
-      float32 [S, N], higher = more likely a member; linear in the confidence between two quantiles and beyond the
-      outer ones, so that the ranking goes on where the population ends.
+      float32 [S, N], higher = more likely a member. It is linear in the confidence between two quantiles and beyond the
+      outer ones, so that examples are ranked beyond the population too.
 
     Raises:
       ValueError: shapes that do not fit, values that are not finite, and as `fit`.
     """
     phi_sna, phi_sza = np.asarray(phi_sna), np.asarray(phi_sza)
     x_nd, x_zd = np.asarray(x_nd, np.float32), np.asarray(x_zd, np.float32)
-    s, n, queries = phi_sna.shape if phi_sna.ndim == 3 else (0, 0, 0)
-    z = phi_sza.shape[1] if phi_sza.ndim == 3 else 0
-    if not n or phi_sza.shape != (s, z, queries) or x_nd.shape[:1] != (n,) or x_zd.shape != (z, *x_nd.shape[1:2]):
-        raise ValueError(
-            "`phi_sna`, `x_nd`, `phi_sza` and `x_zd` must be [S, N, A], [N, D], [S, Z, A] and [Z, D], got "
-            f"{phi_sna.shape}, {x_nd.shape}, {phi_sza.shape} and {x_zd.shape}. Flatten the inputs."
-        )
+    check_shapes(phi_sna, x_nd, phi_sza, x_zd)
+    s, n, _ = phi_sna.shape
     valid_s = np.ones(s, bool) if valid_s is None else np.asarray(valid_s, bool)
     for name, values in (("phi_sna", phi_sna[valid_s]), ("phi_sza", phi_sza[valid_s]), ("x_nd", x_nd), ("x_zd", x_zd)):
         references.check_finite(values, name)
@@ -78,6 +74,23 @@ def score(
     scores_sn = np.full((s, n), np.nan, np.float32)
     scores_sn[valid_s] = _scores(regressors, x_nd, phi_sna[valid_s].mean(-1, dtype=np.float32))
     return scores_sn
+
+
+def check_shapes(phi_sna, x_nd, phi_sza, x_zd) -> None:
+    """ValueError unless confidences and inputs of candidates and population fit each other."""
+    fits = phi_sna.ndim == phi_sza.ndim == 3 and x_nd.ndim == x_zd.ndim == 2
+    if fits:
+        fits = (
+            x_nd.shape[0] == phi_sna.shape[1] > 0
+            and x_zd.shape[0] == phi_sza.shape[1]
+            and phi_sza.shape[::2] == phi_sna.shape[::2]
+            and x_zd.shape[1] == x_nd.shape[1]
+        )
+    if not fits:
+        raise ValueError(
+            "`phi_sna`, `x_nd`, `phi_sza` and `x_zd` must be [S, N, A], [N, D], [S, Z, A] and [Z, D], got "
+            f"{phi_sna.shape}, {x_nd.shape}, {phi_sza.shape} and {x_zd.shape}. Flatten the inputs."
+        )
 
 
 def fit(
@@ -89,11 +102,11 @@ def fit(
     steps: int = 500,
     seed: int = 0,
 ) -> Regressors:
-    """All S regressors at once, by the pinball loss (Koenker and Bassett 1978) and Adam.
+    """All S regressors at once, by the pinball loss (Koenker and Bassett 1978, Econometrica 46, 33-50) and Adam.
 
-    They start from the quantiles that ignore the input. A random fifth of the population takes no step: of
-    `CHECKS` moments, each target keeps the one whose loss on that fifth is lowest. First weights and batches are
-    those of all targets, so that none depends on which others there are.
+    They start from the quantiles that ignore the input. No step is taken on a random fifth of the population: of
+    `CHECKS` moments, each target keeps the one whose loss on that fifth is lowest. All targets have the same first
+    weights and batches, so a regressor does not depend on the other targets.
 
     Args:
       phi_sz: confidences of the population [S, Z].
@@ -101,12 +114,12 @@ def fit(
       levels: false-positive rates, falling, in (0, 1), at least 2; None: 12 from .5 to .001, as far as Z resolves them
         (10 expected above each quantile).
       hidden: widths of the hidden layers.
-      steps: most Adam steps, on 512 population examples each.
-      seed: of the fifth, the weights and the batches.
+      steps: of Adam, at most, on 512 population examples each.
+      seed: of the fifth, of the weights and of the batches.
 
     Raises:
-      ValueError: a level that is out of order or needs a larger population, a population that resolves fewer than
-        2 levels, steps below 1.
+      ValueError: levels that do not fall or need a larger population, a population that resolves fewer than 2 levels,
+        steps below 1.
     """
     phi_sz, x_zd = np.asarray(phi_sz, np.float64), np.asarray(x_zd, np.float32)
     size = phi_sz.shape[1]
@@ -128,7 +141,7 @@ def fit(
 
 
 def check_levels(levels, size: int) -> np.ndarray:
-    """float32 [L]: the levels, or those of the default that a population of this size resolves."""
+    """float32 [L]: the levels; None: those of `DEFAULT_LEVELS` that a population of this size resolves."""
     levels_l = np.array(DEFAULT_LEVELS if levels is None else levels, np.float64)
     resolved_l = levels_l * size >= FEWEST_ABOVE * (1 - 1e-9)
     if levels is None:
@@ -153,13 +166,14 @@ def quantiles(regressors: Regressors, x_nd: np.ndarray) -> np.ndarray:
 def realised_fpr(quantiles_szl: np.ndarray, phi_sz: np.ndarray) -> np.ndarray:
     """float64 [S, L]: the share of non-members whose confidence is above their quantile.
 
-    Near `levels_l` on population examples that took no step (`held_z`), or the scores are no false-positive rates.
+    On the population examples that no step was taken on (`held_z`) it must be near `levels_l`; else the scores are no
+    false-positive rates.
     """
     return (np.asarray(phi_sz)[..., None] > np.asarray(quantiles_szl)).mean(1, dtype=np.float64)
 
 
 def standardised(x_nd, centre_d, scale_d):
-    """Five standard deviations at most: a pixel that the population hardly ever uses must not rule."""
+    """Standardised inputs, at most 5 in size: a pixel that is hardly ever used in the population must not dominate."""
     return jnp.clip((x_nd - centre_d[None]) / scale_d[None], -5.0, 5.0)
 
 
@@ -170,14 +184,15 @@ def network(layers: tuple, x_bd: jax.Array) -> jax.Array:
 
 
 def pinball(quantiles_bl: jax.Array, target_b: jax.Array, levels_l: jax.Array) -> jax.Array:
-    """Mean over examples of the pinball loss at 1 - level, summed over levels in units of its own spread."""
+    """The pinball loss at quantiles 1 - level, mean over examples, summed over levels; each level is divided by
+    sqrt(tau (1 - tau))."""
     above_bl = target_b[:, None] - quantiles_bl
     tau = 1 - levels_l[None]
     return (jnp.maximum(tau * above_bl, (tau - 1) * above_bl) / jnp.sqrt(tau * (1 - tau))).mean(0).sum()
 
 
 def initial(key: jax.Array, inputs: int, hidden: tuple[int, ...], marginal_l: jax.Array) -> tuple:
-    """Random hidden layers; the last one is zero but for the bias, which gives the marginal quantiles."""
+    """Random hidden layers, and a last layer whose bias gives the marginal quantiles."""
     keys = []
     for _ in hidden:
         key, of_layer = jax.random.split(key)
@@ -190,6 +205,7 @@ def initial(key: jax.Array, inputs: int, hidden: tuple[int, ...], marginal_l: ja
 
 @partial(jax.jit, static_argnames=("hidden", "steps"))
 def _fit(key, marginal_sl, learn, held, levels_l, *, hidden, steps):
+    """The layers of all regressors. Of each target, those of the moment with the lowest loss on the held-out part."""
     import optax
 
     (x_zd, target_sz), (held_x, held_target) = learn, held
@@ -210,10 +226,10 @@ def _fit(key, marginal_sl, learn, held, levels_l, *, hidden, steps):
 
         def check(carry, t_i):
             learning, best, lowest = carry
-            learning, _ = jax.lax.scan(step, learning, t_i)
-            now = pinball(network(learning[0], held_x), held_target_z, levels_l)
-            best = jax.tree.map(lambda new, old: jnp.where(now < lowest, new, old), learning[0], best)
-            return (learning, best, jnp.minimum(now, lowest)), None
+            (layers, state), _ = jax.lax.scan(step, learning, t_i)
+            now = pinball(network(layers, held_x), held_target_z, levels_l)
+            best = jax.tree.map(lambda new, old: jnp.where(now < lowest, new, old), layers, best)
+            return ((layers, state), best, jnp.minimum(now, lowest)), None
 
         layers = initial(key, x_zd.shape[1], hidden, marginal_l)
         start = pinball(network(layers, held_x), held_target_z, levels_l)
@@ -228,8 +244,13 @@ def _fit(key, marginal_sl, learn, held, levels_l, *, hidden, steps):
 def _quantiles(regressors, x_nd):
     layers, centre_d, scale_d, centre_s, scale_s, *_ = regressors
     x_nd = standardised(x_nd, centre_d, scale_d)
-    # one target at a time: [S, N, width] of hidden units would not fit
-    return jax.lax.map(lambda one: one[1] + one[2] * network(one[0], x_nd), (layers, centre_s, scale_s))
+
+    def of_target(regressor):
+        layers, centre, scale = regressor
+        return centre + scale * network(layers, x_nd)
+
+    # one target at a time: hidden units of all targets [S, N, width] would not fit into memory
+    return jax.lax.map(of_target, (layers, centre_s, scale_s))
 
 
 @jax.jit
@@ -237,12 +258,21 @@ def _scores(regressors, x_nd, phi_sn):
     layers, centre_d, scale_d, centre_s, scale_s, levels_l, _ = regressors
     x_nd = standardised(x_nd, centre_d, scale_d)
     phi_sn = (phi_sn - centre_s[:, None]) / scale_s[:, None]
-    return jax.lax.map(lambda one: depth(network(one[0], x_nd), one[1], levels_l), (layers, phi_sn))
+
+    def of_target(target):
+        layers, phi_n = target
+        return depth(network(layers, x_nd), phi_n, levels_l)
+
+    return jax.lax.map(of_target, (layers, phi_sn))
 
 
 def depth(quantiles_nl: jax.Array, phi_n: jax.Array, levels_l: jax.Array) -> jax.Array:
     """-log false-positive rate [N] of each confidence: linear between two quantiles and beyond the outer ones."""
-    upper_n1 = jnp.clip((phi_n[:, None] > quantiles_nl).sum(1, keepdims=True), 1, len(levels_l) - 1)
-    low, high = (jnp.take_along_axis(quantiles_nl, at, axis=1)[:, 0] for at in (upper_n1 - 1, upper_n1))
-    log_low, log_high = (jnp.log(levels_l)[at[:, 0]] for at in (upper_n1 - 1, upper_n1))
+    upper_n = jnp.clip((phi_n[:, None] > quantiles_nl).sum(1), 1, len(levels_l) - 1)
+
+    def quantile(at_n):
+        return jnp.take_along_axis(quantiles_nl, at_n[:, None], axis=1)[:, 0]
+
+    low, high = quantile(upper_n - 1), quantile(upper_n)
+    log_low, log_high = jnp.log(levels_l)[upper_n - 1], jnp.log(levels_l)[upper_n]
     return (phi_n - low) / (high - low) * (log_low - log_high) - log_low

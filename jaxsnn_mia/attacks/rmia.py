@@ -14,8 +14,8 @@ MODES = ("offline", "online")
 VOTES = ("mean", "majority")
 GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # of `a`, where it is tuned
 TUNED_ON = 2000  # examples, and as many of the population
-LARGE_BLOCK = 16  # times a block of `references`: a look-up needs many queries to pay
-PAIRS = 2**22  # of examples and the population, compared at once
+LARGE_BLOCK = 16  # blocks of `references` in one: a look-up in sorted ratios pays for many examples
+PAIRS = 2**22  # pairs of an example and a member of the population that are compared at once
 
 
 def score(
@@ -43,24 +43,25 @@ def score(
       mode: "offline", p(x) = ((1 + a) mean p_out + (1 - a)) / 2 (appendix B.2.2); "online",
         (mean p_in + mean p_out) / 2.
       gamma: the factor, at least 1.
-      a: in [0, 1], how the offline mode stretches the mean of OUT models; "tuned": for each target the value of `GRID`
-        that is best for models of other pairs, attacked with models of other pairs (needs partner_s).
-      vote: over queries: "mean" of their shares; "majority", the share of z that x beats in more than half of them
-        (appendix B.2.3; takes S x N x Z x A comparisons).
-      own_z_n: int [N], where an example stands in the population itself, -1 where it does not: it is no z of its own.
+      a: in [0, 1], how the offline mode stretches the mean of the OUT models; "tuned": for each target the value of
+        `GRID` that is best for the models of other pairs, attacked with each other (needs partner_s).
+      vote: over queries. "mean" of their shares; "majority", the share of z that x beats in more than half of the
+        queries (appendix B.2.3; takes S x N x Z x A comparisons).
+      own_z_n: int [N], the place of an example in the population, -1 where it is not in it. An example is not compared
+        with itself.
       target_logp_kna, target_logp_kza: [K, N, A] and [K, Z, A] of K separate targets, attacked with all S
         references.
 
     Returns:
-      float32 [S, N] (or [K, N]) in [0, 1): mean over queries of the ECDF of r(z) at r(x) / gamma (eq. 2 and 4), where
-      r = p_target / p; within a step of the ECDF, r(x) breaks ties. Higher = more likely a member.
+      float32 [S, N] (or [K, N]) in [0, 1), higher = more likely a member: the mean over queries of the ECDF of r(z) at
+      r(x) / gamma (eq. 2 and 4), where r = p_target / p. Within a step of the ECDF, r(x) breaks ties.
 
     Raises:
       ValueError: shapes that do not fit, NaN, an empty population, an unknown mode or vote, gamma < 1, a outside
         [0, 1], a place outside the population, fewer than 3 IN or OUT models (4 where `a` is tuned).
     """
-    tuned = isinstance(a, str) and a == "tuned"
-    known_a = tuned or (not isinstance(a, str) and 0 <= a <= 1)
+    tuned = a == "tuned"
+    known_a = tuned if isinstance(a, str) else 0 <= a <= 1
     if mode not in MODES or vote not in VOTES or gamma < 1 or not known_a:
         raise ValueError(
             f"`mode` must be in {MODES}, `vote` in {VOTES}, gamma >= 1, 0 <= a <= 1 or 'tuned'; "
@@ -89,31 +90,38 @@ def score(
     if own_z_n.shape != (n,) or not ((own_z_n >= -1) & (own_z_n < logp_sza.shape[1])).all():
         raise ValueError(f"`own_z_n` must be [{n}], each in [-1, {logp_sza.shape[1]}), got shape {own_z_n.shape}.")
     a_s = tuned_a(against, logp_sza, partner_s, mode, gamma) if tuned else float(a)
-    stretch = np.asarray(a_s, np.float64).reshape(-1, 1, 1)
-    log_r_z = population_ratios(logp_sza, targets_z, usable_s, partner_s, stretch, mode)
-    look_up = majority if vote == "majority" else ecdf
+    a_s = np.asarray(a_s, np.float64).reshape(-1, 1, 1)
+    log_r_z = population_ratios(logp_sza, targets_z, usable_s, partner_s, a_s, mode)
+    share_beaten = majority if vote == "majority" else ecdf
 
-    def of(block, targets, part):
-        return look_up(log_r_z, targets - np.log(reference(block, stretch, mode)), np.log(gamma), own_z_n[part])
+    def score_block(block, targets, part):
+        log_r_x = targets - np.log(reference(block, a_s, mode))
+        return share_beaten(log_r_z, log_r_x, np.log(gamma), own_z_n[part])
 
-    return against.scores(of, LARGE_BLOCK)
+    return against.scores(score_block, LARGE_BLOCK)
 
 
-def reference(block: tuple, stretch: np.ndarray, mode: str) -> np.ndarray:
+def reference(block: tuple, a_s: np.ndarray, mode: str) -> np.ndarray:
     """p [S or 1, B, A]: the mean confidence of the reference models."""
     p_in, p_out = map(np.asarray, jax.block_until_ready(_means(*block)))
-    p = (p_in + p_out) / 2 if mode == "online" else ((1 + stretch) * p_out + (1 - stretch)) / 2
+    p = (p_in + p_out) / 2 if mode == "online" else stretched(p_out, a_s)
     return np.maximum(p, np.finfo(np.float64).tiny)
 
 
+def stretched(p_out: np.ndarray, a_s: np.ndarray) -> np.ndarray:
+    """((1 + a) p_out + (1 - a)) / 2, the offline estimate of p from the mean of the OUT models."""
+    return ((1 + a_s) * p_out + (1 - a_s)) / 2
+
+
 @jax.jit
-def _means(logp_sba, keep_sb, opposite, usable_s):
-    inside, outside = references.moments(jnp.exp(logp_sba), keep_sb, opposite, usable_s)
-    return inside[1], outside[1]
+def _means(logp_sba, keep_sb, partner_sb, usable_s):
+    """Mean confidences of the IN and of the OUT models."""
+    (_, mean_in, _), (_, mean_out, _) = references.moments(jnp.exp(logp_sba), keep_sb, partner_sb, usable_s)
+    return mean_in, mean_out
 
 
-def population_ratios(logp_sza, targets_z, usable_s, partner_s, stretch, mode: str) -> np.ndarray:
-    """log r(z), float64 [S, Z, A] (or [K, Z, A]). Every model is an OUT model of the population; a target that is a
+def population_ratios(logp_sza, targets_z, usable_s, partner_s, a_s, mode: str) -> np.ndarray:
+    """log r(z), float64 [S, Z, A] (or [K, Z, A]). Every model is an OUT model of the population. A target that is a
     shadow, and its partner, are left out of the mean."""
     p_sza = np.where(usable_s[:, None, None], np.exp(np.asarray(logp_sza, np.float64)), 0.0)
     total, count = p_sza.sum(0, keepdims=True), usable_s.sum()
@@ -123,17 +131,18 @@ def population_ratios(logp_sza, targets_z, usable_s, partner_s, stretch, mode: s
             total, count = total - p_sza[np.asarray(partner_s)], count - 1
     p_z = total / count
     if mode == "offline":
-        p_z = ((1 + stretch) * p_z + (1 - stretch)) / 2
+        p_z = stretched(p_z, a_s)
     return np.asarray(targets_z, np.float64) - np.log(np.maximum(p_z, np.finfo(np.float64).tiny))
 
 
 def ecdf(log_r_z: np.ndarray, log_r_x: np.ndarray, log_gamma: float, own_z_b: np.ndarray) -> np.ndarray:
     """Share of z with r(z) <= r(x) / gamma, mean over queries: [S, B] from [S, Z, A] and [S, B, A].
 
-    Ties within a step of the ECDF are broken by a monotone function of log r(x) below one step.
+    Within a step of the ECDF, a monotone function of log r(x) that is smaller than a step breaks ties. The loop is over
+    targets and queries; each look-up is of all examples.
     """
     size, queries = log_r_z.shape[1:]
-    excluded = own_z_b >= 0
+    excluded = own_z_b >= 0  # the example is in the population itself
     out = np.zeros(log_r_x.shape[:2])
     for s, (z, x) in enumerate(zip(log_r_z, log_r_x, strict=True)):
         for q in range(queries):
@@ -162,20 +171,26 @@ def tie_break(log_r_x: np.ndarray) -> np.ndarray:
 
 
 def tuned_a(against: references.Against, logp_sza, partner_s, mode: str, gamma: float) -> np.ndarray | float:
-    """The best `a` of `GRID` for each target [S], by the AUC of models of other pairs attacked without its own fold;
-    for separate targets one `a`, by the AUC of all shadows."""
+    """The best `a` of `GRID` for each target [S], by the AUC of the models of the other folds of pairs, attacked with
+    each other. For separate targets one `a`, by the AUC of all shadows."""
     if mode == "online" or (partner_s is None and not against.separate):
         raise ValueError(f"a='tuned' needs mode='offline' and `partner_s`, got mode={mode!r}. Pass a number for `a`.")
-    n, z = (slice(None, None, -(-array.shape[1] // TUNED_ON)) for array in (against.keep_sn, logp_sza))
-    logp, keep, logp_z = np.asarray(against.values_sna[:, n]), against.keep_sn[:, n], np.asarray(logp_sza[:, z])
+    every_n, every_z = (-(-array.shape[1] // TUNED_ON) for array in (against.keep_sn, logp_sza))
+    logp, keep = np.asarray(against.values_sna[:, ::every_n]), against.keep_sn[:, ::every_n]
+    logp_z = np.asarray(logp_sza[:, ::every_z])
 
     def best(rows: np.ndarray) -> float:
-        place = np.full(len(keep), -1)
-        place[rows] = np.arange(len(rows))
-        options: dict = {"partner_s": None if partner_s is None else place[np.asarray(partner_s)[rows]], "gamma": gamma}
-        return max(
-            GRID, key=lambda a: metrics.auc(score(logp[rows], keep[rows], logp_z[rows], a=a, **options), keep[rows])
-        )
+        partner_among = None
+        if partner_s is not None:
+            place = np.full(len(keep), -1)
+            place[rows] = np.arange(len(rows))
+            partner_among = place[np.asarray(partner_s)[rows]]
+
+        def auc(a):
+            scores = score(logp[rows], keep[rows], logp_z[rows], partner_s=partner_among, gamma=gamma, a=a)
+            return metrics.auc(scores, keep[rows])
+
+        return max(GRID, key=auc)
 
     if against.separate:
         return best(np.flatnonzero(against.usable_s))

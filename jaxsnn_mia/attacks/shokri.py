@@ -36,6 +36,7 @@ FEATURES: dict[str, Callable] = {"logits": raw_logits, "sorted_softmax": sorted_
 
 
 def scaled(model):
+    """The model on standardised features."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -49,7 +50,7 @@ def logistic(seed: int):
 
 
 def mlp(seed: int):
-    """A fixed number of epochs and a strong penalty; `fitted` silences the warning that more were possible."""
+    """A fixed number of epochs and a strong penalty; `fitted` silences the warning that it has not converged."""
     from sklearn.neural_network import MLPClassifier
 
     return scaled(MLPClassifier((64,), alpha=0.1, max_iter=60, random_state=seed))
@@ -75,8 +76,8 @@ def svc(seed: int):
 
 MODELS: dict[str, Callable] = {"logistic": logistic, "mlp": mlp, "forest": forest, "boosting": boosting, "svc": svc}
 
-# "predecessor": the attack model of the SNN study before (arXiv 2411.06613). Its division of the data (a shadow trained
-# on 80 % of the target's own training set, augmented members) is a matter of splits and queries, not of this attack.
+# "predecessor": the attack model of an earlier study of spiking networks (arXiv 2411.06613). How that study divided the
+# data (a shadow trained on 80 % of the target's own training set, augmented members) is not part of this attack.
 PRESETS: dict[str, dict[str, Any]] = {
     "predecessor": {"model": "svc", "names": ("logits",), "per_class": True, "shadows": 1}
 }
@@ -97,27 +98,27 @@ def score(
     max_rows: int = 20_000,
     seed: int = 0,
 ) -> np.ndarray:
-    """How sure a classifier, learned on the shadows of the other folds, is that the target trained on an example.
+    """How sure a classifier is that the target trained on an example; it learns on the shadows of the other folds.
 
     Args:
-      features: what each shadow says of each example, [S, N] or [S, N, F]; nothing that was compared with other shadows
-        (`combine` is for scores).
+      features: signals of each shadow and example, [S, N] or [S, N, F]. They must not compare a shadow with others
+        (`combine` is for such scores).
       keep_sn: bool [S, N], who trained on what.
       labels_n: int [N] in [0, C).
-      partner_s: int [S], the complementary shadow, always in the target's own fold; None: no pairs.
-      valid_s: bool [S]; the others, and their partners, teach nothing and get NaN.
+      partner_s: int [S], the other shadow of the complementary pair, always in the target's own fold; None: no pairs.
+      valid_s: bool [S]; the others, and their partners, are not learned from and get NaN.
       model: one of `MODELS`.
-      names: the features to use, each a key of `features`, or of `FEATURES` (made of features["logits"]); None: all
-        that were given.
+      names: the features to use, each a key of `features`, or of `FEATURES` (computed from features["logits"]); None:
+        all that were given.
       per_class: one attack model for each class of `labels_n`, as in the paper.
       folds: of the cross-fitting over pairs (`folds.pair_folds`).
-      shadows: how many shadows teach each fold; None: all of the other folds.
-      max_rows: most rows (shadow, example) that teach a fold, shared equally by the classes of `per_class`.
+      shadows: how many shadows each fold learns from; None: all of the other folds.
+      max_rows: most rows (shadow, example) that a fold learns from, divided equally among the classes of `per_class`.
       seed: of folds, rows and attack models.
 
     Returns:
-      float32 [S, N], higher = more likely a member: log-odds at even chances, or the distance from the boundary
-      for "svc" (one scale within a class, none across classes). A forest's odds, and equal features, may tie.
+      float32 [S, N], higher = more likely a member: log-odds at even chances; for "svc" the distance from the boundary,
+      whose scale differs between classes. Scores of equal features are equal, and a forest's may be.
 
     Raises:
       ValueError: an unknown model or feature, shapes that do not fit, values that are not finite, partners that
@@ -131,7 +132,9 @@ def score(
     fold_s = cross.pair_folds(len(keep_sn), partner_s, valid_s, folds, seed)
     cross.check_keep(keep_sn, partner_s, fold_s)
     check_features(features, names, keep_sn.shape, labels_n, fold_s >= 0)
-    groups = [np.flatnonzero(labels_n == c) for c in np.unique(labels_n)] if per_class else [np.arange(len(labels_n))]
+    groups = [np.arange(len(labels_n))]
+    if per_class:
+        groups = [np.flatnonzero(labels_n == c) for c in np.unique(labels_n)]
 
     def fit(learn_s: np.ndarray, fold: int) -> list:
         rng = np.random.default_rng([seed, fold])
@@ -146,8 +149,9 @@ def score(
 
     def predict(models: list, s: int) -> np.ndarray:
         score_n = np.empty(len(labels_n))
-        for one, among_n in zip(models, groups, strict=True):
-            score_n[among_n] = log_odds(one, columns(features, names, labels_n, np.full(len(among_n), s), among_n))
+        for classifier, among_n in zip(models, groups, strict=True):
+            x_rf = columns(features, names, labels_n, np.full(len(among_n), s), among_n)
+            score_n[among_n] = log_odds(classifier, x_rf)
         return score_n
 
     return cross.cross_fitted(fold_s, len(labels_n), fit, predict)
@@ -156,7 +160,7 @@ def score(
 def check_features(
     features: dict[str, np.ndarray], names: tuple, shape: tuple, labels_n: np.ndarray, usable_s: np.ndarray
 ) -> None:
-    """ValueError unless every name is known and what it is made of is finite and fits [S, N]."""
+    """ValueError unless every name is known and its feature, or the logits, are finite and fit [S, N]."""
     if labels_n.shape != shape[1:] or not np.issubdtype(labels_n.dtype, np.integer):
         raise ValueError(f"`labels_n` must be int [{shape[1]}], got {labels_n.dtype} of shape {labels_n.shape}.")
     for name in names:
@@ -192,7 +196,7 @@ def columns(
 
 
 def choose(learn_s: np.ndarray, partner_s, shadows: int | None, rng: np.random.Generator) -> np.ndarray:
-    """`shadows` of learn_s at random, as many whole pairs among them as possible; all for None."""
+    """`shadows` of learn_s at random, as many whole pairs as possible; None: all."""
     if shadows is None:
         return learn_s
     if not 1 <= shadows <= len(learn_s):
@@ -205,13 +209,13 @@ def choose(learn_s: np.ndarray, partner_s, shadows: int | None, rng: np.random.G
 
 
 def fitted(model, x_rf: np.ndarray, member_r: np.ndarray, whose: str = ""):
-    """The model after learning from its rows. ValueError for too few."""
+    """The model, fitted to rows [R, F]. ValueError for too few rows."""
     if len(member_r) < FEWEST_ROWS:
         raise ValueError(
             f"an attack model needs at least {FEWEST_ROWS} balanced rows, got {len(member_r)}{whose}. Raise `max_rows` "
             "or `shadows`, or drop rare classes or `per_class`."
         )
-    with warnings.catch_warnings():  # of "mlp", whose number of epochs is meant
+    with warnings.catch_warnings():  # "mlp" has a fixed number of epochs
         warnings.filterwarnings("ignore", message="Stochastic Optimizer: Maximum iterations")
         return model.fit(x_rf, member_r)
 

@@ -52,7 +52,7 @@ def every_target(values_sna, setting, targets_kna=None):
             continue
         inside, outside = [], []
         for n in range(values_sna.shape[1]):
-            left_out = () if targets_kna is not None else (t, setting.opposite[t, n])
+            left_out = () if targets_kna is not None else (t, setting.partner_sn[t, n])
             rest = [s for s in np.flatnonzero(setting.usable) if s not in left_out]
             inside.append(np.array([values_sna[s, n] for s in rest if setting.keep[s, n]]))
             outside.append(np.array([values_sna[s, n] for s in rest if not setting.keep[s, n]]))
@@ -263,7 +263,7 @@ def rmia_votes(logp_sna, logp_sza, setting, targets=None, *, mode, gamma, a_t, v
         if row is None:
             scores.append(np.full(N, np.nan))
             continue
-        left_out = () if targets is not None else (t,) if setting.partner is None else (t, setting.partner[t])
+        left_out = () if targets is not None else (t,) if setting.partner_s is None else (t, setting.partner_s[t])
         rest = [s for s in np.flatnonzero(setting.usable) if s not in left_out]
         of_t = []
         for n, (own, inside, outside) in enumerate(zip(*row, strict=True)):

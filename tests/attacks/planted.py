@@ -41,18 +41,18 @@ def logp(phi):
 
 
 class Setting(NamedTuple):
-    """Who is attacked with whom. `opposite` int [S, N] is left out with each target; where it is None, the targets are
+    """Who is attacked with whom. `partner_sn` int [S, N] is left out with each target; it is None where the targets are
     no shadows. `options` are the arguments that say so to an attack; a shadow that is not valid has diverged."""
 
     keep: np.ndarray
-    opposite: np.ndarray | None
+    partner_sn: np.ndarray | None
     valid: np.ndarray
     usable: np.ndarray
-    partner: np.ndarray | None
+    partner_s: np.ndarray | None
 
     @property
     def options(self):
-        return {"partner_s": self.partner, "valid_s": self.valid}
+        return {"partner_s": self.partner_s, "valid_s": self.valid}
 
     def diverged(self, values):
         """`values` [S, ...] with NaN where the shadow is not valid."""
@@ -67,9 +67,9 @@ def settings(N=30):
     free = np.argsort(rng.random((10, N)), axis=0) < rng.integers(3, 8, N)
     free = np.insert(free, [4, 7], True, axis=0)
     one, two = np.arange(12) != 3, ~np.isin(np.arange(12), (4, 8))
-    opposite = np.broadcast_to(partner[:, None], paired.shape)
+    partner_sn = np.broadcast_to(partner[:, None], paired.shape)
     return {
-        "pairs": Setting(paired, opposite, one, one & one[partner], partner),
-        "alone": Setting(free, references.opposites(free, None, two), two, two, None),
+        "pairs": Setting(paired, partner_sn, one, one & one[partner], partner),
+        "alone": Setting(free, references.partners(free, None, two), two, two, None),
         "separate": Setting(free, None, two, two, None),
     }

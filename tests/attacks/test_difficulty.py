@@ -23,7 +23,7 @@ def test_the_scores_equal_the_float64_loop(name, who):
     setting = SETTINGS[who]
     phi = setting.diverged(np.round(2 * planted.phi(setting.keep, A=2, leak=1.0)) / 2)
     targets = None
-    if setting.opposite is None:
+    if setting.partner_sn is None:
         targets = np.round(2 * planted.phi(setting.keep, A=2, leak=1.0, seed=5))[:3] / 2
         targets[1] = phi[1]  # ties with references
     got = attack(name, phi, setting.keep, target_phi_kna=targets, **setting.options)

@@ -26,7 +26,7 @@ def given(name, A=2):
     nobody = np.zeros((12, 15), bool)
     logp, logp_z = planted.logp(planted.phi(setting.keep, A, leak=1.0)), planted.logp(planted.phi(nobody, A, seed=3))
     targets = None
-    if setting.opposite is None:
+    if setting.partner_sn is None:
         targets = [planted.logp(planted.phi(keep[:3], A, seed=5)) for keep in (setting.keep, nobody)]
     return setting, setting.diverged(logp), setting.diverged(logp_z), targets
 
@@ -65,10 +65,10 @@ def test_equal_ratios_are_beaten_by_a_factor_of_one_alone():
 def test_the_stretch_is_tuned_on_other_pairs():
     keep, nobody = planted.pairs(8, 100), np.zeros((8, 60), bool)
     logp, logp_z = planted.logp(2 * planted.phi(keep, leak=1.0)), planted.logp(planted.phi(nobody, seed=3))
-    opposite = np.broadcast_to(PARTNERS[:, None], keep.shape)
+    partner_sn = np.broadcast_to(PARTNERS[:, None], keep.shape)
 
     def tuned(logp, logp_z):
-        against = references.Against(logp, keep, opposite, np.ones(8, bool), logp)
+        against = references.Against(logp, keep, partner_sn, np.ones(8, bool), logp)
         return rmia.tuned_a(against, logp_z, PARTNERS, "offline", 2.0)
 
     a_s = tuned(logp, logp_z)
@@ -89,11 +89,11 @@ def test_the_stretch_is_tuned_on_other_pairs():
 def test_the_tuned_stretch_is_the_best_of_the_other_pairs(monkeypatch):
     monkeypatch.setattr(rmia, "GRID", (0.0, 0.5, 1.0))
     setting, logp, logp_z, _ = given("pairs", A=3)
-    fold_s = rmia.pair_folds(12, setting.partner, setting.usable, folds=4, seed=0)
+    fold_s = rmia.pair_folds(12, setting.partner_s, setting.usable, folds=4, seed=0)
     own, rest = np.flatnonzero(fold_s == 2), np.flatnonzero((fold_s >= 0) & (fold_s != 2))
-    opposite = np.broadcast_to((np.arange(len(rest)) ^ 1)[:, None], (len(rest), 30))
+    partner_sn = np.broadcast_to((np.arange(len(rest)) ^ 1)[:, None], (len(rest), 30))
     everyone = np.ones(len(rest), bool)
-    others = planted.Setting(setting.keep[rest], opposite, everyone, everyone, opposite[:, 0])
+    others = planted.Setting(setting.keep[rest], partner_sn, everyone, everyone, partner_sn[:, 0])
     options = {"mode": "offline", "gamma": 2.0, "vote": "mean"}
 
     def mean_auc(a):

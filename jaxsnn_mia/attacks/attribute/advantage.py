@@ -1,4 +1,4 @@
-"""Who guesses an attribute: models that trained on the example, models that did not, and nobody's model at all.
+"""How often an attribute is guessed right: by models that trained on the example, by others, and without any model.
 
 Jayaraman and Evans 2022 (arXiv 2209.01292); Yeom et al. 2018 (arXiv 1709.01604), attribute advantage.
 """
@@ -12,23 +12,33 @@ from jaxsnn_mia.metrics import bootstrap
 
 
 class Advantage(NamedTuple):
-    """For each example float64 [N], NaN for none: the share of right guesses of models that trained on it, and of
-    models that did not."""
+    """For each example, float64 [N]: the share of right guesses of the models that trained on it, and of those that did
+    not; NaN where there is no such model."""
 
     member_n: np.ndarray
     other_n: np.ndarray
 
 
 def advantage(correct_sn, keep_sn, valid_s=None) -> Advantage:
-    """Who guesses an example's value: correct_sn bool [S, N], guess == code; keep_sn bool [S, N]; valid_s bool [S],
-    without diverged shadows and their partners. Raises ValueError for other shapes or types."""
+    """The share of right guesses for each example.
+
+    Args:
+      correct_sn: bool [S, N], guess == code; keep_sn: bool [S, N], who trained on what.
+      valid_s: bool [S], False for diverged shadows and their partners.
+
+    Raises:
+      ValueError: other shapes or types.
+    """
     correct_sn, keep_sn, valid_s = checked(correct_sn, keep_sn, valid_s)
+    inside_sn, outside_sn = keep_sn & valid_s[:, None], ~keep_sn & valid_s[:, None]
     with np.errstate(invalid="ignore"):
-        return Advantage(*((correct_sn & side).sum(0) / side.sum(0) for side in sides(keep_sn, valid_s)))
+        member_n = (correct_sn & inside_sn).sum(0) / inside_sn.sum(0)
+        other_n = (correct_sn & outside_sn).sum(0) / outside_sn.sum(0)
+    return Advantage(member_n, other_n)
 
 
 class Estimate(NamedTuple):
-    """A value, its interval and its replicates [R]; equal seeds, units and pairs draw alike."""
+    """A value, its interval and its replicates [R]. Equal seeds, units and pairs draw equal weights."""
 
     value: float
     low: float
@@ -42,21 +52,22 @@ def summary(
 ) -> dict[str, Estimate]:  # fmt: skip
     """Shares of right guesses over all models and examples, with intervals by the crossed bootstrap.
 
-    Each replicate draws one set of weights of examples and one of pairs (`bootstrap.crossed_weights`), and all shares
-    are taken under them, so that differences are paired. With whole pairs a share is the mean over examples of
-    `advantage`, and the baseline's accuracy is the same on members and on others, in each replicate too. Coverage of
-    nominal 95 % intervals, measured where nothing leaks (S = 6 and 12, N = 60): .93 to .98 for the differences from the
-    baseline, .99 to 1.0 for member less other, which is cautious (`intervals`).
+    Each replicate draws one set of weights of examples and one of pairs (`bootstrap.crossed_weights`), the same for all
+    shares, so that differences are paired. With whole pairs, a share is the mean over examples of `advantage`, and the
+    baseline has the same accuracy on members and on others, in each replicate too. Nominal 95 % intervals, measured
+    where nothing leaks (S = 6 and 12, N = 60), cover .93 to .98 of the differences from the baseline, and .99 to 1.0 of
+    member less other: these are cautious (`bootstrap`).
 
     Args:
       correct_sn: bool [S, N], an attack's guess == code; keep_sn: bool [S, N].
-      imputed_n: bool [N], the same of the baseline (`imputed`).
+      imputed_n: bool [N], the same of the baseline (`scores.imputed`).
       unit_n: duplicate groups [N]; pair_s: which shadows are one pair [S].
-      replicates, level, seed: of the bootstrap. valid_s: bool [S]; a pair with a diverged shadow is left out.
+      replicates, level, seed: of the bootstrap.
+      valid_s: bool [S]; a pair with a diverged shadow is left out.
 
     Returns:
-      "member", "other": accuracy of models that trained on the example, and of the others; "imputation": of the
-      baseline; "member_over_imputation", "other_over_imputation", "member_over_other": differences.
+      "member" and "other", the accuracy of the models that trained on the example and of the others; "imputation", that
+      of the baseline; "member_over_imputation", "other_over_imputation" and "member_over_other", differences.
 
     Raises:
       ValueError: other shapes or types, fewer than 2 usable pairs, or a level outside (0, 1).
@@ -75,11 +86,13 @@ def summary(
     weights = bootstrap.crossed_weights(unit_n, pair_s[usable_s], replicates, seed)
     correct_sn, keep_sn = correct_sn[usable_s], keep_sn[usable_s]
     once = np.ones((N, 1), np.float32), np.ones((len(keep_sn), 1), np.float32)
-    values, drawn = (accuracies(correct_sn, imputed_n, keep_sn, *w) for w in (once, weights))
-    return {
-        name: Estimate(float(value.item()), *bootstrap.percentiles(drawn[name], level), drawn[name])
-        for name, value in values.items()
-    }
+    values = accuracies(correct_sn, imputed_n, keep_sn, *once)
+    drawn = accuracies(correct_sn, imputed_n, keep_sn, *weights)
+    estimates = {}
+    for name, (value,) in values.items():
+        low, high = bootstrap.percentiles(drawn[name], level)
+        estimates[name] = Estimate(float(value), low, high, drawn[name])
+    return estimates
 
 
 def accuracies(correct_sn, imputed_n, keep_sn, weight_nr, weight_sr) -> dict[str, np.ndarray]:
@@ -90,29 +103,24 @@ def accuracies(correct_sn, imputed_n, keep_sn, weight_nr, weight_sr) -> dict[str
 
     with np.errstate(invalid="ignore"):
         count_in, count_out = total(keep_sn), total(~keep_sn)
-        known_in, known_out = total(keep_sn & imputed_n), total(~keep_sn & imputed_n)
+        imputed_in, imputed_out = total(keep_sn & imputed_n), total(~keep_sn & imputed_n)
         member, other = total(correct_sn & keep_sn) / count_in, total(correct_sn & ~keep_sn) / count_out
         return {
             "member": member,
             "other": other,
-            "imputation": (known_in + known_out) / (count_in + count_out),
-            "member_over_imputation": member - known_in / count_in,
-            "other_over_imputation": other - known_out / count_out,
+            "imputation": (imputed_in + imputed_out) / (count_in + count_out),
+            "member_over_imputation": member - imputed_in / count_in,
+            "other_over_imputation": other - imputed_out / count_out,
             "member_over_other": member - other,
         }
 
 
-def sides(keep_sn: np.ndarray, valid_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """bool [S, N]: where a valid model trained on the example, and where it did not."""
-    return keep_sn & valid_s[:, None], ~keep_sn & valid_s[:, None]
-
-
 def checked(correct_sn, keep_sn, valid_s) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The arrays of a statistic. ValueError unless boolean and of one shape."""
+    """(correct_sn, keep_sn, valid_s) as arrays. ValueError unless they are boolean and of one shape."""
     correct_sn, keep_sn = np.asarray(correct_sn), np.asarray(keep_sn)
     if correct_sn.ndim != 2 or correct_sn.shape != keep_sn.shape or not correct_sn.dtype == keep_sn.dtype == bool:
         raise ValueError(
             f"`correct_sn` and `keep_sn` must be boolean [S, N], got {correct_sn.dtype} {correct_sn.shape} and "
             f"{keep_sn.dtype} {keep_sn.shape}. Pass guess == code."
         )
-    return correct_sn, keep_sn, references.usable(keep_sn, None, valid_s)
+    return correct_sn, keep_sn, references.usable(len(keep_sn), None, valid_s)

@@ -1,6 +1,6 @@
-"""A sensitive column of a table: its candidate values, queries at each of them, and what is guessed without a model.
+"""A sensitive column of a table: its V candidate values, queries at each of them, and a guess without a model.
 
-V candidate values; the attacks on them are in `scores.py`.
+The attacks are in `scores.py`.
 """
 
 import itertools
@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-MOST_VALUES = 32  # of a discrete column
-MOST_CATEGORIES = 255  # that boosted trees take for one column
+MOST_VALUES = 32  # distinct values of a discrete column
+MOST_CATEGORIES = 255  # of one column of boosted trees
 
 
 class Column(NamedTuple):
@@ -20,16 +20,16 @@ class Column(NamedTuple):
 
 
 def column(values_n: np.ndarray, bins: int = 0) -> Column:
-    """The candidate values of a column, as float32, which is what models see of it.
+    """The candidate values of a column, as float32, the dtype that models get.
 
-    A bin of a continuous column is represented by its median, so a query at the true value is near an example, not at
-    it, and less of what a model remembers shows. Pass the whole column, population and candidates, so that both have
-    the same codes.
+    A bin of a continuous column is represented by its median. So a query at the true bin is near the example and not
+    exactly at it, and memory shows less. Pass the whole column, of population and candidates, so that both have the
+    same codes.
 
     Args:
       values_n: numbers [N].
-      bins: 0: the distinct values, at most 32. At least 2: bins of equally many examples. Equal values share a bin,
-        the one that the middle of their ranks falls into; bins that this leaves empty are dropped, never all but one.
+      bins: 0: the distinct values, at most 32. At least 2: bins of equally many examples. Equal values share a bin, the
+        one of their mean rank. Bins that stay empty are dropped; at least two are left.
 
     Raises:
       ValueError: `bins` negative or 1, values that are not 1-D or not finite in float32, a constant column, or more
@@ -46,7 +46,7 @@ def column(values_n: np.ndarray, bins: int = 0) -> Column:
         )
     values_u, code_n, count_u = np.unique(values_n, return_inverse=True, return_counts=True)
     if len(values_u) < 2:
-        raise ValueError(f"`values_n` must hold at least 2 distinct values, got {values_u}. Nothing is to be guessed.")
+        raise ValueError(f"`values_n` must hold at least 2 distinct values, got {values_u}. There is nothing to guess.")
     if not bins:
         if len(values_u) > MOST_VALUES:
             raise ValueError(
@@ -54,8 +54,8 @@ def column(values_n: np.ndarray, bins: int = 0) -> Column:
                 "`bins`, such as 4, for a continuous column."
             )
         return Column(values_u, code_n.astype(np.int64))
-    middle_u = (np.cumsum(count_u) - count_u / 2) / len(values_n)  # in (0, 1): the middle rank of each value
-    # the least and the greatest value lie half of (0, 1) apart or more, so at least two bins are left
+    middle_u = (np.cumsum(count_u) - count_u / 2) / len(values_n)  # in (0, 1): the mean rank of each value
+    # the mean ranks of the smallest and the largest value are at least .5 apart, so at least two bins are left
     bin_u = np.unique(np.floor(bins * middle_u), return_inverse=True)[1]
     code_n = bin_u[code_n].astype(np.int64)
     medians = [np.median(values_n[code_n == v]) for v in range(bin_u.max() + 1)]
@@ -63,11 +63,11 @@ def column(values_n: np.ndarray, bins: int = 0) -> Column:
 
 
 def binned(column_z: Column, values_z: np.ndarray, values_n: np.ndarray) -> np.ndarray:
-    """int64 [N]: the bins of other examples, where bins and their values are those of `column(values_z, bins)`: an edge
-    lies halfway between the largest value of a bin and the smallest of the next."""
-    values_z, values_n = (np.asarray(v).astype(np.float32) for v in (values_z, values_n))
-    of = [values_z[column_z.code_n == v] for v in range(len(column_z.values_v))]
-    edges = [(low.max() + high.min()) / 2 for low, high in itertools.pairwise(of)]
+    """int64 [N]: the bins of other examples, where the bins are those of `column(values_z, bins)`. An edge is halfway
+    between the largest value of a bin and the smallest value of the next one."""
+    values_z, values_n = np.asarray(values_z).astype(np.float32), np.asarray(values_n).astype(np.float32)
+    bins = [values_z[column_z.code_n == v] for v in range(len(column_z.values_v))]
+    edges = [(low.max() + high.min()) / 2 for low, high in itertools.pairwise(bins)]
     return np.searchsorted(np.array(edges, np.float32), values_n).astype(np.int64)
 
 
@@ -95,16 +95,16 @@ def imputation(
     n_values: int,
     seed: int = 0,
 ) -> np.ndarray:
-    """What is known of the column without any model: P(value | other columns, label), learned on the population alone.
+    """The guess without any model: P(value | other columns, label), learned on the population alone.
 
-    Boosted trees, which see the label as a category. A value that the population lacks gets what add-one smoothing of
-    the marginal gives it, 1 / (Z + V), and the others share the rest. The label counts as evidence here, so an attack
-    that weighs the label once more by the model counts it twice; constant `y_z` and `y_n` give a prior without it.
-    Source: the baseline of Jayaraman and Evans 2022 (arXiv 2209.01292).
+    By boosted trees, in which the label is a category. A value that the population lacks gets the probability of
+    add-one smoothing of the marginal, 1 / (Z + V); the others share the rest. The label is evidence here already, so an
+    attack that uses the model's answer on the label counts it twice; constant `y_z` and `y_n` give a prior without the
+    label. Source: the baseline of Jayaraman and Evans 2022 (arXiv 2209.01292).
 
     Args:
       x_zd_without, x_nd_without: population [Z, D - 1] and candidates [N, D - 1] without the column.
-      y_z, y_n: labels, int [Z] and [N]; a label that the population lacks is a missing value.
+      y_z, y_n: labels, int [Z] and [N]; a label that the population lacks becomes a missing value.
       code_z: int [Z] in [0, V), the population's values (`column`).
       n_values: V; seed: of the trees.
 
@@ -125,9 +125,9 @@ def imputation(
         proba_nu = np.ones((len(x_nd), 1))
     else:
         labels = np.unique(y_z)
-        # The penalty keeps a small population from making the prior too sure of itself: learned on 60 to 200 rows of
-        # wine and breast cancer, it lowers the log loss by .10 to .36 at accuracies from -.01 to +.04. No early
-        # stopping: it would set rows aside, and a rare value among them.
+        # Without the penalty the prior is too sure where the population is small: on 60 to 200 rows of wine and breast
+        # cancer, the penalty lowers the log loss by .10 to .36 and changes the accuracy by -.01 to +.04. No early
+        # stopping: it would set rows aside, perhaps the only ones with a rare value.
         model = HistGradientBoostingClassifier(
             max_iter=60,
             max_leaf_nodes=15,

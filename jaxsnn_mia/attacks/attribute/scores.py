@@ -1,14 +1,14 @@
 """Attribute inference: which value of a sensitive column an example has, from its other columns, its label and a model.
 
-The models were queried at each of the V candidate values (`columns.with_values`): logits_snvc float32
-[S, N, V, C]; y_n int [N] are the labels. prior_nv [N, V], rows sum to 1, is what is known without the model
-(`columns.imputation`). Each attack gives scores float32 [S, N, V], higher = more likely the value; `guess` takes the
-highest. `valid_s` bool [S]: diverged shadows get NaN.
+The models were queried at each of the V candidate values (`columns.with_values`): logits_snvc float32 [S, N, V, C]. y_n
+int [N] are the labels. prior_nv [N, V] are the probabilities without the model (`columns.imputation`). Each attack
+gives scores float32 [S, N, V], higher = more likely the value; `guess` takes the highest. `valid_s` bool [S]: diverged
+shadows get NaN.
 
-What an attack gets right is no leak by itself. The population's correlations are known without the model, so the
-accuracy is held against the prior's, and what a model says of its own training examples against what it says of
-others (Jayaraman and Evans 2022, arXiv 2209.01292; Yeom et al. 2018, arXiv 1709.01604, attribute advantage). An attack
-may well be worse than the prior alone: the model's answers are noise where it knows nothing.
+A right guess alone is no leak: the correlations of the population are known without the model. So the accuracy is
+compared with that of the prior, and the accuracy on a model's own training examples with that on other examples
+(`advantage`; Jayaraman and Evans 2022, arXiv 2209.01292; Yeom et al. 2018, arXiv 1709.01604). An attack may be worse
+than the prior alone: where a model knows nothing, its answers are noise.
 """
 
 from collections.abc import Callable
@@ -22,10 +22,18 @@ from jaxsnn_mia.signals import from_logits
 
 
 def confusion(logits_szc: jax.Array, y_z: np.ndarray) -> np.ndarray:
-    """P(label | prediction) of each model on the population, with one more of each pair: float64 [S, C, C], a row for
-    each prediction, which sums to 1. Raises ValueError for shapes or labels that do not fit.
+    """P(label | prediction) of each model on the population, with add-one smoothing.
 
-    The paper's matrix is P(prediction | label). This one makes prior x matrix Bayes' rule for a label drawn given x.
+    The paper's matrix is P(prediction | label). With this one, prior x matrix is Bayes' rule for a label drawn given x.
+
+    Args:
+      logits_szc: of the population [S, Z, C]; y_z: labels int [Z].
+
+    Returns:
+      float64 [S, C, C]; the row of a prediction sums to 1.
+
+    Raises:
+      ValueError: shapes or labels that do not fit.
     """
     logits_szc, y_z = np.asarray(logits_szc), np.asarray(y_z)
     check_labels(logits_szc, y_z, "logits_szc")
@@ -36,8 +44,11 @@ def confusion(logits_szc: jax.Array, y_z: np.ndarray) -> np.ndarray:
 
 
 def fredrikson(logits_snvc, y_n, prior_nv, confusion_scc, *, valid_s=None) -> np.ndarray:
-    """log prior(v) + log P(y | the model's prediction at v), of equal logits the first class; confusion_scc [S, C, C]
-    is that of `confusion`. Source: Fredrikson et al. 2014 (USENIX Security) and 2015 (CCS), with marginals as prior."""
+    """log prior(v) + log P(y | the model's prediction at v). Of equal logits the first class is predicted.
+
+    confusion_scc [S, C, C] is that of `confusion`.
+    Source: Fredrikson et al. 2014 (USENIX Security) and 2015 (CCS), with marginals as prior.
+    """
     valid_s = check_queries(logits_snvc, y_n, prior_nv, valid_s)
     S, C = logits_snvc.shape[0], logits_snvc.shape[-1]
     if np.shape(confusion_scc) != (S, C, C):
@@ -50,9 +61,9 @@ def fredrikson(logits_snvc, y_n, prior_nv, confusion_scc, *, valid_s=None) -> np
 def confidence(logits_snvc, y_n, prior_nv, *, valid_s=None) -> np.ndarray:
     """log prior(v) + log of the confidence in the label y at v.
 
-    After CSMIA of Mehnaz et al. 2022 (arXiv 2201.09370). That knows no prior and goes by cases: the one value with
-    prediction y; of several, the one with the largest confidence; where there is none, the one with the smallest
-    confidence in the wrong label. Here the confidence in y itself decides throughout, weighed with the prior.
+    After CSMIA of Mehnaz et al. 2022 (arXiv 2201.09370). CSMIA has no prior and three cases: the one value with
+    prediction y; of several such values, the one with the largest confidence; without such a value, the one with the
+    smallest confidence in the wrong label. Here the confidence in y decides in all cases, together with the prior.
     """
     valid_s = check_queries(logits_snvc, y_n, prior_nv, valid_s)
     return scores(log(prior_nv) + np.asarray(_log_confidence(logits_snvc, y_n), np.float64), valid_s)
@@ -64,9 +75,9 @@ def _log_confidence(logits_snvc, y_n):
 
 
 def label_only(logits_snvc, y_n, prior_nv, *, valid_s=None) -> np.ndarray:
-    """prior(v), and 2 more where the label predicted at v is y: such values beat all others, the prior decides among
-    them. Of equal logits the first class is predicted. LOMIA (Mehnaz et al. 2022, arXiv 2201.09370) instead learns an
-    attack model on the examples for which one value alone has prediction y, and has no prior."""
+    """prior(v), plus 2 where the label predicted at v is y. Such values beat all others, and the prior decides among
+    them. Of equal logits the first class is predicted. LOMIA (Mehnaz et al. 2022, arXiv 2201.09370) has no prior; it
+    learns an attack model on the examples for which only one value has prediction y."""
     valid_s = check_queries(logits_snvc, y_n, prior_nv, valid_s)
     right_snv = np.asarray(logits_snvc).argmax(-1) == np.asarray(y_n)[:, None]
     return scores(2.0 * right_snv + np.asarray(prior_nv, np.float64), valid_s)
@@ -75,10 +86,10 @@ def label_only(logits_snvc, y_n, prior_nv, *, valid_s=None) -> np.ndarray:
 def membership(phi_snv, keep_sn, prior_nv, *, partner_s=None, valid_s=None, variance: str = "auto") -> np.ndarray:
     """log prior(v) + z(v): is (the other columns, v, y) among the training examples?
 
-    z is LiRA's one-sided (phi - mu) / sigma at the same v, against the shadows that did not train on the example,
-    without the target and its opposite: S/2 - 1 of them, whatever the truth. Calibration: with members d deviations
-    above the others and equal variances, the log likelihood ratio of membership is d z - d^2 / 2. d is taken to be 1,
-    as nothing that the adversary may look at gives it; the constant cancels over values.
+    z is the one-sided (phi - mu) / sigma of LiRA at the same v, against the shadows that did not train on the example,
+    without the target and its partner: S/2 - 1 of them, whatever the truth. If members lie d deviations above the
+    others, with equal variances, then the log likelihood ratio of membership is d z - d^2 / 2. The adversary cannot
+    measure d, so it is taken to be 1; the constant is the same for all values.
 
     Args:
       phi_snv: logit confidences [S, N, V] of y at each value, `from_logits.logit_confidence(logits_snvc, y_n)`.
@@ -86,15 +97,15 @@ def membership(phi_snv, keep_sn, prior_nv, *, partner_s=None, valid_s=None, vari
     """
     check_prior(prior_nv, np.shape(phi_snv))
     options = {"partner_s": partner_s, "valid_s": valid_s, "mode": "offline", "variance": variance}
-    # V is small, and one value at a time gives each its own variances and all the same opposites
+    # one value at a time: each has its own variances, and all have the same partners; V is small
     z = [lira.score(phi_snv[:, :, v : v + 1], keep_sn, **options) for v in range(phi_snv.shape[-1])]
     return (log(prior_nv) + np.stack(z, axis=-1)).astype(np.float32)
 
 
 def imputed(prior_nv, n_shadows: int = 1, *, valid_s=None) -> np.ndarray:
-    """log prior(v), the same for each of `n_shadows` models: the baseline, which asks no model."""
+    """log prior(v), the same for each of `n_shadows` models: the baseline that uses no model."""
     check_prior(prior_nv, (n_shadows, *np.shape(prior_nv)))
-    usable_s = references.usable(np.empty((n_shadows, 0), bool), None, valid_s)
+    usable_s = references.usable(n_shadows, None, valid_s)
     return scores(np.broadcast_to(log(prior_nv), (n_shadows, *np.shape(prior_nv))), usable_s)
 
 
@@ -131,7 +142,7 @@ def check_queries(logits_snvc, y_n, prior_nv, valid_s) -> np.ndarray:
     """valid_s bool [S]. ValueError for shapes, labels or a prior that do not fit, or logits that are not finite."""
     check_labels(logits_snvc, y_n, "logits_snvc")
     check_prior(prior_nv, logits_snvc.shape[:3])
-    valid_s = references.usable(np.empty((len(logits_snvc), 0), bool), None, valid_s)
+    valid_s = references.usable(len(logits_snvc), None, valid_s)
     references.check_finite((logits_snvc[s] for s in np.flatnonzero(valid_s)), "logits_snvc")
     return valid_s
 

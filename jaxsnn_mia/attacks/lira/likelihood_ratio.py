@@ -14,7 +14,7 @@ from jaxsnn_mia.attacks.lira import variance as spread
 
 MODES = ("online", "offline")
 LOCATIONS = ("mean", "median")
-SAMPLE = 2**20  # confidences, of whole examples, that the prior of the variances is read off
+SAMPLE = 2**20  # confidences, of whole examples, from which the prior of the variances is estimated
 
 
 def score(
@@ -30,23 +30,23 @@ def score(
     compat: str | None = None,
     target_phi_kna: jax.Array | None = None,
 ) -> np.ndarray:
-    """LiRA scores of all S targets, each against the other shadows without itself and its opposite.
+    """LiRA scores of all S targets, each against the other shadows without itself and its partner.
 
     Args:
       phi_sna: logit confidences float32 [S, N, A] (`from_logits.logit_confidence`); may be a memory map.
       keep_sn: bool [S, N], who trained on what.
-      partner_s: int [S], the complementary shadow, left out with the target; None: one random model of the
-        other side for each target and example (counts stay equal whatever the truth).
-      valid_s: bool [S]; the others, and their partners, are no reference and get NaN.
+      partner_s: int [S], the other shadow of the complementary pair, left out with the target. None: one random model
+        of the other side for each target and example, so that counts are equal whatever the truth.
+      valid_s: bool [S]; the others, and their partners, are no references and get NaN.
       mode: "online", log N(phi; mu_in, s_in) - log N(phi; mu_out, s_out) (eq. 2 to 4), mean over queries;
         "offline", one-sided (phi - mu_out) / s_out (section VI-B).
-      variance: "per_example"; "pooled", residual variance over all examples for each target, query and side; "fixed",
-        about one common mean instead (the paper's); "shrinkage", between the first two and in simulations not
-        worse than either (`variance.py`), which is what "auto" takes.
+      variance: "per_example"; "pooled", the variance about each example's mean, pooled over examples for each target,
+        query and side; "fixed", the variance about one common mean (the paper's); "shrinkage", between the first two
+        and in simulations not worse than either (`variance.py`); "auto" takes "shrinkage".
       location: "mean", or "median" with 1.4826 x the median absolute deviation in place of the standard deviation of an
         example (variance "auto" or "per_example").
-      sigma_floor: smallest standard deviation; by default a hundredth of the pooled one. For logits in steps of q, as
-        of quantized or counting readouts, q / sqrt(12).
+      sigma_floor: smallest standard deviation; None: a hundredth of the pooled one. For logits in steps of q, as
+        quantized or counting readouts give them, pass q / sqrt(12).
       compat: "lira2021" reproduces the reference evaluator; see `released.py`.
       target_phi_kna: [K, N, A] of K separate targets, attacked with all S references.
 
@@ -76,10 +76,10 @@ def score(
         (sides,) = references.over_blocks(lambda part: jax.device_get(_moments(*against.block(part))), [sample])
         priors = spread.prior(used(mode, sides), used(mode, pools))
 
-    def of(block, targets, part):
+    def score_block(block, targets, part):
         return _score(block, targets, pools, priors, sigma_floor, mode=mode, variance=variance)
 
-    return against.scores(of)
+    return against.scores(score_block)
 
 
 def check_options(mode: str, variance: str, location: str, compat: str | None) -> None:
@@ -99,7 +99,7 @@ def check_options(mode: str, variance: str, location: str, compat: str | None) -
 
 
 def used(mode: str, sides: tuple) -> tuple:
-    """What a mode looks at of (IN, OUT): offline there are no IN models."""
+    """The sides of (IN, OUT) that a mode uses: offline there are no IN models."""
     return sides if mode == "online" else sides[1:]
 
 
@@ -118,10 +118,11 @@ def _score(block, targets, pools, priors, sigma_floor, *, mode, variance):
     sigmas = [floored(jnp.sqrt(v), p, sigma_floor) for v, p in zip(variances, pools, strict=True)]
     if mode == "offline":
         return ((targets - sides[0][1]) / sigmas[0]).mean(-1)
-    log_in, log_out = (norm.logpdf(targets, mean, s) for (_, mean, _), s in zip(sides, sigmas, strict=True))
-    return (log_in - log_out).mean(-1)
+    (_, mean_in, _), (_, mean_out, _) = sides
+    return (norm.logpdf(targets, mean_in, sigmas[0]) - norm.logpdf(targets, mean_out, sigmas[1])).mean(-1)
 
 
 def floored(sigma: Any, pool: spread.Pool, floor: float | None) -> jax.Array:
-    """sigma, at least `floor` or a hundredth of the pooled one."""
-    return jnp.maximum(jnp.maximum(sigma, 0.01 * jnp.sqrt(pool.residual) if floor is None else floor), 1e-12)
+    """sigma, at least `floor`; None: at least a hundredth of the pooled one."""
+    least = 0.01 * jnp.sqrt(pool.residual) if floor is None else floor
+    return jnp.maximum(jnp.maximum(sigma, least), 1e-12)

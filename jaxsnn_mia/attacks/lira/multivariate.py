@@ -1,7 +1,8 @@
 """LiRA over several queries of an example at once: aligned views, time steps of a spiking network, input masks.
 
-The mean over queries of `lira.score` takes them for equally good and independent. Here the confidences of an example
-are Gaussian with a mean of its own and one covariance over queries, pooled over examples for each target and side.
+`lira.score` takes the mean over queries, as if they were equally good and independent. Here the confidences of an
+example are Gaussian, with a mean of its own and one covariance over queries, pooled over examples for each target and
+side.
 """
 
 from functools import partial
@@ -13,7 +14,7 @@ import numpy as np
 from jaxsnn_mia.attacks import references
 
 MODES = ("online", "offline")
-RIDGE = 1e-4  # of the mean variance: queries that hardly vary, such as a first time step
+RIDGE = 1e-4  # of the mean variance, for queries that hardly vary, such as a first time step
 
 
 def score(
@@ -42,9 +43,8 @@ def score(
         phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
     )
     sums = references.over_blocks(lambda part: jax.device_get(_sums(against.block(part))), against.slices())
-    covariances = [
-        shrunk(products / freedom, shrink) for products, freedom in jax.tree.map(lambda *p: np.sum(p, 0), *sums)
-    ]
+    total = jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)
+    covariances = [shrunk(products / freedom, shrink) for products, freedom in total]
     whiteners = [np.linalg.inv(np.linalg.cholesky(c)) for c in covariances]
     return against.scores(lambda block, targets, part: _score(block, targets, whiteners, mode=mode))
 
@@ -58,9 +58,9 @@ def shrunk(covariance: np.ndarray, shrink: float) -> np.ndarray:
 
 
 def residuals(block: tuple) -> list[tuple]:
-    """For IN, then OUT models: (side mask [S, B, 1], count [1, B, 1], mean [1, B, A], residuals [S, B, A] of the side's
-    models, residual of the one that each target leaves out or None)."""
-    phi, keep, opposite, usable_s = block
+    """For IN, then OUT models: (count [1, B, 1], mean [1, B, A], residuals of the side's models [S, B, A], and the
+    residual of the model that each target leaves out [S, B, A], or None)."""
+    phi, keep, partner_sb, usable_s = block
     out = []
     for side in (keep & usable_s[:, None], ~keep & usable_s[:, None]):
         w = side[..., None].astype(phi.dtype)
@@ -68,16 +68,15 @@ def residuals(block: tuple) -> list[tuple]:
         mean = references.sum_over_shadows(jnp.where(w > 0, phi, 0.0)) / count
         residual = jnp.where(w > 0, phi - mean, 0.0)
         left_out = None
-        if opposite is not None:
-            other = jnp.take_along_axis(residual, jnp.broadcast_to(opposite, keep.shape)[..., None], axis=0)
-            left_out = jnp.where(w > 0, residual, other)
+        if partner_sb is not None:
+            left_out = jnp.where(w > 0, residual, references.of_partners(residual, partner_sb))
         out.append((count, mean, residual, left_out))
     return out
 
 
 @jax.jit
 def _sums(block):
-    """For each side: sums over a block of the products of residuals [S or 1, A, A], and their degrees of freedom."""
+    """For each side, summed over a block: products of residuals [S or 1, A, A], and their degrees of freedom."""
     sums = []
     for count, _, residual, left_out in residuals(block):
         products = jnp.einsum("sba,sbc->ac", residual, residual)[None]
@@ -91,16 +90,17 @@ def _sums(block):
 
 @partial(jax.jit, static_argnames="mode")
 def _score(block, targets, whiteners, *, mode):
-    logs = []
+    logs, whites = [], []
     for (count, mean, _, left_out), whitener in zip(residuals(block), whiteners, strict=True):
         middle = mean if left_out is None else mean - left_out / (count - 1)
         white = whitened(whitener, targets - middle)
         log_scale = jnp.log(jnp.diagonal(whitener, axis1=-2, axis2=-1)).sum(-1)
         logs.append(log_scale[:, None] - 0.5 * (white**2).sum(-1))
+        whites.append(white)
     if mode == "online":
         return logs[0] - logs[1]
-    along = whitened(whitener, jnp.ones_like(targets[:, :1]))
-    return (white * along).sum(-1) / jnp.sqrt((along**2).sum(-1))
+    shift = whitened(whiteners[1], jnp.ones_like(targets[:, :1]))  # common to all queries
+    return (whites[1] * shift).sum(-1) / jnp.sqrt((shift**2).sum(-1))
 
 
 def whitened(whitener: jax.Array, x: jax.Array) -> jax.Array:

@@ -1,9 +1,10 @@
-"""LiRA as the authors' released evaluator computes it, with the sign turned: higher = more likely a member.
+"""LiRA as the authors' released evaluator computes it, for reproduction; `lira.score` is the attack to use.
 
-Per-example medians stand for the means. Online: each side's own deviation, or with a fixed variance that of all IN
-confidences for both sides. Offline: -log N(phi; median_out, s_out), two-sided. Every example uses as many models as the
-one with the fewest has, the first ones in the order of the shadows. Source: Carlini et al. 2022 (arXiv 2112.03570),
-algorithm 1 and the code released with it. A loop over targets, for reproduction; `lira.score` is the attack to use.
+The sign is turned: higher = more likely a member. Medians of each example stand in for the means. Online, each side has
+its own deviation; with a fixed variance both sides have that of all IN confidences. Offline, the score is
+-log N(phi; median_out, s_out), two-sided. Every example uses as many models as the example with the fewest has, the
+first ones in the order of the shadows. This is a loop over targets.
+Source: Carlini et al. 2022 (arXiv 2112.03570), algorithm 1 and the code released with it.
 """
 
 import numpy as np
@@ -22,21 +23,19 @@ def score(against: Against, mode: str, variance: str) -> np.ndarray:
         fitted = fit(phi_sna, keep_sn, used_sn, variance)
         return np.stack([ratio(np.asarray(x, np.float64), fitted, mode) for x in against.targets])
     out = np.full(keep_sn.shape, np.nan, np.float32)
-    opposite, ids = np.broadcast_to(against.opposite, keep_sn.shape), np.arange(len(keep_sn))[:, None]
+    partner_sn, ids = np.broadcast_to(against.partner_sn, keep_sn.shape), np.arange(len(keep_sn))[:, None]
     for s in np.flatnonzero(against.usable_s):
-        fitted = fit(phi_sna, keep_sn, used_sn & (ids != s) & (ids != opposite[s][None]), variance)
+        left_sn = used_sn & (ids != s) & (ids != partner_sn[s][None])
+        fitted = fit(phi_sna, keep_sn, left_sn, variance)
         out[s] = ratio(phi_sna[s], fitted, mode)
     return out
 
 
 def fit(phi_sna, keep_sn, used_sn, variance: str) -> tuple:
-    """(median, deviation) [N, A] of the IN models, then of the OUT models."""
-    inside, outside = (first_models(phi_sna, side & used_sn) for side in (keep_sn, ~keep_sn))
-    if variance == "fixed":
-        deviations = inside.std(), outside.std()
-    else:
-        deviations = inside.std(0), outside.std(0)
-    return (np.median(inside, 0), deviations[0]), (np.median(outside, 0), deviations[1])
+    """(median [N, A], deviation [N, A] or one number) of the IN models, then of the OUT models."""
+    inside, outside = first_models(phi_sna, keep_sn & used_sn), first_models(phi_sna, ~keep_sn & used_sn)
+    axis = None if variance == "fixed" else 0
+    return (np.median(inside, 0), inside.std(axis)), (np.median(outside, 0), outside.std(axis))
 
 
 def first_models(phi_sna: np.ndarray, side_sn: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""How wide a target's confidences spread: the variance of IN and OUT models of each example, from few of them.
+"""The variances of LiRA: how much the confidences of the IN and of the OUT models of an example vary.
 
-With S shadows each side of an example has S/2 - 1 models, so its own variance is noisy; one pooled variance is not, but
-misses that some examples vary more than others. The shrunk variance lies between: an example has one spread, shared by
-both sides and drawn towards the pooled one, and each side a deviation of its own from it. How strongly is read off the
-data (empirical Bayes), so that it becomes the pooled variance where examples are alike and the example's own where
-there are many shadows.
+With S shadows each side of an example has S/2 - 1 models, so its own variance is noisy. One pooled variance is not, but
+some examples vary more than others. The shrunk variance lies between: it is drawn from the example's own variance
+towards the pooled one. An example has one spread, shared by both sides, and each side may deviate from it. How strongly
+it is drawn is estimated from the data (empirical Bayes): it becomes the pooled variance where examples are alike, and
+the example's own where there are many shadows.
 """
 
 from typing import NamedTuple
@@ -14,28 +14,28 @@ import numpy as np
 from scipy.special import polygamma
 
 VARIANCES = ("auto", "shrinkage", "pooled", "fixed", "per_example")
-MOST_FREEDOM = 1e6  # prior degrees of freedom that stand for "all alike"
+MOST_FREEDOM = 1e6  # prior degrees of freedom that mean "all examples are alike"
 NEWTON_STEPS = 12
-NO_SPREAD = 1e-6  # of the pooled variance: less is no narrow spread but none, as of logits in steps
+NO_SPREAD = 1e-6  # of the pooled variance: below it models agree exactly, as with logits in steps
 
 
 class Pool(NamedTuple):
-    """Of one side, over all examples, each [S or 1, 1, A]: the residual variance (about each example's mean), and the
-    variance about one common mean."""
+    """The pooled variances of one side over all examples, each [S or 1, 1, A]: about each example's mean, and about one
+    common mean."""
 
     residual: jax.Array
     total: jax.Array
 
 
 class Prior(NamedTuple):
-    """Degrees of freedom [S or 1, 1, A]: of the spread that an example has on all sides, and of a side's own."""
+    """Degrees of freedom [S or 1, 1, A]: of the spread that both sides of an example share, and of a side's own."""
 
     shared: jax.Array
     own: jax.Array
 
 
 def pool_sums(side: tuple) -> tuple:
-    """What `pool` needs of a block of examples, summed over it."""
+    """Sums over a block of examples that `pool` needs."""
     count, mean, squares = side
     return tuple((x + 0 * mean).sum(1) for x in (count, count - 1, squares, count * mean, squares + count * mean**2))
 
@@ -47,14 +47,17 @@ def pool(sums: tuple) -> Pool:
 
 
 def prior(sides: tuple, pools: tuple) -> Prior:
-    """How much examples differ in spread, from the moments (count, mean, squares) of IN and OUT models, or of OUT
-    models alone, on a sample of them.
+    """How much examples differ in spread, estimated on a sample of them.
 
-    Log variances of equal examples have variance psi'(d / 2) for d degrees of freedom (Smyth 2004, "Linear models and
-    empirical Bayes methods for assessing differential expression"); what they have more of is the prior's. The spread
-    of the ratio of an example's two sides gives the prior of a side's own deviation in the same way. Models that agree
-    exactly, as with logits in steps, have no log variance and do not count. In numpy: these are a few special functions
-    of a sample, which would take seconds to compile.
+    Where examples are alike, log variances with d degrees of freedom have variance psi'(d / 2) (Smyth 2004, "Linear
+    models and empirical Bayes methods for assessing differential expression"); the excess is due to the prior. In the
+    same way, the ratio of an example's two sides gives the prior of a side's own deviation. Models that agree exactly,
+    as with logits in steps, have no log variance and do not count. This is numpy code: jax would need seconds to
+    compile the special functions.
+
+    Args:
+      sides: moments (count, mean, squares) of IN and OUT models, or of OUT models alone (`references.moments`).
+      pools: the `Pool` of each side.
     """
     freedoms, scaled = relative(sides, pools)
     shared = log_excess(sum(scaled), sum(freedoms))
@@ -72,13 +75,13 @@ def relative(sides: tuple, pools: tuple) -> tuple[list, list]:
 
 
 def log_variance(scaled: np.ndarray, freedom: np.ndarray) -> np.ndarray:
-    """NaN where there is no spread."""
+    """log(scaled / freedom), NaN where there is no spread."""
     variance = scaled / freedom
     return np.log(np.where(variance > NO_SPREAD, variance, np.nan))
 
 
 def variation(log: np.ndarray) -> np.ndarray:
-    """Variance over examples [S or 1, 1, A] of what is not NaN; 0 where nothing is left."""
+    """Variance over examples [S or 1, 1, A] of the values that are not NaN; 0 where all are NaN."""
     there = ~np.isnan(log)
     count = np.maximum(there.sum(1, keepdims=True), 1)
     mean = np.where(there, log, 0.0).sum(1, keepdims=True) / count
@@ -111,11 +114,12 @@ def of_sides(variance: str, sides: tuple, pools: tuple | None, priors: Prior | N
 
 
 def trigamma(x: np.ndarray) -> np.ndarray:
+    """psi'(x)."""
     return polygamma(1, x)
 
 
 def trigamma_inverse(y: np.ndarray) -> np.ndarray:
-    """x with psi'(x) = y, by Newton's steps on 1 / psi' (Smyth 2004); MOST_FREEDOM where y <= 0."""
+    """x with psi'(x) = y, by Newton's method on 1 / psi' (Smyth 2004); MOST_FREEDOM where y <= 0."""
     positive = np.maximum(y, 1 / MOST_FREEDOM)
     x = 0.5 + 1 / positive
     for _ in range(NEWTON_STEPS):

@@ -24,7 +24,7 @@ GIVEN = {
 }  # fmt: skip
 
 
-def attacked(name, given=GIVEN, partner_s=PAIRED.partner, valid_s=PAIRED.valid):
+def attacked(name, given=GIVEN, partner_s=PAIRED.partner_s, valid_s=PAIRED.valid):
     attack = attribute_scores.ATTRIBUTE_ATTACKS[name]
     options = {"partner_s": partner_s} if "keep" in attack.needs else {}
     return attack.fn(*(given[need] for need in attack.needs), valid_s=valid_s, **options)

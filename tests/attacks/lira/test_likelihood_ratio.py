@@ -30,7 +30,7 @@ def given(name, A=2):
     """(setting, phi with NaN where a shadow has diverged, separate targets or None)."""
     setting = SETTINGS[name]
     phi = planted.uneven(setting.keep, A=A, differ=0.8, inside=0.6)
-    targets = planted.uneven(setting.keep, A=A, seed=9)[:3] if setting.opposite is None else None
+    targets = planted.uneven(setting.keep, A=A, seed=9)[:3] if setting.partner_sn is None else None
     return setting, setting.diverged(phi), targets
 
 

@@ -19,7 +19,7 @@ PHI = planted.phi(KEEP, A=3, leak=1.0) @ MIXED
 def test_the_scores_equal_the_float64_loop(shrink, mode, who):
     setting = SETTINGS[who]
     phi = setting.diverged(planted.uneven(setting.keep, A=3, inside=0.6) @ MIXED)
-    targets = planted.phi(setting.keep, A=3, seed=5)[:3] @ MIXED if setting.opposite is None else None
+    targets = planted.phi(setting.keep, A=3, seed=5)[:3] @ MIXED if setting.partner_sn is None else None
     options = {"mode": mode, "shrink": shrink, "target_phi_kna": targets, **setting.options}
     got = multivariate.score(phi, setting.keep, **options)
     want = loops.each(loops.multivariate(mode, shrink), phi, setting, targets)
