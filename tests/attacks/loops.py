@@ -128,9 +128,9 @@ def drawn_to(prior, target, squares, freedom):
     return (prior * target + squares) / (prior + freedom)
 
 
-def shrunk_variances(inside, outside, mode, step=1, found=None):
+def shrunk_variances(inside, outside, mode, step=1, strengths=None):
     """(IN, OUT) [N]: an example's spread drawn to 1 (in units of the pooled variances), each side's drawn to that. The
-    strengths are read off every `step`-th example, and appended to `found`."""
+    strengths are read off every `step`-th example, and appended to `strengths`."""
     squares, freedoms, pools = [], [], []
     for values in (inside, outside) if mode == "online" else (outside,):
         square, freedom = squares_of(values)
@@ -147,16 +147,16 @@ def shrunk_variances(inside, outside, mode, step=1, found=None):
     if mode == "online":
         ratio = np.log(squares[0] / freedoms[0]) - np.log(squares[1] / freedoms[1])
         own = prior_freedom((np.var(ratio[::step]) - sum(map(chance, freedoms))) / 2)
-    if found is not None:
-        found.append((shared, own))
+    if strengths is not None:
+        strengths.append((shared, own))
     spread = drawn_to(shared, np.ones(len(inside)), together, freedom)
     variances = [p * drawn_to(own, spread, x, d) for p, x, d in zip(pools, squares, freedoms, strict=True)]
     return variances if mode == "online" else [None, *variances]
 
 
-def lira_shrinkage(mode, step=1, found=None):
+def lira_shrinkage(mode, step=1, strengths=None):
     def of(x, inside, outside):
-        return likelihood_ratio(x, inside, outside, mode, shrunk_variances(inside, outside, mode, step, found))
+        return likelihood_ratio(x, inside, outside, mode, shrunk_variances(inside, outside, mode, step, strengths))
 
     return mean_over_queries(of)
 

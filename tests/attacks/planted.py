@@ -17,6 +17,12 @@ def pairs(S, N, seed=0):
     return keep
 
 
+def without_pairs(S, N, seed=0):
+    """keep bool [S, N], every example in exactly half of the shadows, without pairs."""
+    sides = np.repeat(np.arange(S)[:, None] < S // 2, N, 1)
+    return np.random.default_rng(seed).permuted(sides, axis=0)
+
+
 def phi(keep, A=1, leak=0.0, seed=1):
     """float32 [S, N, A]: an offset per example, unit noise, `leak` more for members."""
     rng = np.random.default_rng(seed)

@@ -8,7 +8,7 @@ from jaxsnn_mia import metrics
 from jaxsnn_mia.attacks import population, quantile
 from tests.attacks import planted
 
-S, N, Z, D = 6, 400, 3000, 3
+S, N, Z, D = 4, 600, 3000, 3
 KEEP = planted.pairs(S, N)
 VALID = np.arange(S) != 2
 SLOPE = np.array([2.0, -1.0, 0.0])
@@ -27,12 +27,29 @@ X_POPULATION = np.random.default_rng(2).normal(size=(Z, D)).astype(np.float32)
 PHI = confidences(X, KEEP, seed=3)
 PHI_POPULATION = confidences(X_POPULATION, seed=4)
 ARRAYS = {"phi_sna": PHI, "x_nd": X, "phi_sza": PHI_POPULATION, "x_zd": X_POPULATION}
+SMALL = {"hidden": (16,)}  # enough for linear quantiles, and quick
 
 
 @pytest.fixture(scope="module")
-def regressors():
-    with jax.numpy_dtype_promotion("strict"):
-        return quantile.fit(PHI_POPULATION[..., 0], X_POPULATION, levels=LEVELS)
+def fitted():
+    """(regressors, scores of examples with a leak [S, N], scores of the same ones without) of one call."""
+    kept, fit = [], quantile.fit
+
+    def keep(*args, **options):
+        kept.append(fit(*args, **options))
+        return kept[-1]
+
+    both = {**ARRAYS, "phi_sna": np.concatenate([PHI, confidences(X, seed=3)], 1), "x_nd": np.concatenate([X, X])}
+    with pytest.MonkeyPatch.context() as patch, jax.numpy_dtype_promotion("strict"):
+        patch.setattr(quantile, "fit", keep)
+        score = quantile.score(**both, levels=LEVELS, **SMALL)
+    (regressors,) = kept
+    return regressors, score[:, :N], score[:, N:]
+
+
+@pytest.fixture
+def regressors(fitted):
+    return fitted[0]
 
 
 def test_the_realised_fpr_of_the_held_out_population_is_the_nominal_one(regressors):
@@ -66,26 +83,26 @@ def test_depth_interpolates_the_log_rate_and_goes_on_beyond():
     phi = np.array([0.0, 1.0, 3.0, 2.0, 5.0, -1.0], np.float32)
     two, five, ten = np.log(2), np.log(5), np.log(10)
     want = [two, ten, 2 * ten, 1.5 * ten, 3 * ten, two - five]
-    np.testing.assert_allclose(quantile.depth(quantiles, phi, levels), want, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(quantile.depth)(quantiles, phi, levels), want, rtol=1e-5)
 
 
 def test_pinball_is_lowest_at_the_quantiles():
-    x = np.arange(100, dtype=np.float32)
+    x, pinball = np.arange(100, dtype=np.float32), jax.jit(quantile.pinball)
     levels = np.array([0.3, 0.1], np.float32)
 
     def loss(low, high):
-        return float(quantile.pinball(np.tile(np.array([low, high], np.float32), (100, 1)), x, levels))
+        return float(pinball(np.tile(np.array([low, high], np.float32), (100, 1)), x, levels))
 
     best = loss(69.5, 89.5)
     assert best < min(loss(67.5, 89.5), loss(71.5, 89.5), loss(69.5, 87.5), loss(69.5, 91.5))
-    # one level, one value: 3 above at 1 - .25 = .75, in units of sqrt(.75 x .25)
-    one = quantile.pinball(np.zeros((1, 1), np.float32), np.full(1, 3, np.float32), np.full(1, 0.25, np.float32))
+    # one value: 3 above at 1 - .25 = .75, in units of sqrt(.75 x .25)
+    one = pinball(np.zeros((100, 2), np.float32), np.full(100, 3, np.float32), np.full(2, 0.25, np.float32)) / 2
     assert float(one) == pytest.approx(3 * 0.75 / np.sqrt(0.75 * 0.25), rel=1e-6)
 
 
 def test_inputs_that_say_nothing_give_the_marginal_quantiles():
     phi = PHI_POPULATION[..., 0]
-    got = quantile.fit(phi, np.zeros((Z, D)), levels=LEVELS)
+    got = quantile.fit(phi, np.zeros((Z, D)), levels=LEVELS, **SMALL)
     learnt = quantile.quantiles(got, np.zeros((1, D)))[:, 0]
     want = np.quantile(phi, 1 - np.array(LEVELS), axis=1).T
     # standard error of a sample quantile, sqrt(f (1 - f) / Z) / density, at its largest: the level .02
@@ -104,8 +121,8 @@ def test_steps_that_only_memorise_are_not_kept():
         assert float(loss) < float(at_most) + 0.01
 
 
-def test_a_planted_leak_is_found_near_the_optimum():
-    score = quantile.score(**ARRAYS, levels=LEVELS)
+def test_a_planted_leak_is_found_near_the_optimum(fitted):
+    _, score, _ = fitted
     assert score.dtype == np.float32
     assert metrics.auc(population.loss(PHI), KEEP) < 0.65
     optimum = metrics.auc(PHI[..., 0] - X @ SLOPE, KEEP)
@@ -113,32 +130,35 @@ def test_a_planted_leak_is_found_near_the_optimum():
     assert optimum - 0.015 < metrics.auc(score, KEEP) < optimum + 0.01
 
 
-def test_without_a_leak_the_auc_is_one_half_and_scores_are_rates():
-    score = quantile.score(**{**ARRAYS, "phi_sna": confidences(X, seed=3)}, levels=LEVELS)
+def test_without_a_leak_the_auc_is_one_half_and_scores_are_rates(fitted):
+    _, _, score = fitted
     assert abs(metrics.auc(score, KEEP) - 0.5) < 3 * ERROR
     for level in LEVELS[:3]:
         error = np.sqrt(level * (1 - level) * (1 / (S * N) + 1 / (S * Z)))
         assert abs(np.mean(score > -np.log(level)) - level) < 4 * error
 
 
+def quick(**changes):
+    """Scores of the valid targets after a few steps."""
+    few = {**ARRAYS, "phi_sna": PHI[VALID], "phi_sza": PHI_POPULATION[VALID], "steps": 40, **SMALL}
+    return quantile.score(**{**few, **changes})
+
+
 def test_order_and_scale_of_the_confidences_play_no_part():
-    few = {**ARRAYS, "phi_sna": PHI[VALID], "phi_sza": PHI_POPULATION[VALID]}
-    score = quantile.score(**few, steps=40)
-    order = np.random.default_rng(0).permutation(N)
-    moved = quantile.score(**{**few, "phi_sna": few["phi_sna"][:, order], "x_nd": X[order]}, steps=40)
+    score, order = quick(), np.random.default_rng(0).permutation(N)
+    moved = quick(phi_sna=PHI[VALID][:, order], x_nd=X[order])
     np.testing.assert_allclose(moved, score[:, order], rtol=1e-4, atol=1e-4)
-    shifted = {**few, "phi_sna": 3 * few["phi_sna"] + 5, "phi_sza": 3 * few["phi_sza"] + 5}
-    np.testing.assert_allclose(quantile.score(**shifted, steps=40), score, rtol=1e-2, atol=1e-2)
-    assert (quantile.score(**few, steps=40, seed=1) != score).any()
+    shifted = quick(phi_sna=3 * PHI[VALID] + 5, phi_sza=3 * PHI_POPULATION[VALID] + 5)
+    np.testing.assert_allclose(shifted, score, rtol=1e-2, atol=1e-2)
+    assert (quick(seed=1) != score).any()
 
 
 def test_a_diverged_target_leaves_the_rest_alone():
     broken = PHI_POPULATION.copy()
     broken[~VALID] = np.nan
-    score = quantile.score(**{**ARRAYS, "phi_sza": broken}, valid_s=VALID, steps=40)
+    score = quick(phi_sna=PHI, phi_sza=broken, valid_s=VALID)
     assert np.isnan(score[~VALID]).all()
-    rest = {"phi_sna": PHI[VALID], "phi_sza": PHI_POPULATION[VALID]}
-    np.testing.assert_array_equal(score[VALID], quantile.score(**{**ARRAYS, **rest}, steps=40))
+    np.testing.assert_array_equal(score[VALID], quick())
 
 
 def test_the_default_levels_end_where_the_population_does():

@@ -38,7 +38,7 @@ def named(targets):
 @pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("mode", rmia.MODES)
 @pytest.mark.parametrize("vote", rmia.VOTES)
-@pytest.mark.parametrize("own_z_n", [None, OWN_Z])
+@pytest.mark.parametrize("own_z_n", [OWN_Z, pytest.param(None, marks=pytest.mark.long)])
 def test_every_vote_equals_its_loop_whoever_is_compared(name, mode, vote, own_z_n, monkeypatch):
     monkeypatch.setattr(rmia, "PAIRS", 100)  # of the majority
     setting, logp, logp_z, targets = given(name)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jaxsnn_mia import metrics
-from jaxsnn_mia.attacks import folds, shokri
+from jaxsnn_mia.attacks import shokri
 from tests.attacks import planted
 
 S, N = 8, 300
@@ -14,60 +14,9 @@ NOISE = RNG.normal(size=(S, N))
 LEAK = NOISE + KEEP  # members N(1, 1), the others N(0, 1): no threshold and no classifier has more than AUC .76025
 LOGITS = RNG.normal(size=(S, N, 3)).astype(np.float32) * 3
 ERROR = 1 / np.sqrt(3 * N * S / 2)  # standard error of a mean AUC over S targets, at most
-
-
-def balanced(seed):
-    """Every example in exactly half of the shadows, without pairs."""
-    sides = np.repeat(np.arange(S)[:, None] < S // 2, N, 1)
-    return np.random.default_rng(seed).permuted(sides, axis=0)
-
-
-def test_partners_share_a_fold_and_folds_are_even():
-    valid = np.arange(24) != 5
-    fold = folds.pair_folds(24, np.arange(24) ^ 1, valid, 4, 0)
-    np.testing.assert_array_equal(fold[::2], fold[1::2])
-    np.testing.assert_array_equal(np.flatnonzero(fold == -1), [4, 5])
-    assert sorted(np.bincount(fold[fold >= 0])) == [4, 6, 6, 6]
-    assert (fold != folds.pair_folds(24, np.arange(24) ^ 1, valid, 4, 1)).any()
-    alone = folds.pair_folds(7, None, None, 3, 0)
-    assert sorted(np.bincount(alone)) == [2, 2, 3]
-    np.testing.assert_array_equal(np.sort(folds.pair_folds(6, np.arange(6) ^ 1, None, 4, 0)), [0, 0, 1, 1, 2, 2])
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"folds": 1}, "at least 2, got 1"),
-        ({"valid_s": np.arange(S) < 3}, "at least 2 usable pairs of shadows, got 1 of 8"),
-        ({"partner_s": np.roll(np.arange(S), 1)}, "must name pairs"),
-        ({"partner_s": np.arange(S - 1)}, "must hold 8 shadows"),
-        ({"partner_s": -np.arange(S)}, r"in \[0, 8\)"),
-    ],
-)
-def test_bad_folds_are_refused_with_the_reason(change, message):
-    with pytest.raises(ValueError, match=message):
-        folds.pair_folds(**{"n_shadows": S, "partner_s": PARTNERS, "valid_s": None, "folds": 4, "seed": 0, **change})
-
-
-@pytest.mark.parametrize("at_most", [10_000, 101])
-@pytest.mark.parametrize("keep", [KEEP, balanced(0)])
-def test_rows_are_balanced_within_every_example_and_never_repeat(keep, at_most):
-    learn, among = np.array([0, 1, 4, 5, 6]), np.flatnonzero(LABELS == 1)
-    s, n = folds.balanced_rows(keep, learn, among, at_most, np.random.default_rng(0))
-    matches = np.minimum(keep[learn][:, among].sum(0), (~keep[learn][:, among]).sum(0)).sum()
-    assert len(s) == 2 * min(matches, at_most // 2)
-    assert len(set(zip(s, n, strict=True))) == len(s)
-    assert set(s) <= set(learn)
-    assert set(n) <= set(among)
-    member = keep[s, n]
-    np.testing.assert_array_equal(np.bincount(n[member], minlength=N), np.bincount(n[~member], minlength=N))
-
-
-def test_one_shadow_gives_as_many_members_as_others():
-    s, n = folds.balanced_rows(KEEP, np.array([3]), np.arange(N), 100, np.random.default_rng(0))
-    assert len(np.unique(n)) == 100
-    assert KEEP[s, n].sum() == 50
-    assert set(s) == {3}
+LONG = pytest.mark.long
+SLOW = ("mlp", "forest")
+MODELS = list(shokri.MODELS)
 
 
 def test_features_of_the_published_logits():
@@ -87,11 +36,11 @@ def test_columns_are_those_of_the_rows():
     np.testing.assert_allclose(got, want)
 
 
-@pytest.mark.parametrize("model", shokri.MODELS)
-@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("model", [pytest.param(m, marks=() if m in ("logistic", "forest") else LONG) for m in MODELS])
+@pytest.mark.parametrize("paired", [pytest.param(True, marks=LONG), False])
 def test_without_a_leak_the_auc_is_one_half(model, paired):
     """Features that name the example: who learns how many of the others trained on it has .36 without pairs."""
-    keep = KEEP if paired else balanced(1)
+    keep = KEEP if paired else planted.without_pairs(S, N, 1)
     noise = np.random.default_rng(4).normal(size=(S + 1, N, 4))
     features = {"membrane": 3 * noise[:1] + 0.3 * noise[1:]}
     score = shokri.score(features, keep, LABELS, partner_s=PARTNERS if paired else None, model=model)
@@ -99,7 +48,7 @@ def test_without_a_leak_the_auc_is_one_half(model, paired):
 
 
 # what a classifier that must find out that the odds rise with x loses on 1,800 rows
-@pytest.mark.parametrize("model", shokri.MODELS)
+@pytest.mark.parametrize("model", [pytest.param(m, marks=LONG if m in SLOW else ()) for m in MODELS])
 def test_a_planted_leak_is_found_near_the_optimum(model):
     optimum = metrics.auc(LEAK, KEEP)
     assert optimum == pytest.approx(0.76025, abs=3 * ERROR)
@@ -119,7 +68,11 @@ def test_logistic_scores_are_the_log_odds_of_the_gaussians():
 
 @pytest.mark.parametrize(
     ("model", "options"),
-    [(model, {}) for model in shokri.MODELS] + [("svc", {"per_class": True}), ("svc", {"shadows": 1})],
+    [
+        *[pytest.param(m, {}, marks=LONG if m in SLOW else ()) for m in MODELS],
+        ("svc", {"per_class": True}),
+        ("svc", {"shadows": 1}),
+    ],
 )
 def test_a_pairs_membership_does_not_reach_its_own_scores(model, options):
     other = KEEP.copy()
