@@ -5,7 +5,7 @@ import scipy.special
 
 from jaxsnn_mia import attacks, metrics
 from jaxsnn_mia.attacks import population
-from tests.attacks import loops, planted
+from tests.attacks import planted, population_loops
 
 S, N, Z = 4, 40, 25
 KEEP = planted.pairs(S, N)
@@ -22,7 +22,8 @@ def test_attack_p_equals_the_loop(A):
     phi[:, 3:5] = [[-30.0], [30.0]]  # beyond both ends
     got = population.attack_p(phi, phi_z)
     losses, losses_z = (np.logaddexp(0, -x.astype(np.float64)).mean(-1).astype(np.float32) for x in (phi, phi_z))
-    want = np.array([loops.attack_p(*row) for row in zip(losses.astype(float), losses_z.astype(float), strict=True)])
+    rows = zip(losses.astype(float), losses_z.astype(float), strict=True)
+    want = np.array([population_loops.attack_p(*row) for row in rows])
     np.testing.assert_allclose(got, want, rtol=1e-5)
     share = (losses_z[:, None] > losses[:, :, None]).mean(-1)  # the published statistic
     assert (np.abs(got - share) <= 4 / (Z + 1)).all()  # ties of four share their place

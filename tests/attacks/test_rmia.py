@@ -3,7 +3,7 @@ import pytest
 
 from jaxsnn_mia import metrics
 from jaxsnn_mia.attacks import references, rmia
-from tests.attacks import loops, planted
+from tests.attacks import loops, planted, population_loops
 
 KEEP = planted.pairs(8, 30)
 LOGP = planted.logp(planted.phi(KEEP, A=2, leak=1.0))
@@ -17,7 +17,7 @@ OWN_Z = np.where(np.arange(30) % 3 == 0, np.arange(30) // 2, -1)  # every third 
 @pytest.mark.parametrize("gamma", [1.0, 2.0])
 def test_the_ecdf_equals_the_pair_matrix(mode, gamma):
     got = rmia.score(LOGP, KEEP, POPULATION, partner_s=PARTNERS, mode=mode, gamma=gamma)
-    np.testing.assert_allclose(got, loops.rmia(LOGP, KEEP, POPULATION, mode, gamma), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(got, population_loops.rmia(LOGP, KEEP, POPULATION, mode, gamma), rtol=1e-5, atol=1e-6)
 
 
 def given(name, A=2):
@@ -44,7 +44,7 @@ def test_every_vote_equals_its_loop_whoever_is_compared(name, mode, vote, own_z_
     setting, logp, logp_z, targets = given(name)
     options = {"mode": mode, "gamma": 1.5, "vote": vote, "own_z_n": own_z_n}
     got = rmia.score(logp, setting.keep, logp_z, a=0.4, **options, **setting.options, **named(targets))
-    want = loops.rmia_votes(logp, logp_z, setting, targets, a_t=np.full(12, 0.4), **options)
+    want = population_loops.rmia_votes(logp, logp_z, setting, targets, a_t=np.full(12, 0.4), **options)
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
 
 
@@ -97,7 +97,7 @@ def test_the_tuned_stretch_is_the_best_of_the_other_pairs(monkeypatch):
     options = {"mode": "offline", "gamma": 2.0, "vote": "mean"}
 
     def mean_auc(a):
-        scores = loops.rmia_votes(logp[rest], logp_z[rest], others, a_t=np.full(12, a), **options)
+        scores = population_loops.rmia_votes(logp[rest], logp_z[rest], others, a_t=np.full(12, a), **options)
         return np.mean([loops.auc(score, keep) for score, keep in zip(scores, others.keep, strict=True)])
 
     best = max(rmia.GRID, key=mean_auc)

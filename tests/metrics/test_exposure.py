@@ -51,13 +51,15 @@ def test_without_a_leak_the_confidence_is_at_one_half_and_spreads_as_luck_does()
     """Online LiRA is not: each target's score rests on the other targets of the same example."""
     from jaxsnn_mia.attacks import lira
 
-    keep = planted.pairs(16, 4000)
-    phi = planted.phi(keep)
+    keep = np.concatenate([planted.pairs(16, 300, seed) for seed in range(14)], 1)
+    phi = np.concatenate([planted.phi(keep[:, i : i + 300], seed=i) for i in range(0, 4200, 300)], 1)
     got = exposure.per_example(phi[..., 0], keep)
     luck = np.sqrt(17 / 3) / 16
     assert got.mean() == pytest.approx(0.5, abs=3 * luck / np.sqrt(4000))
     assert got.std() == pytest.approx(luck, rel=3 / np.sqrt(2 * 4000))
-    online = exposure.per_example(lira.score(phi, keep, partner_s=np.arange(16) ^ 1, variance="pooled"), keep)
+    options = {"partner_s": np.arange(16) ^ 1, "variance": "pooled"}  # 300 examples at once, as in test_bootstrap
+    scores = [lira.score(phi[:, i : i + 300], keep[:, i : i + 300], **options) for i in range(0, 4200, 300)]
+    online = exposure.per_example(np.concatenate(scores, 1), keep)
     assert online.mean() == pytest.approx(0.457, abs=3 * 0.2 / np.sqrt(4000))
 
 

@@ -1,3 +1,4 @@
+import functools
 from decimal import Decimal, localcontext
 
 import jax
@@ -9,17 +10,26 @@ from jaxsnn_mia.attacks.population import loss
 from jaxsnn_mia.signals import from_logits
 
 
+@jax.jit
+def confidences(logits, labels):
+    return from_logits.logit_confidence(logits, labels), from_logits.log_confidence(logits, labels)
+
+
+@functools.partial(jax.jit, static_argnames=("kind", "temperature", "margin"))
+def log_confidence(logits, labels, **options):
+    return from_logits.log_confidence(logits, labels, **options)
+
+
 def test_the_published_logit_confidence():
-    logits = jnp.array([[[[1.0, 2.0, -3.0]]]])
-    assert float(from_logits.logit_confidence(logits, jnp.array([1]))[0, 0, 0]) == pytest.approx(0.981850, abs=1e-6)
+    phi, logp = confidences(jnp.array([[[[1.0, 2.0, -3.0]], [[2.0, 1.0, -3.0]]]]), jnp.array([1, 0]))
+    np.testing.assert_allclose(phi[0, :, 0], 0.981850, atol=1e-6)
+    np.testing.assert_allclose(logp[0, :, 0], -np.log1p(np.exp(-0.981850)), atol=1e-6)
 
 
 def test_confidences_are_stable_where_a_softmax_saturates():
-    logits = jnp.array([[[[200.0, -200.0, 0.0]], [[-200.0, 200.0, 0.0]]]])
-    labels = jnp.array([0, 0])
-    phi = from_logits.logit_confidence(logits, labels)
+    phi, logp = confidences(jnp.array([[[[200.0, -200.0, 0.0]], [[-200.0, 200.0, 0.0]]]]), jnp.array([0, 0]))
     np.testing.assert_allclose(phi[0, :, 0], [200, -400], rtol=1e-6)
-    np.testing.assert_allclose(from_logits.log_confidence(logits, labels)[0, :, 0], [0, -400], atol=1e-5)
+    np.testing.assert_allclose(logp[0, :, 0], [0, -400], atol=1e-5)
 
 
 def wide_logits(scale, C=4, N=12):
@@ -68,7 +78,7 @@ def test_the_entropies_of_four_equal_classes():
 def test_the_taylor_softmax_equals_its_definition(scale, temperature, margin):
     logits, labels = wide_logits(scale)
     options = {"kind": "sm_taylor", "temperature": temperature, "margin": margin}
-    got = from_logits.log_confidence(jnp.asarray(logits), jnp.asarray(labels), **options)
+    got = log_confidence(logits, labels, **options)
     z = logits[0, :, 0].astype(np.float64) / temperature
     own = labels[:, None] == np.arange(4)
     z = z - margin * own
@@ -80,15 +90,14 @@ def test_the_taylor_softmax_equals_its_definition(scale, temperature, margin):
 
 def test_for_small_logits_the_taylor_softmax_is_the_softmax():
     logits, labels = wide_logits(1)
-    small, labels = jnp.asarray(logits / 10), jnp.asarray(labels)
-    taylor = from_logits.log_confidence(small, labels, kind="sm_taylor", margin=0.0)
-    np.testing.assert_allclose(taylor, from_logits.log_confidence(small, labels), atol=1e-5)
+    taylor = log_confidence(logits / 10, labels, kind="sm_taylor", margin=0.0)
+    np.testing.assert_allclose(taylor, confidences(logits / 10, labels)[1], atol=1e-5)
 
 
 def test_the_temperature_divides_the_logits():
-    logits, labels = map(jnp.asarray, wide_logits(10))
-    warm = from_logits.log_confidence(logits, labels, temperature=2.5)
-    np.testing.assert_allclose(warm, from_logits.log_confidence(logits / 2.5, labels), rtol=1e-6)
+    logits, labels = wide_logits(10)
+    warm = log_confidence(logits, labels, temperature=2.5)
+    np.testing.assert_allclose(warm, confidences(logits / np.float32(2.5), labels)[1], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ N, D, C = 20, 6, 3
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(N, D)).astype(np.float32), RNG.integers(0, C, N).astype(np.int32)
 KEY = jax.random.key(1)
-OWN_PROGRAM = ("ann", pytest.param("snn", marks=pytest.mark.long))
+OWN_PROGRAM = ("ann", pytest.param("snn", marks=pytest.mark.long))  # slow to compile
 
 
 def make(family):
@@ -29,6 +29,7 @@ HYPER = Hyper(threshold=0.3)
 
 
 quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})  # quick to compile
+LONG = pytest.mark.long
 
 
 def asked(names, family):
@@ -39,7 +40,7 @@ def asked(names, family):
 
 NAMES = {
     "ann": (*sorted(set(queries.QUERY_SIGNALS) - set(catalogue.LONGER)), "phi", "correct"),
-    "snn": ("phi_steps", "phi_repeats", "phi_dropout", "gradient_norm", "rates", "phi"),
+    "snn": ("phi_steps", "phi_repeats", "gradient_norm", "rates", "phi"),
 }
 
 
@@ -75,7 +76,8 @@ def test_an_answer_does_not_depend_on_its_batch_mates(family):
         np.testing.assert_allclose(got, whole[name][order], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("family", OWN_PROGRAM)
+@LONG
+@pytest.mark.parametrize("family", NAMES)
 def test_an_answer_does_not_depend_on_the_number_of_its_batch_mates(family):
     names = NAMES["snn"] if family == "snn" else ("gradient_norm", "boundary")
     for name, got in asked(names, family)(X[:3], Y[:3]).items():
@@ -90,7 +92,8 @@ def test_the_last_step_is_the_answer():
     np.testing.assert_array_equal(answers("ann")["phi_steps"], answers("ann")["phi"])  # which has no time
 
 
-@pytest.mark.parametrize("family", OWN_PROGRAM)
+@LONG
+@pytest.mark.parametrize("family", NAMES)
 def test_a_mask_that_takes_nothing_changes_nothing(family, monkeypatch):
     monkeypatch.setattr(queries, "DROPPED", 0.0)
     got = asked(("phi_dropout", "phi"), family)(X, Y)
@@ -111,12 +114,12 @@ def test_masks_are_the_same_for_all_examples_and_take_their_share():
 
 def test_repeats_ask_again_with_keys_of_their_own():
     def apply(params, x, hyper, key):
-        return Output(x[:, :2] + jax.random.normal(key, (2,))[None], None, {})
+        return Output(x[:, :2] + jax.random.uniform(key, (2,))[None], None, {})
 
     x, y = jnp.asarray(X), jnp.zeros(N, jnp.int32)
     got = quick_jit(lambda x, y: queries.phi_repeats(apply, None, x, y, Hyper(), KEY))(x, y)
-    for i in range(queries.REPEATS):
-        noise = jax.random.normal(jax.random.fold_in(KEY, i), (2,))
+    drawn = quick_jit(jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(KEY, i), (2,))))
+    for i, noise in enumerate(np.asarray(drawn(np.arange(queries.REPEATS)))):
         np.testing.assert_allclose(got[:, i], X[:, 0] - X[:, 1] + noise[0] - noise[1], rtol=1e-5, atol=1e-5)
     phi = answers("snn")["phi"]  # of a model that draws nothing
     np.testing.assert_allclose(answers("snn")["phi_repeats"], np.repeat(phi, 8, axis=1), rtol=1e-6, atol=1e-6)
@@ -146,6 +149,7 @@ def test_the_norm_of_the_gradient_equals_finite_differences():
     np.testing.assert_allclose(answers("ann")["gradient_norm"][:, 0], 0.5 * np.log(squares), rtol=1e-4, atol=1e-4)
 
 
+@LONG
 def test_the_norm_of_the_gradient_equals_one_gradient_after_the_other():
     apply, params = MODELS["snn"]
 
@@ -163,7 +167,8 @@ def test_the_norm_of_the_gradient_equals_one_gradient_after_the_other():
     )
 
 
-@pytest.mark.parametrize("family", OWN_PROGRAM)
+@LONG
+@pytest.mark.parametrize("family", NAMES)
 def test_without_noise_the_labels_are_the_models_own(family, monkeypatch):
     monkeypatch.setattr(queries, "NOISE", 0.0)
     got = asked(("label_noise", "correct"), family)(X, Y)

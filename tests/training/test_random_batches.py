@@ -63,8 +63,12 @@ def test_a_fuller_batch_loses_its_last_rows_alone():
     np.testing.assert_array_equal(cut, whole & (whole.cumsum(-1) <= 6))
 
 
-def test_a_rate_of_one_takes_every_row_and_room_must_be_known():
+@pytest.mark.long
+def test_a_rate_of_one_takes_every_row():
     everyone = chosen(*epochs_of(dataclasses.replace(SAMPLED, rate=1.0, capacity=R + 1), n=20))
     np.testing.assert_array_equal(everyone, np.broadcast_to(MASK > 0, everyone.shape))
+
+
+def test_room_must_be_known():
     with pytest.raises(ValueError, match="`capacity` must be set"):
         epochs_of(dataclasses.replace(SAMPLED, capacity=0), n=2)

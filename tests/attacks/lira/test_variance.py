@@ -61,16 +61,17 @@ def aucs(phi, keep):
 
 
 @pytest.mark.parametrize("inside", [1.0, 0.7])
-@pytest.mark.parametrize("S", [16, *[pytest.param(S, marks=LONG) for S in (8, 64, 256)]])
+@pytest.mark.parametrize("S", [8, *[pytest.param(S, marks=LONG) for S in (16, 64, 256)]])
 def test_shrinkage_loses_to_no_other_variance_where_examples_differ(S, inside):
     keep = planted.pairs(S, SIZES[S])
-    shrunk, pooled, own = np.mean([aucs(planted.uneven(keep, inside=inside, seed=s), keep) for s in range(2)], 0)
+    seeds = range(1 if S == 8 else 2)
+    shrunk, pooled, own = np.mean([aucs(planted.uneven(keep, inside=inside, seed=s), keep) for s in seeds], 0)
     assert shrunk >= max(pooled, own) - 0.001
     if S in (16, 64):  # with fewer it is almost the pooled variance, with more almost each example's own
         assert shrunk > max(pooled, own)
 
 
-@pytest.mark.parametrize(("S", "step"), [(8, 0.25), (8, 1.0), (16, 1.0)])
+@pytest.mark.parametrize(("S", "step"), [(8, 0.25), (8, 1.0), pytest.param(16, 1.0, marks=LONG)])
 def test_shrinkage_loses_to_no_other_variance_where_logits_come_in_steps(S, step):
     """Models that agree exactly have no log variance: counted as one of -69, a few of them undo the shrinkage."""
     keep = planted.pairs(S, SIZES[S])
