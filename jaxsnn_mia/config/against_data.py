@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,30 +24,32 @@ def check(
     timed: they are events [T, ...]; images: uint8 [H, W, channels]; span: the smallest and largest value that a model
     sees, where known.
     """
-    wanted = {*attacks.signals_of(c.attacks.names), *c.signals.names}
-    refused = sorted(wanted & {*catalogue.LONGER, *NOISY}) if timed else []
-    shown = n_classes - 2  # what is left of one hidden class is known
-    no_images = "no uint8 images"
-    for ok, setting, value, expected, holds in (
-        (images or c.data.augment == "none", "data.augment", c.data.augment, "'none'", no_images),
-        (images or c.signals.queries == 1, "signals.queries", c.signals.queries, "1", no_images),
-        (
-            images or (timed and len(shape) == 4) or c.model.architecture not in models.ON_IMAGES,
-            "model.architecture", c.model.architecture, "'dense' or 'recurrent'", no_images,
-        ),
-        (not timed or c.model.encoding == "direct", "model.encoding", c.model.encoding, "'direct'", "events"),
-        (
-            not timed or c.model.time_steps == shape[0],
-            "model.time_steps", c.model.time_steps, str(shape[0]), "so many steps",
-        ),
-        (
-            c.defence.top_k <= max(shown, 0),
-            "defence.top_k", c.defence.top_k, f"in [0, {max(shown, 0)}]", f"{n_classes} classes",
-        ),
-        (not refused, "signals.names", refused, f"without {refused}", "events: no more steps, no noise of pixels"),
-    ):  # fmt: skip
+
+    def require(ok: bool, setting: str, value: Any, expected: str, holds: str) -> None:
         if not ok:
             raise ValueError(f"`{setting}` must be {expected} for {c.data.name}, which holds {holds}, got {value!r}.")
+
+    d, m = c.data, c.model
+    if not images:
+        require(d.augment == "none", "data.augment", d.augment, "'none'", "no uint8 images")
+        require(c.signals.queries == 1, "signals.queries", c.signals.queries, "1", "no uint8 images")
+        frames = timed and len(shape) == 4
+        tables = "'dense' or 'recurrent'"
+        require(
+            frames or m.architecture not in models.ON_IMAGES,
+            "model.architecture", m.architecture, tables, "no uint8 images",
+        )  # fmt: skip
+    if timed:
+        require(m.encoding == "direct", "model.encoding", m.encoding, "'direct'", "events")
+        require(m.time_steps == shape[0], "model.time_steps", m.time_steps, str(shape[0]), "so many steps")
+    most_shown = max(n_classes - 2, 0)  # what is left of one hidden class is known
+    shown = c.defence.top_k
+    require(shown <= most_shown, "defence.top_k", shown, f"in [0, {most_shown}]", f"{n_classes} classes")
+    if timed:
+        wanted = {*attacks.signals_of(c.attacks.names), *c.signals.names}
+        refused = sorted(wanted & {*catalogue.LONGER, *NOISY})
+        why = "events: no more steps, no noise of pixels"
+        require(not refused, "signals.names", refused, f"without {refused}", why)
     if span and c.model.encoding != "direct" and not 0 <= span[0] <= span[1] <= 1:
         raise ValueError(
             f"`model.encoding`={c.model.encoding!r} needs inputs in [0, 1], got {span[0]:g} to {span[1]:g} for "

@@ -16,7 +16,7 @@ from jaxsnn_mia.settings import Config
 from jaxsnn_mia.store.files import write_array
 from jaxsnn_mia.store.stage import Stage
 from jaxsnn_mia.store.stage import run as run_stage
-from jaxsnn_mia.training.loop import valid_shadows
+from jaxsnn_mia.training.history import valid_shadows
 
 
 def stage(name: str, c: Config, folder: Path, paths: dict[str, Path]) -> Stage:

@@ -18,7 +18,7 @@ from jaxsnn_mia.settings import Config, as_dict
 from jaxsnn_mia.store.files import digest, read_array, write_npz
 from jaxsnn_mia.store.stage import Stage, read_manifest
 from jaxsnn_mia.store.stage import run as run_stage
-from jaxsnn_mia.training.loop import valid_shadows
+from jaxsnn_mia.training.history import valid_shadows
 
 ROLES = ("rows", "population", "validation", "duplicates", "seed")  # settings of the data that tell who is a candidate
 

@@ -29,8 +29,9 @@ from jaxsnn_mia.signals import catalogue
 from jaxsnn_mia.store.files import StoreError, read_array
 from jaxsnn_mia.store.stage import MANIFEST, read_manifest
 from jaxsnn_mia.training.ensemble import Ensemble, Shadows, make_ensemble
+from jaxsnn_mia.training.groups import load_group
+from jaxsnn_mia.training.history import valid_shadows
 from jaxsnn_mia.training.inputs import Inputs, first_rows, repeat_last
-from jaxsnn_mia.training.loop import load_group, valid_shadows
 from jaxsnn_mia.training.step import State, TrainSpec, make_train
 
 ROWS_AT_ONCE = 1024  # examples of a forward pass

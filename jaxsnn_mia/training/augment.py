@@ -24,11 +24,17 @@ def augmented(how: str, key: jax.Array, x: jax.Array, fill: Any = 0) -> jax.Arra
     x = jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1], 0), x.shape[1:]))(padded, at)
     if how == "crop_flip":
         return x
-    centre = jax.random.randint(holes, (x.shape[0], 2), 0, jnp.array([x.shape[1:3]]))
-    away = [jnp.arange(x.shape[axis])[None] - centre[:, axis - 1 : axis] for axis in (1, 2)]
-    rows, columns = ((pixels >= -HOLE // 2) & (pixels < HOLE // 2) for pixels in away)
+    height, width = x.shape[1:3]
+    centre = jax.random.randint(holes, (x.shape[0], 2), 0, jnp.array([[height, width]]))
+    rows = within_hole(jnp.arange(height)[None] - centre[:, :1])
+    columns = within_hole(jnp.arange(width)[None] - centre[:, 1:])
     hole = rows[:, :, None, None] & columns[:, None, :, None]
     return jnp.where(hole, jnp.asarray(fill, x.dtype).reshape(1, 1, 1, -1), x)
+
+
+def within_hole(pixels: jax.Array) -> jax.Array:
+    """Whether so many pixels from its centre are inside of the hole."""
+    return (pixels >= -HOLE // 2) & (pixels < HOLE // 2)
 
 
 def mixed(key: jax.Array, x: jax.Array, labels_b: jax.Array, mask_b: jax.Array, alpha: Any) -> tuple:
@@ -41,6 +47,6 @@ def mixed(key: jax.Array, x: jax.Array, labels_b: jax.Array, mask_b: jax.Array, 
     # the r-th of the rows that are there takes the r-th of the same rows in random order
     order_b = jnp.argsort(jnp.where(there_b, jax.random.uniform(order, mask_b.shape), 2.0))
     partner_b = jnp.where(there_b, order_b[jnp.cumsum(there_b) - 1], jnp.arange(len(mask_b)))
-    on = alpha > 0
-    share = jnp.where(on, jax.random.beta(draw, *[jnp.where(on, alpha, 1.0)] * 2), 1.0)
+    safe = jnp.where(alpha > 0, alpha, 1.0)
+    share = jnp.where(alpha > 0, jax.random.beta(draw, safe, safe), 1.0)
     return share * x + (1 - share) * x[partner_b], labels_b[partner_b], share

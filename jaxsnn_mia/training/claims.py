@@ -2,8 +2,8 @@
 
 One process leads: it prepares the data, trains, waits for the last group and goes on to the report. Any number of
 others (--worker, or --distributed with a JAX_PROCESS_ID above 0) join at any time, claim groups that nobody holds, and
-leave when all are trained. A claim is a file with its holder's host and process and a heartbeat, its modification
-time; one whose heart stopped, or whose process is gone from this host, is taken over.
+leave when all are trained. A claim is a file that names the host and the process of its holder. Its modification time
+is the heartbeat. A claim without a heartbeat, or of a process that is gone from this host, is taken over.
 """
 
 import contextlib
@@ -30,8 +30,8 @@ STALE_SECONDS = 60.0
 
 
 class Share(NamedTuple):
-    """This process leads where its `rank` is 0; `world` processes are expected. Where nobody leads, it waits for
-    `patience` seconds."""
+    """The part of a process in a run. The process of `rank` 0 leads; `world` processes are expected. A process that
+    does not lead waits for `patience` seconds for one that does."""
 
     rank: int = 0
     world: int = 1
@@ -42,7 +42,8 @@ WORKER = Share(rank=1)
 
 
 def share(environ: Mapping[str, str] = os.environ) -> Share:
-    """The share that JAX_PROCESS_ID and JAX_NUM_PROCESSES name; ValueError says which is missing or wrong."""
+    """The share that the variables JAX_PROCESS_ID and JAX_NUM_PROCESSES give; ValueError where one is missing or
+    wrong."""
     missing = [name for name in ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES") if name not in environ]
     if missing:
         raise ValueError(f"--distributed needs the environment variables {' and '.join(missing)}.")
@@ -56,8 +57,11 @@ def share(environ: Mapping[str, str] = os.environ) -> Share:
 
 
 def wait_for(ready: Callable[[], bool], what: str, led: Path, patience: float = PATIENCE_SECONDS) -> None:
-    """Returns when `ready()` holds; says once a minute what it waits for. StoreError where for `patience` seconds no
-    process held the workdir `led`: the leader is not there yet, was refused or is gone."""
+    """Returns when `ready()` holds, and logs once a minute what it waits for.
+
+    Raises StoreError where no process held the workdir `led` for `patience` seconds: the leader has not started, was
+    refused or is gone.
+    """
     polls, abandoned = 0, 0
     while not ready():
         abandoned = abandoned + 1 if not is_locked(led) else 0
@@ -101,7 +105,7 @@ def take(path: Path) -> Claim | None:
 
 
 def is_dead(path: Path) -> bool:
-    """Whether a claim's heart stopped, or its process is gone from this host."""
+    """Whether a claim has no heartbeat any more, or its process is gone from this host."""
     try:
         host, pid, _ = path.read_text().split()
         beat = path.stat().st_mtime
@@ -124,7 +128,8 @@ def is_running(pid: int) -> bool:
 
 @contextlib.contextmanager
 def claimed(paths: list[Path]) -> Iterator[list[Claim]]:
-    """Claims on all of `paths`, or none: the list is empty where one of them is held. Their hearts beat inside."""
+    """Claims on all of `paths`, or none: the list is empty where another process holds one of them. Their heartbeats
+    are written as long as the block runs."""
     claims: list[Claim] = []
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ equal settings compile once.
 """
 
 import functools
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,7 +24,8 @@ from jaxsnn_mia.training.epochs import INIT, QUERY, Group, Shadows, model_key, r
 from jaxsnn_mia.training.spec import State, TrainSpec
 from jaxsnn_mia.training.step import Train, make_train
 
-LIGHT = {"xla_backend_optimization_level": 1}
+LEVEL = "xla_backend_optimization_level"
+LIGHT = {} if LEVEL in os.environ.get("XLA_FLAGS", "") else {LEVEL: 1}  # a level that the user names is kept
 
 
 class Ensemble(NamedTuple):

@@ -20,28 +20,30 @@ class Inputs(NamedTuple):
     seed: int
 
 
-def group_length(work: Inputs, plan: dict[str, Any], group: int) -> int:
+def group_length(inputs: Inputs, plan: dict[str, Any], group: int) -> int:
     """The shadows of one group; the last may be shorter."""
-    return min(plan["group_size"], len(work.rows[0]) - group * plan["group_size"])
+    return min(plan["group_size"], len(inputs.rows[0]) - group * plan["group_size"])
 
 
-def group_of(works: list[Inputs], plan: dict[str, Any], group: int, n_devices: int) -> tuple[Shadows, int]:
+def group_of(members: list[Inputs], plan: dict[str, Any], group: int, n_devices: int) -> tuple[Shadows, int]:
     """(the shadows of a group of every member, one member after the other; how many are real in each): padded to
     whole blocks by repeating the last one."""
-    real = group_length(works[0], plan, group)
-    ids = np.tile(group * plan["group_size"] + np.arange(real, dtype=np.int32), len(works))
-    hyper = models.Hyper(
-        *[np.repeat(np.float32(values), real) for values in zip(*(w.hyper for w in works), strict=True)]
-    )
+    idx_sr, mask_sr = members[0].rows
+    real = group_length(members[0], plan, group)
+    ids = np.tile(group * plan["group_size"] + np.arange(real, dtype=np.int32), len(members))
+    settings = zip(*(member.hyper for member in members), strict=True)  # of every member, one setting after the other
+    hyper = models.Hyper(*[np.repeat(np.float32(values), real) for values in settings])
     block = plan["width"] * n_devices
     padded = -(-len(ids) // block) * block
     ids, hyper = repeat_last((ids, hyper), padded)
-    return Shadows(ids, hyper, (works[0].rows[0][ids], works[0].rows[1][ids])), real
+    return Shadows(ids, hyper, (idx_sr[ids], mask_sr[ids])), real
 
 
 def first_rows(tree: Any, count: int) -> Any:
+    """The first `count` rows of every array, as numpy."""
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], tree)
 
 
 def repeat_last(tree: Any, length: int) -> Any:
+    """Every array with its last row repeated up to `length`."""
     return jax.tree.map(lambda leaf: np.concatenate([leaf, np.repeat(leaf[-1:], length - len(leaf), 0)]), tree)

@@ -72,14 +72,14 @@ def is_jaxpr(value: Any) -> bool:
     return hasattr(getattr(value, "jaxpr", value), "eqns")
 
 
-def one_model(work: Inputs) -> OneModel:
+def one_model(inputs: Inputs) -> OneModel:
     """Counted from shapes; nothing is compiled."""
-    train, spec = make_train(work.spec), work.spec
-    rows = (work.rows[0][0], work.rows[1][0])
-    state = jax.eval_shape(train.init, jax.random.key(0), work.hyper, rows, work.data)
+    train, spec = make_train(inputs.spec), inputs.spec
+    rows = (inputs.rows[0][0], inputs.rows[1][0])
+    state = jax.eval_shape(train.init, jax.random.key(0), inputs.hyper, rows, inputs.data)
     batch = (np.zeros(spec.padded_size, np.int32), np.ones(spec.padded_size, np.float32))
-    data = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), work.data)
-    step = jax.make_jaxpr(lambda state, data, key: train.step(state, batch, data, work.hyper, key))
+    data = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, jax.dtypes.canonicalize_dtype(a.dtype)), inputs.data)
+    step = jax.make_jaxpr(lambda state, data, key: train.step(state, batch, data, inputs.hyper, key))
     return OneModel(
         parameters=sum(leaf.size for leaf in jax.tree.leaves(state.params["params"])),
         epoch_flops=flops(step(state, data, jax.random.key(0)).jaxpr) * spec.steps_per_epoch,
@@ -114,48 +114,45 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
 
 
-def shortened(work: Inputs, epoch_flops: float) -> tuple[Inputs, float]:
-    """(the work, or the first steps of its epochs where those are long; how many of these an epoch has)."""
-    spec = work.spec
+def shortened(inputs: Inputs, epoch_flops: float) -> tuple[Inputs, float]:
+    """(the inputs, or those of the first steps where an epoch is long; how many times longer a whole epoch is)."""
+    spec = inputs.spec
     steps = max(SHORT_STEPS, int(SHORT_FLOPS.get(jax.default_backend(), 2e13) / epoch_flops * spec.steps_per_epoch))
     if steps >= spec.steps_per_epoch:
-        return work, 1.0
+        return inputs, 1.0
     rows = steps * spec.batch_size
-    idx, mask = (array[:, :rows] for array in work.rows)
-    return work._replace(spec=dataclasses.replace(spec, rows=rows), rows=(idx, mask)), spec.steps_per_epoch / steps
+    idx, mask = (array[:, :rows] for array in inputs.rows)
+    return inputs._replace(spec=dataclasses.replace(spec, rows=rows), rows=(idx, mask)), spec.steps_per_epoch / steps
 
 
-def probe(works: list[Inputs], width: int, devices: list, most: int) -> Probe:
-    """Compiles and times the training of a few shadows of each work, at most `most` on all devices together."""
-    epoch_flops = one_model(works[0]).epoch_flops
-    short, times = zip(*(shortened(work, epoch_flops) for work in works), strict=True)
-    few = {
-        "group_size": min(2 * width * len(devices), max(most // len(works), 1), len(works[0].rows[0])),
-        "width": width,
-    }
-    batch, _ = group_of(list(short), few, 0, len(devices))
+def probe(members: list[Inputs], width: int, devices: list, most: int) -> Probe:
+    """Compiles and times the training of a few shadows of each member, at most `most` on all devices together."""
+    epoch_flops = one_model(members[0]).epoch_flops
+    short, times = zip(*(shortened(member, epoch_flops) for member in members), strict=True)
+    size = min(2 * width * len(devices), max(most // len(members), 1), len(members[0].rows[0]))
+    batch, _ = group_of(list(short), {"group_size": size, "width": width}, 0, len(devices))
     batch = batch._replace(hyper=batch.hyper._replace(stop_at=np.full_like(batch.hyper.lr, 9.0)))  # nobody rests
-    ensemble = make_ensemble(short[0].spec, seed=works[0].seed, width=width, devices=devices)
+    ensemble = make_ensemble(short[0].spec, seed=members[0].seed, width=width, devices=devices)
     start = time.perf_counter()
-    group = jax.block_until_ready(ensemble.init(batch, works[0].data))
-    memory = ensemble.memory(group, batch, works[0].data)
-    jax.block_until_ready(ensemble.run(group, batch, works[0].data, 0, 1))
+    group = jax.block_until_ready(ensemble.init(batch, members[0].data))
+    memory = ensemble.memory(group, batch, members[0].data)
+    jax.block_until_ready(ensemble.run(group, batch, members[0].data, 0, 1))
     compiling, epochs = time.perf_counter() - start, 1
     while True:
         start = time.perf_counter()
-        jax.block_until_ready(ensemble.run(group, batch, works[0].data, 1, 1 + epochs))
+        jax.block_until_ready(ensemble.run(group, batch, members[0].data, 1, 1 + epochs))
         seconds = time.perf_counter() - start
         if seconds > ENOUGH_SECONDS:
             return Probe(width, compiling, seconds * times[0] / (epochs * len(batch.ids)), memory, len(batch.ids))
         epochs *= 4
 
 
-def fastest(works: list[Inputs], devices: list, most: int) -> Probe:
+def fastest(members: list[Inputs], devices: list, most: int) -> Probe:
     """The probe of the fastest width of 1, 2, 4, ... `most` on each device that fits into its memory."""
-    best, width, worse = None, 1, 0
+    best, width, worse = None, 1, 0  # `worse`: widths in a row that were no faster
     while worse < 2:
         try:
-            now = probe(works, width, devices, most * len(devices))
+            now = probe(members, width, devices, most * len(devices))
         except jax.errors.JaxRuntimeError as error:
             if best is None or not is_out_of_memory(error):
                 raise
@@ -176,22 +173,23 @@ class Cache:
 
     def __init__(self, workdir: Path | None):
         self.path = None if workdir is None else workdir / "probe.json"
-        self.found = json.loads(self.path.read_text()) if self.path and self.path.exists() else {}
+        self.probes = json.loads(self.path.read_text()) if self.path and self.path.exists() else {}
 
-    def key(self, works: list[Inputs], width: int | None, devices: list, most: int) -> str:
+    def key(self, members: list[Inputs], width: int | None, devices: list, most: int) -> str:
         kind = [devices[0].device_kind, len(devices), jax.__version__, os.cpu_count()]
-        return digest([repr(works[0].spec), works[0].rows[0].shape, len(works), width, most, kind])
+        return digest([repr(members[0].spec), members[0].rows[0].shape, len(members), width, most, kind])
 
-    def knows(self, works: list[Inputs], width: int | None, devices: list, most: int) -> bool:
-        return self.key(works, width, devices, most) in self.found
+    def knows(self, members: list[Inputs], width: int | None, devices: list, most: int) -> bool:
+        return self.key(members, width, devices, most) in self.probes
 
-    def get(self, works: list[Inputs], width: int | None, devices: list, most: int) -> Probe:
+    def get(self, members: list[Inputs], width: int | None, devices: list, most: int) -> Probe:
         """The probe of `width`, or of the fastest one where it is None; measured where it is not known."""
-        key = self.key(works, width, devices, most)
-        if key not in self.found:
-            self.found[key] = (
-                probe(works, width, devices, most * len(devices)) if width else fastest(works, devices, most)
-            )
+        key = self.key(members, width, devices, most)
+        if key not in self.probes:
+            if width:
+                self.probes[key] = probe(members, width, devices, most * len(devices))
+            else:
+                self.probes[key] = fastest(members, devices, most)
             if self.path:
-                write_json(self.path, self.found)
-        return Probe(*self.found[key])
+                write_json(self.path, self.probes)
+        return Probe(*self.probes[key])

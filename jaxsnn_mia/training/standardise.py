@@ -11,7 +11,7 @@ def own_rows_norm(x: jax.Array, rows: tuple[jax.Array, jax.Array]) -> Norm:
     """Mean and standard deviation of the rows (idx_r, mask_r) of x; features that do not vary get 1."""
     idx_r, mask_r = rows
     own = x[idx_r]
-    weight = (mask_r / mask_r.sum()).reshape(-1, *[1] * (own.ndim - 1))
+    weight = jnp.expand_dims(mask_r / mask_r.sum(), tuple(range(1, own.ndim)))
     mean = (own * weight).sum(0)
     std = jnp.sqrt((weight * (own - mean[None]) ** 2).sum(0))
     return Norm(mean, jnp.where(std > 1e-6, std, 1.0))

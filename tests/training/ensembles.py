@@ -36,12 +36,12 @@ def make_engine(spec, width, devices):
     return make_ensemble(spec, seed=3, width=width, devices=jax.devices()[:devices])
 
 
-def train(shadows, spec, *, devices=2, width=1, chunks=(EPOCHS,)):
+def train(shadows, spec, *, data=(X, Y), devices=2, width=1, chunks=(EPOCHS,)):
     """The group after the epochs of `chunks`, as numpy arrays."""
     engine = make_engine(spec, width, devices)
-    group, done = engine.init(shadows, (X, Y)), 0
+    group, done = engine.init(shadows, data), 0
     for last in chunks:
-        group, done = engine.run(group, shadows, (X, Y), done, last), last
+        group, done = engine.run(group, shadows, data, done, last), last
     return jax.tree.map(np.asarray, group)
 
 

@@ -6,8 +6,7 @@ import pytest
 from jaxsnn_mia import config
 from jaxsnn_mia.models import ModelSpec
 from jaxsnn_mia.pipeline.run import run_pipeline
-from jaxsnn_mia.training import loop as shadows
-from jaxsnn_mia.training import probe as probing
+from jaxsnn_mia.training import loop, probe
 from jaxsnn_mia.training.ensemble import make_ensemble
 from jaxsnn_mia.training.plan import group_plan
 from jaxsnn_mia.training.probe import Probe, fastest, largest_group, state_bytes
@@ -59,18 +58,18 @@ def test_groups_fit_in_memory():
     ],
 )
 def test_the_fastest_width_that_fits(monkeypatch, seconds, memory, chosen):
-    def probe(works, width, devices, most):
+    def measured(members, width, devices, most):
         if width not in seconds:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return Probe(width, 0.0, seconds[width], memory.get(width, 1), width)
 
-    monkeypatch.setattr(probing, "probe", probe)
+    monkeypatch.setattr(probe, "probe", measured)
     assert fastest([], jax.devices(), 16).width == chosen
 
 
 @pytest.mark.long
 def test_a_probed_width_is_kept(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(probing, "ENOUGH_SECONDS", 0.01)
+    monkeypatch.setattr(probe, "ENOUGH_SECONDS", 0.01)
     c = small(ensemble={"group_size": 8, "width": "auto"})
     with caplog.at_level("INFO", logger="absl"):
         run_pipeline(c, tmp_path, until="train")
@@ -94,7 +93,7 @@ def test_out_of_memory_halves_the_width_and_goes_on(tmp_path, monkeypatch, caplo
         return made if width == 1 else made._replace(run=fails)
 
     run_pipeline(small(), tmp_path / "narrow")
-    monkeypatch.setattr(shadows, "make_ensemble", too_wide)
+    monkeypatch.setattr(loop, "make_ensemble", too_wide)
     run_pipeline(small(ensemble={"group_size": 4, "width": 4}), tmp_path / "wide")
     said = [record.message for record in caplog.records if "out of memory" in record.message]
     assert said == ["out of memory at width 4: going on with 2", "out of memory at width 2: going on with 1"]
