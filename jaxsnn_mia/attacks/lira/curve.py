@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 MOST_KNOTS = 16
-EXAMPLES_PER_KNOT = 30
+EXAMPLES_PER_KNOT = 15
 
 
 def knots(u_sn: np.ndarray) -> np.ndarray:

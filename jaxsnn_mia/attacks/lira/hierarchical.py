@@ -41,7 +41,7 @@ from jaxsnn_mia.attacks.lira import curve, priors
 MODES = ("online", "offline")
 SQUASH = 3.0  # times the median of |phi|
 SAMPLE = 2**20  # confidences, of whole examples, that the priors are fitted on
-FOLDS = 4  # of examples, offline
+MANY = 2048  # examples of the sample: then two folds are as good as eight
 MONOTONE = 0.5  # weight of the ratio that is held constant beyond its extreme
 
 
@@ -80,7 +80,7 @@ def score(
         lambda part: jax.device_get(_moments(*against.block(part), scale)), [sample]
     )
     ids = np.arange(keep_sn.shape[1])
-    folds = 1 if mode == "online" else FOLDS
+    folds = 1 if mode == "online" else 8 if len(ids[sample]) < MANY else 2
     fitted = []
     for fold in range(folds):
         used = (ids[sample] % folds != fold) if folds > 1 else np.full(len(ids[sample]), True)
@@ -134,12 +134,17 @@ def conditionals(prior: priors.Prior, mode: str, block: tuple, separate: bool) -
     counts are [1, B] and few."""
     _, keep, _, usable_s = block
     used = keep & usable_s[:, None], ~keep & usable_s[:, None]
-    n_in, n_out = (x.sum(0)[None].astype(np.float64) - (0.0 if separate else 1.0) for x in used)
+    counts, which = np.unique(np.stack([x.sum(0) for x in used]), axis=1, return_inverse=True)
+    n_in, n_out = (x[None] - (0.0 if separate else 1.0) for x in counts)
     out_side, in_side = prior.sides
     of_out = priors.given_other(out_side, in_side if mode == "online" else None, n_in)
     of_in = priors.given_other(in_side, out_side, n_out)
     expected = tuple(priors.power_mean(n - 1, priors.POWER) for n in (n_out, n_in))
-    return of_out, of_in, expected
+
+    def of_examples(x):
+        return x if x.shape[1] == 1 else x[:, which.ravel()]
+
+    return jax.tree.map(of_examples, (of_out, of_in, expected))
 
 
 @partial(jax.jit, static_argnames="mode")

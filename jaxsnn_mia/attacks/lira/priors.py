@@ -15,7 +15,7 @@ from jaxsnn_mia.attacks.lira.variance import trigamma_inverse
 POWER = 0.25  # of variances: their logarithms do not exist at zero spread, and their squares are heavy-tailed
 LARGEST = 4.0  # times what is expected: more of s^(2 POWER) does not count
 FREEDOM = 1.0, 200.0  # of the prior of a variance
-STIFF = 1.0, 5.0  # of curves of means, of curves of squares
+STIFF = {"power": 10.0, "gap": 1.0, "square": 5.0}  # of the curves
 LEAST = 1e-3  # of the sampling variance: the smallest variance of a gap
 
 
@@ -74,7 +74,7 @@ def fit(inside: tuple, outside: tuple, mode: str) -> Prior:
         expected = power_mean(freedom, POWER)
         powers = winsorised((squares / freedom) ** POWER / expected)
         least = np.maximum(0.05 * mean(powers), 1e-12)
-        heights, trend = smooth(powers, STIFF[0])
+        heights, trend = smooth(powers, STIFF["power"])
         relative.append(np.minimum(powers / np.maximum(trend, least), LARGEST))
         noise.append(mean(power_mean(freedom, 2 * POWER) / expected**2))
         log_power.append(curve.hinges(knots, np.log(np.maximum(heights, least))))
@@ -82,10 +82,10 @@ def fit(inside: tuple, outside: tuple, mode: str) -> Prior:
     both = mean(relative[0] * relative[1]) / (mean(relative[0]) * mean(relative[1]) + 1e-12)
     shared = np.minimum(log_excess(both), 0.95 * np.sqrt(spreads[0] * spreads[1]))
     gap = winsorised(m_in - m_out)
-    gap_heights, gap_mean = smooth(gap, STIFF[0])
+    gap_heights, gap_mean = smooth(gap, STIFF["gap"])
     sampling = ss_in / (n_in - 1) / n_in + (ss_out / (n_out - 1) / n_out if mode == "online" else 0.0)
     least = np.maximum(LEAST * mean(sampling), 1e-12)
-    beyond, _ = smooth((gap - np.maximum(gap_mean, 0.0)) ** 2 - winsorised(sampling), STIFF[1])
+    beyond, _ = smooth((gap - np.maximum(gap_mean, 0.0)) ** 2 - winsorised(sampling), STIFF["square"])
     return Prior(
         knots,
         tuple(log_power),
