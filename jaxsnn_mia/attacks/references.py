@@ -32,7 +32,7 @@ class Against(NamedTuple):
     def separate(self) -> bool:
         return self.opposite is None
 
-    def block(self, part: slice) -> tuple:
+    def block(self, part: slice | np.ndarray) -> tuple:
         """The arguments of `moments` for a block of examples."""
         opposite = None if self.opposite is None else np.broadcast_to(self.opposite, self.keep_sn.shape)[:, part]
         return np.asarray(self.values_sna[:, part], np.float64), self.keep_sn[:, part], opposite, self.usable_s

@@ -6,8 +6,8 @@ kappa = kappa0 + n, mean mu' = (kappa0 M + n m) / kappa, a = a0 + n / 2 and
 b = W + Q / 2 + kappa0 n (m - M)^2 / (2 kappa).
 
 The released scores fix what is left open: "t" has a0 = 2 and the predictive Student t (2 a degrees of freedom, at mu',
-scale^2 b (kappa + 1) / (a kappa)); "n" has a0 = 1 and N(m, b / (a - 1)). Offline the IN law is that of no data: Student t
-with 2 a0 degrees of freedom at M, scale^2 W (kappa0 + 1) / (a0 kappa0), or N(M, W).
+scale^2 b (kappa + 1) / (a kappa)); "n" has a0 = 1 and N(m, b / (a - 1)). Offline the IN law is that of no data:
+Student t with 2 a0 degrees of freedom at M, scale^2 W (kappa0 + 1) / (a0 kappa0), or N(M, W).
 """
 
 from functools import partial
@@ -70,7 +70,7 @@ def _sums(block):
 
 def _centre_and_variance(sums: tuple) -> tuple[np.ndarray, np.ndarray]:
     """(M, W) of a side, each [S or 1, 1, A]."""
-    count, _, squares, first, second = (x[:, None] for x in sums)
+    count, _, _, first, second = (x[:, None] for x in sums)
     return first / count, np.maximum(second / count - (first / count) ** 2, 1e-24)
 
 

@@ -74,22 +74,19 @@ def score(
     against = references.prepare(
         phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
     )
-    scale = squash_scale(against)
-    sample = slice(None, None, -(-phi_sna.shape[0] * phi_sna.shape[1] // SAMPLE))
-    ((inside, outside),) = references.over_blocks(
-        lambda part: jax.device_get(_moments(*against.block(part), scale)), [sample]
-    )
     ids = np.arange(keep_sn.shape[1])
-    folds = 1 if mode == "online" else 8 if len(ids[sample]) < MANY else 2
+    sample = ids[:: -(-phi_sna.shape[0] * len(ids) // SAMPLE)]
+    folds = 1 if mode == "online" else 8 if len(sample) < MANY else 2
     fitted = []
     for fold in range(folds):
-        used = (ids[sample] % folds != fold) if folds > 1 else np.full(len(ids[sample]), True)
-        sides = [[np.asarray(x)[:, used] for x in side] for side in (inside, outside)]
-        fitted.append((priors.fit(*sides, mode), floors(sides, sigma_floor)))
+        others = sample if folds == 1 else sample[sample % folds != fold]
+        scale = squash_scale(against, others)
+        inside, outside = _sample_moments(against, scale, others)
+        fitted.append((scale, priors.fit(inside, outside, mode), floors((inside, outside), sigma_floor)))
 
     def of(block, targets, part):
         out = np.empty((len(targets), block[0].shape[1]))
-        for fold, (prior, floor) in enumerate(fitted):
+        for fold, (scale, prior, floor) in enumerate(fitted):
             at = ids[part] % folds == fold
             values, keep, opposite, usable_s = block
             some = (values[:, at], keep[:, at], None if opposite is None else opposite[:, at], usable_s)
@@ -101,11 +98,15 @@ def score(
     return against.scores(of)
 
 
-def squash_scale(against: references.Against) -> float:
-    """SQUASH times the median of |phi| over a sample; infinity where that is 0."""
-    s, n, queries = against.values_sna.shape
-    sample = np.asarray(against.values_sna[:, :: -(-s * n * queries // SAMPLE)])[against.usable_s]
-    return float(SQUASH * np.median(np.abs(sample)).astype(np.float64)) or np.inf
+def squash_scale(against: references.Against, examples: np.ndarray) -> float:
+    """SQUASH times the median of |phi| of these examples; infinity where that is 0."""
+    values = np.abs(np.asarray(against.values_sna[:, examples])[against.usable_s])
+    return float(SQUASH * np.median(values).astype(np.float64)) or np.inf
+
+
+def _sample_moments(against: references.Against, scale: float, examples: np.ndarray) -> tuple:
+    with jax.enable_x64(True):
+        return jax.device_get(_moments(*against.block(examples), scale))
 
 
 def squashed(phi: jax.Array, scale: float) -> jax.Array:
@@ -113,7 +114,7 @@ def squashed(phi: jax.Array, scale: float) -> jax.Array:
     return jnp.where(jnp.isinf(scale), phi, scale * jnp.tanh(phi / scale)).mean(-1, keepdims=True)
 
 
-def floors(sides: list, sigma_floor: float | None) -> np.ndarray:
+def floors(sides: tuple, sigma_floor: float | None) -> np.ndarray:
     """The smallest variance [S or 1, 1], of both sides."""
     if sigma_floor is not None:
         return np.full((1, 1), max(sigma_floor, 1e-12) ** 2)
@@ -199,8 +200,10 @@ def ratio(x, law_in: tuple, law_out: tuple) -> jax.Array:
 def log_t(x, freedom, mu, scale2) -> jax.Array:
     """log density of Student's t with this location and squared scale, less log sqrt(2 pi)."""
     half = freedom / 2
-    return log_gamma_ratio(half) - 0.5 * jnp.log(half * scale2) - (half + 0.5) * jnp.log1p(
-        (x - mu) ** 2 / (freedom * scale2)
+    return (
+        log_gamma_ratio(half)
+        - 0.5 * jnp.log(half * scale2)
+        - (half + 0.5) * jnp.log1p((x - mu) ** 2 / (freedom * scale2))
     )
 
 

@@ -47,9 +47,9 @@ def mean(x_sn: np.ndarray) -> np.ndarray:
 
 
 def winsorised(x_sn: np.ndarray) -> np.ndarray:
-    """x drawn into what lies between its percentiles 1 and 99, widened to both sides by their distance."""
+    """x drawn into what lies between its percentiles 1 and 99, widened to both sides by half of their distance."""
     low, high = np.quantile(x_sn, (0.01, 0.99), axis=1)[..., None]
-    return np.clip(x_sn, low - (high - low), high + (high - low))
+    return np.clip(x_sn, low - (high - low) / 2, high + (high - low) / 2)
 
 
 def fit(inside: tuple, outside: tuple, mode: str) -> Prior:
@@ -85,7 +85,7 @@ def fit(inside: tuple, outside: tuple, mode: str) -> Prior:
     gap_heights, gap_mean = smooth(gap, STIFF["gap"])
     sampling = ss_in / (n_in - 1) / n_in + (ss_out / (n_out - 1) / n_out if mode == "online" else 0.0)
     least = np.maximum(LEAST * mean(sampling), 1e-12)
-    beyond, _ = smooth((gap - np.maximum(gap_mean, 0.0)) ** 2 - winsorised(sampling), STIFF["square"])
+    beyond, _ = smooth(winsorised((gap - np.maximum(gap_mean, 0.0)) ** 2) - winsorised(sampling), STIFF["square"])
     return Prior(
         knots,
         tuple(log_power),
