@@ -6,6 +6,8 @@ The model, for one target, over examples n, with z = c tanh(phi / c), c three ti
     log sigma_g^2 = curve_g(u) + eta_g, (eta_out, eta_in) jointly normal over examples               (1)
     gap = mu_in - mu_out ~ N(gamma(u), omega^2(u)), not negative in the mean                          (2)
 
+omega^2 is a quarter of the gaps' variance about their curve less what sampling adds: most gaps are near the curve and a
+few far away, and a normal law of their full variance would take the noise of a few models for a gap.
 u is the middle of the two observed means (offline: the OUT mean), and all curves are penalised splines in it
 (`priors.py`). By (1) sigma_g^2 has an inverse-chi-square prior with d_g degrees of freedom and scale s_g^2 that is
 informed by the other side's spread, and the posterior v_g = (d_g s_g^2 + Q_g) / (d_g + n_g - 1). The precision-weighted
@@ -22,7 +24,7 @@ turns back beyond its extreme, as if more confidence spoke against membership. T
 of the same one held constant beyond its extreme.
 
 Offline the OUT law is N(m_out, v_out / n_out) with its own inverse-chi-square prior, and the IN law is predicted from
-m_out: normal, mean m_out + gamma(m_out), variance s_in^2(m_out, Q_out) + omega^2(m_out). The curves for an example are
+m_out: normal, mean m_out + gamma(m_out), variance s_in^2(m_out, Q_out) + the full variance of gaps there. The curves for an example are
 fitted on other examples: no answer of a model that trained on an example is used for it.
 
 Nothing is fitted on the target or its partner, so without a leak a score says nothing. Sources: Carlini et al. 2022
@@ -42,6 +44,7 @@ MODES = ("online", "offline")
 SQUASH = 3.0  # times the median of |phi|
 SAMPLE = 2**20  # confidences, of whole examples, that the priors are fitted on
 MANY = 2048  # examples of the sample: then two folds are as good as eight
+PEAKED = 0.25  # of the variance of gaps about their curve: most gaps are near it and a few far away
 MONOTONE = 0.5  # weight of the ratio that is held constant beyond its extreme
 
 
@@ -171,7 +174,7 @@ def _score(block, targets, scale, curves, laws, floor, *, mode):
         return ratio(x, law_in, (df_out, m_out, v_out * (1 + 1 / n_out)))
     v_in = jnp.maximum((of_in.freedom * scale_in + q_in) / (of_in.freedom + n_in - 1), floor)
     df_in = of_in.freedom + n_in - 1
-    w_in, w_out = n_in / v_in, n_out / v_out
+    w_in, w_out, omega2 = n_in / v_in, n_out / v_out, PEAKED * omega2
     total = w_in + w_out
     middle, sampling = (w_in * m_in + w_out * m_out) / total, 1 / w_in + 1 / w_out
     left = 1 / (1 / omega2 + 1 / sampling)

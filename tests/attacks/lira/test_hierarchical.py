@@ -127,7 +127,7 @@ def one(x, sides, prior, floor, mode):
     if mode == "offline":
         laws = (1e6, m_out + gamma, max(s_in, floor) + omega2), (f_out, m_out, v_out * (1 + 1 / n_out))
     else:
-        f_in = d_in + n_in - 1
+        f_in, omega2 = d_in + n_in - 1, hierarchical.PEAKED * omega2
         v_in = max((d_in * s_in + q_in) / f_in, floor)
         precision = np.diag([n_out / v_out, n_in / v_in])
         to_means = np.array([[1.0, -v_out / n_out], [1.0, v_in / n_in]])  # (middle, gap) to means, up to a factor
