@@ -23,12 +23,12 @@ scale^2 = v_g + var. Confidences are skewed: OUT models spread more, to the left
 turns back beyond its extreme, as if more confidence spoke against membership. The score is the mean of that ratio and
 of the same one held constant beyond its extreme.
 
-Offline the OUT law is N(m_out, v_out / n_out) with its own inverse-chi-square prior. The IN law is predicted from m_out:
+Offline the OUT law is N(m_out, v_out / n_out) with its own inverse-chi-square prior. The IN law is read off m_out:
 normal, mean m_out + gamma(m_out), variance s_in^2(m_out, Q_out) + the full variance of gaps there. The curves for an
 example are fitted on other examples: no answer of a model that trained on an example is used for that example.
 
-Nothing is fitted on the target or its partner, so without a leak a score says nothing. Sources: Carlini et al. 2022
-(arXiv 2112.03570); Smyth 2004 and Phipson et al. 2016 for variances with a trend; the joint model is ours.
+But for c, nothing is fitted on the target or its partner, so without a leak a score says nothing. Sources: Carlini et
+al. 2022 (arXiv 2112.03570); Smyth 2004 and Phipson et al. 2016 for variances with a trend; the joint model is ours.
 """
 
 from functools import partial
