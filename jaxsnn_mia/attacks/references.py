@@ -33,7 +33,7 @@ class Against(NamedTuple):
         """Whether the targets are no shadows."""
         return self.partner_sn is None
 
-    def block(self, part: slice) -> tuple:
+    def block(self, part: slice | np.ndarray) -> tuple:
         """The arguments of `moments` for a block of examples."""
         partner_sn = self.partner_sn
         if partner_sn is not None:
