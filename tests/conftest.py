@@ -1,5 +1,6 @@
 """A strict jax: four CPU devices, one thread-pool size, no silent rank or dtype promotion, warnings are errors."""
 
+import gc
 import os
 import sys
 import tempfile
@@ -18,6 +19,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 
 import jax
 import pytest
+
+# compiled programs are millions of objects that live to the end: seldom look through them for garbage
+gc.set_threshold(200_000, 50, 100)
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -18,7 +18,7 @@ LAWS = {
 }
 
 
-@pytest.mark.parametrize("S", [6, 8, pytest.param(16, marks=pytest.mark.long)])
+@pytest.mark.parametrize("S", [pytest.param(6, marks=pytest.mark.long), 8, pytest.param(16, marks=pytest.mark.long)])
 @pytest.mark.parametrize("law", LAWS)
 @pytest.mark.parametrize("mode", hierarchical.MODES)
 def test_without_a_leak_the_auc_is_one_half(mode, law, S):
@@ -28,7 +28,7 @@ def test_without_a_leak_the_auc_is_one_half(mode, law, S):
     assert abs(metrics.auc(score, keep) - 0.5) < 3 / np.sqrt(3 * N * S / 2)
 
 
-@pytest.mark.parametrize("S", [6, 8])
+@pytest.mark.parametrize("S", [6, pytest.param(8, marks=pytest.mark.long)])
 def test_a_prior_fitted_with_the_target_would_be_biased(S):
     """What the null test must notice: references among which the target and its partner stay."""
     keep, rng = planted.pairs(S, N), np.random.default_rng(11)
@@ -50,7 +50,7 @@ def test_it_beats_the_shrunk_variances_with_few_models_on_a_planted_leak(mode):
 
 
 @pytest.mark.parametrize("mode", hierarchical.MODES)
-@pytest.mark.parametrize("name", ["pairs", "alone", "separate"])
+@pytest.mark.parametrize("name", ["pairs", *(pytest.param(n, marks=pytest.mark.long) for n in ("alone", "separate"))])
 def test_is_the_slow_loop(name, mode):
     """Given the priors, each example by scipy from its own list of confidences."""
     setting = planted.settings(N=80)[name]
