@@ -74,3 +74,14 @@ def test_post_training_quantization_trains_all_epochs_in_float():
     aware = inputs(quantization={"bits": 4, "what": "both", "warmup_epochs": 2}, train={"epochs": 5}).spec
     assert (after.post_training, after.float_epochs) == (True, 5)
     assert (aware.post_training, aware.float_epochs) == (False, 2)
+
+
+@pytest.mark.parametrize(
+    ("family", "activation", "state"),
+    [("ann", 255.0, 0.0), ("snn", 127.0, 3.0)],  # outputs of ReLUs have no sign, and an ANN has no membranes
+)
+def test_each_part_has_the_codes_of_its_own_bits(family, activation, state):
+    settings = {"model": {"family": family}, "quantization": {"bits": 4, "bits_activation": 8, "bits_state": 2,
+                                                              "what": "all"}}  # fmt: skip
+    codes = specs.largest_codes(config.from_dict(settings))
+    assert codes == {"qmax_weight": 7.0, "qmax_activation": activation, "qmax_state": state}

@@ -54,3 +54,9 @@ def test_networks_without_membranes_are_left_out_of_quantized_states():
 def test_names_of_variants_are_folders(dataset, folder):
     (name,) = sweep.variants(Config(sweep=Sweep(dataset=(dataset,))))
     assert re.fullmatch(folder, name)
+
+
+def test_an_axis_is_called_as_its_setting():
+    """But for those that would not say enough."""
+    others = {"dataset": "name", "quantize": "what"}
+    assert {axis: field for axis, (_, field) in sweep.SWEPT.items() if axis != field} == others
