@@ -1,6 +1,6 @@
 """A dense network with ReLU, as what an attack learns: layers ((weight [I, O], bias [O]), ...), of one attacked model.
 
-The loss, the steps and the data are those of who trains it (`quantile`).
+The loss, the steps and the data are those of who trains it (`quantile`, `reconstruction.decoder`).
 """
 
 import itertools

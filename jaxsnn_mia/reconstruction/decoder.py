@@ -5,13 +5,14 @@ and is then shown the confidences of others. Source: Yang et al. 2019 (arXiv 190
 dense layers. All functions are of ONE attacked model, for the caller to vmap over models.
 """
 
-import itertools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+
+from jaxsnn_mia.attacks.mlp import first_layers, forward
 
 
 class Settings(NamedTuple):
@@ -87,7 +88,8 @@ def train(key: jax.Array, features_zc: jax.Array, x_zd: jax.Array, settings: Set
 
     adam = optax.adam(optax.cosine_decay_schedule(settings.lr, settings.steps))
     first, draws = jax.random.split(key)
-    layers = first_layers(first, (inputs_zc.shape[1], *settings.hidden, targets_zd.shape[1]))
+    widths = (inputs_zc.shape[1], *settings.hidden, targets_zd.shape[1])
+    layers = first_layers(jax.random.split(first, len(widths) - 1), widths)
 
     def loss(layers, inputs_bc, targets_bd):
         return ((forward(layers, inputs_bc) - targets_bd) ** 2).sum(-1).mean()
@@ -114,23 +116,3 @@ def decode(params: Decoder, features_bc: jax.Array) -> jax.Array:
 def nonzero(scale: jax.Array, size: jax.Array) -> jax.Array:
     """The scale, or 1 where it is no more than rounding of numbers of that size: a feature that does not vary."""
     return jnp.where(scale > 1e-6 * size, scale, 1.0)
-
-
-def first_layers(key: jax.Array, widths: tuple[int, ...]) -> tuple:
-    """Normal weights of variance 2 / inputs (He et al. 2015) and zero biases; the last layer starts at 0, so that the
-    decoder starts from the mean of x."""
-    sizes = list(itertools.pairwise(widths))
-    keys = jax.random.split(key, len(sizes))
-    hidden = [
-        ((2 / i) ** 0.5 * jax.random.normal(k, (i, o)), jnp.zeros(o))
-        for k, (i, o) in zip(keys, sizes[:-1], strict=False)
-    ]
-    return (*hidden, (jnp.zeros(sizes[-1]), jnp.zeros(sizes[-1][1])))
-
-
-def forward(layers: tuple, x_bc: jax.Array) -> jax.Array:
-    """Dense layers with ReLU between them."""
-    *hidden, (weight, bias) = layers
-    for w, b in hidden:
-        x_bc = jax.nn.relu(x_bc @ w + b[None])
-    return x_bc @ weight + bias[None]
