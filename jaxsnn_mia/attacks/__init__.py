@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxsnn_mia.attacks import combine, difficulty, lira, population, quantile, rmia, shokri, signals
-from jaxsnn_mia.attacks.lira import multivariate
+from jaxsnn_mia.attacks.lira import bavaria, multivariate
 
 
 class Attack(NamedTuple):
@@ -79,10 +79,15 @@ ATTACKS: dict[str, Attack] = {
     # the target and reference models
     "lira": Attack(lira.score, ("phi", "keep")),
     "lira_offline": Attack(partial(lira.score, mode="offline"), ("phi", "keep")),
+    "lira_shrinkage": Attack(partial(lira.score, variance="shrinkage"), ("phi", "keep")),
+    "lira_shrinkage_offline": Attack(partial(lira.score, variance="shrinkage", mode="offline"), ("phi", "keep")),
     "lira_pooled": Attack(partial(lira.score, variance="pooled"), ("phi", "keep")),
     "lira_per_example": Attack(partial(lira.score, variance="per_example"), ("phi", "keep")),
     "lira_fixed": Attack(partial(lira.score, variance="fixed"), ("phi", "keep")),
     "lira_median": Attack(partial(lira.score, location="median"), ("phi", "keep")),
+    "bavaria": Attack(bavaria.score, ("phi", "keep")),
+    "bavaria_n": Attack(partial(bavaria.score, kind="n"), ("phi", "keep")),
+    "bavaria_offline": Attack(partial(bavaria.score, mode="offline"), ("phi", "keep")),
     "lira_multivariate": Attack(multivariate.score, ("phi", "keep")),
     "rmia": Attack(rmia.score, ("logp", "keep", "logp_population")),
     "rmia_online": Attack(partial(rmia.score, mode="online"), ("logp", "keep", "logp_population")),

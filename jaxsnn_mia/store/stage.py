@@ -24,7 +24,7 @@ STAGE_VERSION = {
     "splits": 1,
     "train": 6,
     "signals": 5,
-    "attacks": 4,
+    "attacks": 5,
     "inversion": 2,
     "attribute": 1,
     "metrics": 8,

@@ -83,7 +83,7 @@ def label_only(logits_snvc, y_n, prior_nv, *, valid_s=None) -> np.ndarray:
     return scores(2.0 * right_snv + np.asarray(prior_nv, np.float64), valid_s)
 
 
-def membership(phi_snv, keep_sn, prior_nv, *, partner_s=None, valid_s=None, variance: str = "auto") -> np.ndarray:
+def membership(phi_snv, keep_sn, prior_nv, *, partner_s=None, valid_s=None, variance: str = "shrinkage") -> np.ndarray:
     """log prior(v) + z(v): is (the other columns, v, y) among the training examples?
 
     z is the one-sided (phi - mu) / sigma of LiRA at the same v, against the shadows that did not train on the example,
@@ -93,9 +93,12 @@ def membership(phi_snv, keep_sn, prior_nv, *, partner_s=None, valid_s=None, vari
 
     Args:
       phi_snv: logit confidences [S, N, V] of y at each value, `from_logits.logit_confidence(logits_snvc, y_n)`.
-      keep_sn, partner_s, valid_s, variance: as in `lira.score`, which says what it refuses.
+      keep_sn, partner_s, valid_s, variance: as in `lira.score`, which says what it refuses. "hierarchical" gives a
+        ratio, not z, and is refused.
     """
     check_prior(prior_nv, np.shape(phi_snv))
+    if variance in ("auto", "hierarchical"):
+        raise ValueError(f"`variance` must give one-sided distances, as 'shrinkage' does, got {variance!r}.")
     options = {"partner_s": partner_s, "valid_s": valid_s, "mode": "offline", "variance": variance}
     # one value at a time: each has its own variances, and all have the same partners; V is small
     z = [lira.score(phi_snv[:, :, v : v + 1], keep_sn, **options) for v in range(phi_snv.shape[-1])]

@@ -40,7 +40,6 @@ import numpy as np
 from jaxsnn_mia.attacks import references
 from jaxsnn_mia.attacks.lira import curve, priors
 
-MODES = ("online", "offline")
 SQUASH = 3.0  # times the median of |phi|
 SAMPLE = 2**20  # confidences, of whole examples, that the priors are fitted on
 MANY = 2048  # examples of the sample: then two folds are as good as eight
@@ -48,37 +47,12 @@ PEAKED = 0.25  # of the variance of gaps about their curve: most gaps are near i
 MONOTONE = 0.5  # weight of the ratio that is held constant beyond its extreme
 
 
-def score(
-    phi_sna,
-    keep_sn,
-    *,
-    partner_s=None,
-    valid_s=None,
-    mode: str = "online",
-    sigma_floor: float | None = None,
-    target_phi_kna=None,
-) -> np.ndarray:
-    """Hierarchical LiRA scores of all S targets, each against the others without itself and its partner.
-
-    Args:
-      phi_sna: confidences float32 [S, N, A], higher for members; their squashed values are averaged over queries.
-      keep_sn, partner_s, valid_s, target_phi_kna: as in `likelihood_ratio.score`.
-      mode: "online", with IN and OUT models of an example, or "offline", with its OUT models alone.
-      sigma_floor: smallest standard deviation; by default a hundredth of the root mean square one.
-
-    Returns:
-      float32 [S, N] (or [K, N]): a log likelihood ratio, higher = more likely a member.
-
-    Raises:
-      ValueError: an unknown mode, shapes that do not fit, NaN, fewer than 3 IN or OUT models.
-    """
-    if mode not in MODES:
-        raise ValueError(f"`mode` must be one of {MODES}, got {mode!r}.")
-    against = references.prepare(
-        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
-    )
-    ids = np.arange(keep_sn.shape[1])
-    sample = ids[:: -(-phi_sna.shape[0] * len(ids) // SAMPLE)]
+def score(against: references.Against, mode: str, sigma_floor: float | None) -> np.ndarray:
+    """float32 [S, N] (or [K, N]): `likelihood_ratio.score` with variance="hierarchical", after its checks. The squashed
+    confidences of an example are averaged over queries. The smallest standard deviation is `sigma_floor`; None: a
+    hundredth of the root mean square one."""
+    ids = np.arange(against.keep_sn.shape[1])
+    sample = ids[:: -(-len(against.keep_sn) * len(ids) // SAMPLE)]
     folds = 1 if mode == "online" else 8 if len(sample) < MANY else 2
     fitted = []
     for fold in range(folds):

@@ -9,10 +9,11 @@ import numpy as np
 from jax.scipy.stats import norm
 
 from jaxsnn_mia.attacks import references
-from jaxsnn_mia.attacks.lira import median, released
+from jaxsnn_mia.attacks.lira import hierarchical, median, released
 from jaxsnn_mia.attacks.lira import variance as spread
 
 MODES = ("online", "offline")
+VARIANCES = ("auto", "hierarchical", *spread.VARIANCES)
 LOCATIONS = ("mean", "median")
 SAMPLE = 2**20  # confidences, of whole examples, from which the prior of the variances is estimated
 
@@ -39,10 +40,12 @@ def score(
         of the other side for each target and example, so that counts are equal whatever the truth.
       valid_s: bool [S]; the others, and their partners, are no references and get NaN.
       mode: "online", log N(phi; mu_in, s_in) - log N(phi; mu_out, s_out) (eq. 2 to 4), mean over queries;
-        "offline", one-sided (phi - mu_out) / s_out (section VI-B).
-      variance: "per_example"; "pooled", the variance about each example's mean, pooled over examples for each target,
-        query and side; "fixed", the variance about one common mean (the paper's); "shrinkage", between the first two
-        and in simulations not worse than either (`variance.py`); "auto" takes "shrinkage".
+        "offline", one-sided (phi - mu_out) / s_out (section VI-B), or where the variance is hierarchical a log ratio
+        whose IN law is predicted from the OUT models.
+      variance: "hierarchical", what the models know together of all examples (`hierarchical.py`), the strongest with
+        few models; "per_example"; "pooled", the variance about each example's mean, pooled over examples for each
+        target, query and side; "fixed", the variance about one common mean (the paper's); "shrinkage", between
+        per_example and pooled (`variance.py`); "auto" takes "hierarchical", and "per_example" with a median or compat.
       location: "mean", or "median" with 1.4826 x the median absolute deviation in place of the standard deviation of an
         example (variance "auto" or "per_example").
       sigma_floor: smallest standard deviation; None: a hundredth of the pooled one. For logits in steps of q, as
@@ -62,9 +65,11 @@ def score(
         phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
     )
     if variance == "auto":
-        variance = "shrinkage" if location == "mean" and compat is None else "per_example"
+        variance = "hierarchical" if location == "mean" and compat is None else "per_example"
     if compat:
         return released.score(against, mode, variance)
+    if variance == "hierarchical":
+        return hierarchical.score(against, mode, sigma_floor)
     sums = references.over_blocks(lambda part: jax.device_get(_sums(against.block(part))), against.slices())
     pools = tuple(map(spread.pool, jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)))
     if location == "median":
@@ -86,7 +91,7 @@ def check_options(mode: str, variance: str, location: str, compat: str | None) -
     """ValueError for a name that is not known, or a variance that does not go with the location."""
     for name, value, known in (
         ("mode", mode, MODES),
-        ("variance", variance, spread.VARIANCES),
+        ("variance", variance, VARIANCES),
         ("location", location, LOCATIONS),
         ("compat", compat, (None, "lira2021")),
     ):
@@ -94,7 +99,7 @@ def check_options(mode: str, variance: str, location: str, compat: str | None) -
             raise ValueError(f"`{name}` must be one of {known}, got {value!r}.")
     if location == "median" and variance not in ("auto", "per_example"):
         raise ValueError(f"`variance` must be 'auto' or 'per_example' for location='median', got {variance!r}.")
-    if compat and (variance in ("pooled", "shrinkage") or location == "median"):
+    if compat and (variance not in ("auto", "fixed", "per_example") or location == "median"):
         raise ValueError(f"compat='lira2021' knows variance 'fixed' and 'per_example', got {variance!r}, {location!r}.")
 
 

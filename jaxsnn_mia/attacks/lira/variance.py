@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from scipy.special import polygamma
 
-VARIANCES = ("auto", "shrinkage", "pooled", "fixed", "per_example")
+VARIANCES = ("shrinkage", "pooled", "fixed", "per_example")
 MOST_FREEDOM = 1e6  # prior degrees of freedom that mean "all examples are alike"
 NEWTON_STEPS = 12
 NO_SPREAD = 1e-6  # of the pooled variance: below it models agree exactly, as with logits in steps

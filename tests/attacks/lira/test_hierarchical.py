@@ -7,7 +7,7 @@ import scipy.stats
 
 from jaxsnn_mia import metrics
 from jaxsnn_mia.attacks import lira
-from jaxsnn_mia.attacks.lira import curve, hierarchical, priors
+from jaxsnn_mia.attacks.lira import curve, hierarchical, likelihood_ratio, priors
 from tests.attacks import loops, planted
 
 N = 2048
@@ -20,11 +20,11 @@ LAWS = {
 
 @pytest.mark.parametrize("S", [pytest.param(6, marks=pytest.mark.long), 8, pytest.param(16, marks=pytest.mark.long)])
 @pytest.mark.parametrize("law", LAWS)
-@pytest.mark.parametrize("mode", hierarchical.MODES)
+@pytest.mark.parametrize("mode", likelihood_ratio.MODES)
 def test_without_a_leak_the_auc_is_one_half(mode, law, S):
     keep, rng = planted.pairs(S, N), np.random.default_rng(11)
     phi = (2 + 2 * rng.normal(size=(1, N, 1)) + LAWS[law](rng, (S, N, 1))).astype(np.float32)
-    score = hierarchical.score(phi, keep, partner_s=np.arange(S) ^ 1, mode=mode)
+    score = lira.score(phi, keep, partner_s=np.arange(S) ^ 1, mode=mode)
     assert abs(metrics.auc(score, keep) - 0.5) < 3 / np.sqrt(3 * N * S / 2)
 
 
@@ -33,11 +33,11 @@ def test_a_prior_fitted_with_the_target_would_be_biased(S):
     """What the null test must notice: references among which the target and its partner stay."""
     keep, rng = planted.pairs(S, N), np.random.default_rng(11)
     phi = (2 + 2 * rng.normal(size=(1, N, 1)) + rng.normal(size=(S, N, 1))).astype(np.float32)
-    score = hierarchical.score(phi, keep, target_phi_kna=phi)
+    score = lira.score(phi, keep, target_phi_kna=phi)
     assert metrics.auc(score, keep) > 0.55
 
 
-@pytest.mark.parametrize("mode", hierarchical.MODES)
+@pytest.mark.parametrize("mode", likelihood_ratio.MODES)
 def test_it_beats_the_shrunk_variances_with_few_models_on_a_planted_leak(mode):
     """Examples leak by how hard they are: the OUT mean tells how much."""
     keep, rng = planted.pairs(8, N), np.random.default_rng(5)
@@ -45,11 +45,11 @@ def test_it_beats_the_shrunk_variances_with_few_models_on_a_planted_leak(mode):
     leak = np.log1p(np.exp(2 * hard)) * keep[..., None]
     phi = (3 - 2 * hard + leak + rng.normal(size=(8, N, 1))).astype(np.float32)
     partner = np.arange(8) ^ 1
-    ours = metrics.auc(hierarchical.score(phi, keep, partner_s=partner, mode=mode), keep)
+    ours = metrics.auc(lira.score(phi, keep, partner_s=partner, mode=mode), keep)
     assert ours > metrics.auc(lira.score(phi, keep, partner_s=partner, mode=mode, variance="shrinkage"), keep) + 0.01
 
 
-@pytest.mark.parametrize("mode", hierarchical.MODES)
+@pytest.mark.parametrize("mode", likelihood_ratio.MODES)
 @pytest.mark.parametrize("name", ["pairs", *(pytest.param(n, marks=pytest.mark.long) for n in ("alone", "separate"))])
 def test_is_the_slow_loop(name, mode):
     """Given the priors, each example by scipy from its own list of confidences."""
@@ -57,7 +57,7 @@ def test_is_the_slow_loop(name, mode):
     rng = np.random.default_rng(3)
     phi = setting.diverged(planted.uneven(setting.keep, A=2))
     targets = rng.normal(size=(2, 80, 2)).astype(np.float32) if name == "separate" else None
-    score = hierarchical.score(phi, setting.keep, **setting.options, mode=mode, target_phi_kna=targets)
+    score = lira.score(phi, setting.keep, **setting.options, mode=mode, target_phi_kna=targets)
     expected = loop(phi, setting, mode, targets)
     np.testing.assert_allclose(score, expected, rtol=2e-5, atol=2e-5)
 
@@ -154,7 +154,7 @@ def test_one_extreme_example_leaves_the_others():
     extreme = phi.copy()
     extreme[::2, 7] = 1e10
     partner = np.arange(8) ^ 1
-    plain, other = (np.delete(hierarchical.score(x, keep, partner_s=partner), 7, axis=1) for x in (phi, extreme))
+    plain, other = (np.delete(lira.score(x, keep, partner_s=partner), 7, axis=1) for x in (phi, extreme))
     assert np.isfinite(other).all()
     assert np.quantile(np.abs(plain - other), 0.99) < 0.15 * plain.std()
     assert abs(metrics.auc(plain, np.delete(keep, 7, 1)) - metrics.auc(other, np.delete(keep, 7, 1))) < 1e-3
@@ -165,7 +165,7 @@ def test_offline_never_sees_an_answer_of_a_model_that_trained_on_the_example():
     phi, partner = planted.phi(keep, leak=1.0), np.arange(8) ^ 1
     changed = phi.copy()
     changed[keep[:, 5], 5] -= 0.7
-    a, b = (hierarchical.score(x, keep, partner_s=partner, mode="offline")[:, 5] for x in (phi, changed))
+    a, b = (lira.score(x, keep, partner_s=partner, mode="offline")[:, 5] for x in (phi, changed))
     outside = ~keep[:, 5]
     np.testing.assert_allclose(a[outside], b[outside], rtol=1e-6, atol=1e-6)
 
@@ -186,8 +186,3 @@ def test_log_t_is_scipys():
     freedom = np.array([1.0, 2.5, 30.0, 1e6])
     ours = hierarchical.log_t(0.7, freedom, 0.2, 1.7) - 0.5 * np.log(2 * np.pi)
     np.testing.assert_allclose(ours, scipy.stats.t.logpdf(0.7, freedom, 0.2, np.sqrt(1.7)), atol=2e-6)
-
-
-def test_an_unknown_mode_is_refused():
-    with pytest.raises(ValueError, match="`mode`"):
-        hierarchical.score(np.zeros((6, 4, 1)), planted.pairs(6, 4), mode="both")
