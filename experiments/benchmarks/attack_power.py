@@ -108,7 +108,7 @@ def measured(trained, references: int) -> dict:
             if name == "rmia_tuned" and len(models) < 8:
                 continue
             scores = attack(own, keep, partner_s)
-            results.setdefault(name, []).append((metrics.auc(scores, keep), metrics.tpr_at_fpr(scores, keep, FPR)))
+            results.setdefault(name, []).append((metrics.auc(scores, keep), metrics.tpr_at_fpr(scores, keep, FPR)[0]))
     return {name: tuple(np.mean(values, 0).tolist()) for name, values in results.items()}
 
 
