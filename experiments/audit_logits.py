@@ -8,7 +8,8 @@ holds several arrays) or .csv (tables: losses, keep, labels). One target with it
 
     ... --target_logits=target.npy --target_member=member.npy        [K, N, C] and [K, N]
 
-All S models are then references and nothing is left out. --population_logits, --population_labels and
+All S models are then references and nothing is left out. Where they did not train on most of the examples, the offline
+attacks run. Examples with too few models are left out and counted. --population_logits, --population_labels and
 --target_population_logits are of examples that no model trained on; RMIA and attack P need them.
 """
 
@@ -105,7 +106,7 @@ def main(argv):
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    print(f"left out with a target: {audit.how_left_out(audit.partners(keep), targets)}")
+    print(audit.attackable(keep, targets is not None).in_words(audit.partners(keep), targets))
     print(tables.as_text(tables.table(rows)))
     for line in tables.strongest_table(rows):
         print("\nstrongest, chosen on half of the pairs and measured on the rest: ", end="")

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxsnn_mia import attacks
+from jaxsnn_mia.attacks import references
 from jaxsnn_mia.report import page, tables
 from jaxsnn_mia.report.rows import Audit, array_sha256, compute_metrics
 from jaxsnn_mia.settings import Metrics, as_dict
@@ -44,6 +45,13 @@ class Models(NamedTuple):
             return value[..., None].astype(np.float32)
         rows = (self.outputs[m] for m in range(len(self.outputs)))  # one model at a time: it may be a memory map
         return np.stack([of_logits(name, queries(row), self.labels_n) for row in rows])
+
+    def of(self, examples_n: np.ndarray) -> "Models":
+        """What they say of these examples, bool [N]."""
+        if examples_n.all():
+            return self
+        labels_n = None if self.labels_n is None else self.labels_n[examples_n]
+        return self._replace(outputs=self.outputs[:, examples_n], labels_n=labels_n)
 
 
 def queries(logits: np.ndarray) -> np.ndarray:
@@ -103,10 +111,51 @@ def partners(keep_sn: np.ndarray) -> np.ndarray | None:
     return other if len(keep_sn) % 2 == 0 and (keep_sn[other] == ~keep_sn).all() else None
 
 
-def able(models: Models, separate: bool) -> tuple[str, ...]:
-    """The attacks that these arrays are enough for."""
+class Attackable(NamedTuple):
+    """The examples that are attacked, bool [N], and whether they have IN models; if not, offline attacks alone run."""
+
+    examples_n: np.ndarray
+    inside: bool
+
+    def in_words(self, partner_s: np.ndarray | None, targets: Models | None) -> str:
+        """What is left out, for the report and the command line."""
+        words = f"Left out with a target: {how_left_out(partner_s, targets)}."
+        if not self.examples_n.all():
+            left_out, sides = (~self.examples_n).sum(), "IN or OUT" if self.inside else "OUT"
+            words += (
+                f" Left out of the audit: {left_out} of {len(self.examples_n)} examples, of which there are too few "
+            )
+            words += f"{sides} models."
+        if not self.inside:
+            words += " Most examples have no IN models, so attacks that need any are left out; offline attacks run."
+        return words
+
+
+def attackable(keep_sn: np.ndarray, separate: bool) -> Attackable:
+    """The examples with enough IN and OUT models. Where these are less than half of those with enough OUT models, the
+    latter, for offline attacks. ValueError where there are none."""
+    inside_n, outside_n = references.counts(keep_sn, np.ones(len(keep_sn), bool))
+    enough = []
+    for inside in (True, False):
+        least_in, least_out = references.fewest(inside, separate)
+        enough.append((inside_n >= least_in) & (outside_n >= least_out))
+    both_n, out_n = enough
+    if not out_n.any():
+        raise ValueError(
+            f"no example has {least_out} OUT models{'' if separate else ' and an IN model'}; the most that one has is "
+            f"{outside_n.max()}. Bring more models."
+        )
+    return Attackable(out_n, False) if 2 * both_n.sum() < out_n.sum() else Attackable(both_n, True)
+
+
+def able(models: Models, separate: bool, inside: bool = True) -> tuple[str, ...]:
+    """The attacks that these arrays are enough for. inside: whether there are IN models of every example."""
     known = {*models.known, "keep", *(() if models.labels_n is None or separate else ("labels",))}
     names = [name for name, attack in attacks.ATTACKS.items() if set(attack.needs) <= known]
+    if not inside:
+        names = [
+            name for name in names if "keep" not in attacks.ATTACKS[name].needs or not attacks.ATTACKS[name].inside
+        ]
     return tuple(name for name in names if not (separate and name in attacks.LEARNED))
 
 
@@ -138,11 +187,13 @@ def run(
     Args:
       models: what S models say of N examples.
       keep_sn: bool [S, N], who trained on what. Rows 2k and 2k + 1 that are complementary are taken for pairs;
-        otherwise one random model of the other side is left out with each target and example.
+        otherwise one random model of the other side is left out with each target and example. Examples of which there
+        are too few models are left out, and the report counts them.
       workdir: a folder.
       targets, member_kn: K separate targets and who of the examples they trained on, bool [K, N]. All S models are then
         references and nothing is left out. None: every model is a target once.
-      names: of the attacks; None: all that the arrays are enough for.
+      names: of the attacks; None: all that the arrays are enough for; where most examples have no IN models (of a
+        single target, say, whose references trained on other data), the offline ones.
       settings: rates, intervals, seed.
 
     Returns:
@@ -161,8 +212,12 @@ def run(
         raise ValueError("separate targets need their membership, and the other way round: pass both or neither.")
     if targets is not None:
         check(targets, "targets", member_kn)
+    part = attackable(keep_sn, targets is not None)
+    models, keep_sn = models.of(part.examples_n), keep_sn[:, part.examples_n]
+    if targets is not None and member_kn is not None:
+        targets, member_kn = targets.of(part.examples_n), member_kn[:, part.examples_n]
     possible = able(models if targets is None or models.population is None or targets.population is not None
-                    else models._replace(population=None), targets is not None)  # fmt: skip
+                    else models._replace(population=None), targets is not None, part.inside)  # fmt: skip
     lacking = sorted(set(names or ()) - set(possible))
     if lacking:
         raise ValueError(f"attacks {lacking} need more than these arrays; possible: {', '.join(possible)}.")
@@ -190,10 +245,11 @@ def run(
     about = {
         "models": list(models.outputs.shape), "targets": None if targets is None else list(targets.outputs.shape),
         LEFT_OUT: how_left_out(partner_s, targets), "attacks": list(audit.scores),
+        "examples left out": int((~part.examples_n).sum()),
         "metrics": as_dict(settings),
     }  # fmt: skip
     write_config(workdir, about)
-    how = f"Left out with a target: {about[LEFT_OUT]}."
+    how = part.in_words(partner_s, targets)
     page.write(about, workdir, {"audit": {"metrics": workdir / "metrics"}}, title=title, level=settings.level, how=how)
     return tables.read(workdir)
 

@@ -68,6 +68,36 @@ def test_few_separate_targets_are_reported_without_what_they_cannot_tell(tmp_pat
     assert "AUC nan" not in page
 
 
+def test_one_target_whose_references_never_saw_the_examples_meets_the_offline_attacks(tmp_path):
+    member = np.random.default_rng(4).random((1, N)) < 0.5
+    targets = audit.Models(logits(LABELS, member, 1, 7), LABELS)
+    models = audit.Models(logits(LABELS, np.zeros((S, N)), S, 9), LABELS)
+    nobody = np.zeros((S, N), bool)
+    rows = by_name(audit.run(models, nobody, tmp_path, targets=targets, member_kn=member, settings=QUICK))
+    assert {"loss", "lira_offline", "attack_r", "watson"} <= rows.keys()
+    assert not {"lira", "lira_pooled", "bavaria_offline", "sablayrolles"} & rows.keys()
+    assert rows["lira_offline"]["value"] > 0.68
+    phi, own = (attacks.signals.logit_confidence(m.outputs[:, :, None], LABELS) for m in (models, targets))
+    one_sided = attacks.lira.score(phi, nobody, mode="offline", variance="shrinkage", target_phi_kna=own)
+    assert rows["lira_offline"]["value"] == pytest.approx(metrics.auc(one_sided, member), abs=1e-6)
+    assert "attacks that need any are left out" in (tmp_path / "report.html").read_text()
+    with pytest.raises(ValueError, match=r"\['lira'\] need more than these arrays"):
+        audit.run(models, nobody, tmp_path, targets=targets, member_kn=member, names=("lira",), settings=QUICK)
+
+
+def test_examples_with_too_few_models_are_left_out_and_counted(tmp_path):
+    keep = np.argsort(np.random.default_rng(0).random((S, N)), axis=0) < S // 2
+    keep[:, [3, 60]], keep[:, 150] = True, np.arange(S) == 4
+    rows = by_name(audit.run(MODELS, keep, tmp_path / "all", names=("loss", "lira"), settings=QUICK))
+    rest = np.delete(np.arange(N), [3, 60, 150])
+    alone = audit.Models(LOGITS[:, rest], LABELS[rest])
+    want = by_name(audit.run(alone, keep[:, rest], tmp_path / "rest", names=("loss", "lira"), settings=QUICK))
+    assert {name: row["value"] for name, row in rows.items()} == {name: row["value"] for name, row in want.items()}
+    words = "3 of 200 examples, of which there are too few IN or OUT models."
+    assert words in (tmp_path / "all" / "report.html").read_text()
+    assert "too few" not in (tmp_path / "rest" / "report.html").read_text()
+
+
 @pytest.mark.long
 def test_without_names_all_attacks_run_that_the_arrays_are_enough_for(tmp_path):
     rows = by_name(audit.run(MODELS, KEEP, tmp_path, settings=QUICK))
@@ -119,6 +149,7 @@ def test_a_keep_without_pairs_leaves_one_random_model_out(tmp_path):
         (MODELS, {"keep_sn": KEEP[:, :9]}, r"must be boolean \(12, 200\), got bool \(12, 9\)"),
         (MODELS, {"names": ("steps",)}, r"\['steps'\] need more than these arrays"),
         (MODELS, {"member_kn": KEEP}, "pass both or neither"),
+        (MODELS, {"keep_sn": np.ones((S, N), bool)}, "no example has 3 OUT models and an IN model; .* one has is 0"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, models, options, message):

@@ -23,6 +23,7 @@ class Attack(NamedTuple):
     fn: Callable
     needs: tuple[str, ...]
     fewest: int = 6  # shadows
+    inside: bool = True  # whether it needs IN models of every example; offline attacks compare with OUT models alone
 
 
 def by_outputs(logits_snac, keep_sn, labels_n, **options) -> np.ndarray:
@@ -78,9 +79,11 @@ ATTACKS: dict[str, Attack] = {
     "quantile": Attack(by_inputs, ("phi", "x", "phi_population", "x_population")),
     # the target and reference models
     "lira": Attack(lira.score, ("phi", "keep")),
-    "lira_offline": Attack(partial(lira.score, mode="offline"), ("phi", "keep")),
+    "lira_offline": Attack(partial(lira.score, mode="offline"), ("phi", "keep"), inside=False),
     "lira_shrinkage": Attack(partial(lira.score, variance="shrinkage"), ("phi", "keep")),
-    "lira_shrinkage_offline": Attack(partial(lira.score, variance="shrinkage", mode="offline"), ("phi", "keep")),
+    "lira_shrinkage_offline": Attack(
+        partial(lira.score, variance="shrinkage", mode="offline"), ("phi", "keep"), inside=False
+    ),
     "lira_pooled": Attack(partial(lira.score, variance="pooled"), ("phi", "keep")),
     "lira_per_example": Attack(partial(lira.score, variance="per_example"), ("phi", "keep")),
     "lira_fixed": Attack(partial(lira.score, variance="fixed"), ("phi", "keep")),
@@ -89,11 +92,11 @@ ATTACKS: dict[str, Attack] = {
     "bavaria_n": Attack(partial(bavaria.score, kind="n"), ("phi", "keep")),
     "bavaria_offline": Attack(partial(bavaria.score, mode="offline"), ("phi", "keep")),
     "lira_multivariate": Attack(multivariate.score, ("phi", "keep")),
-    "rmia": Attack(rmia.score, ("logp", "keep", "logp_population")),
+    "rmia": Attack(rmia.score, ("logp", "keep", "logp_population"), inside=False),
     "rmia_online": Attack(partial(rmia.score, mode="online"), ("logp", "keep", "logp_population")),
     "rmia_tuned": Attack(partial(rmia.score, a="tuned"), ("logp", "keep", "logp_population"), fewest=8),
-    "attack_r": Attack(difficulty.attack_r, ("phi", "keep")),
-    "watson": Attack(difficulty.watson, ("phi", "keep")),
+    "attack_r": Attack(difficulty.attack_r, ("phi", "keep"), inside=False),
+    "watson": Attack(difficulty.watson, ("phi", "keep"), inside=False),
     "sablayrolles": Attack(difficulty.sablayrolles, ("phi", "keep")),
     # a classifier that is learned on other shadows
     "shokri": Attack(by_outputs, ("logits", "keep", "labels")),

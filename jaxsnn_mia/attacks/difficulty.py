@@ -22,7 +22,7 @@ def watson(phi_sna, keep_sn, *, partner_s=None, valid_s=None, target_phi_kna=Non
 def sablayrolles(phi_sna, keep_sn, *, partner_s=None, valid_s=None, target_phi_kna=None) -> np.ndarray:
     """A threshold of each example less the target's loss. The threshold is half-way between the mean loss of the IN
     models and that of the OUT models. Source: Sablayrolles et al. 2019 (arXiv 1908.11229)."""
-    return compared(_sablayrolles, phi_sna, keep_sn, partner_s, valid_s, target_phi_kna)
+    return compared(_sablayrolles, phi_sna, keep_sn, partner_s, valid_s, target_phi_kna, inside=True)
 
 
 def attack_r(phi_sna, keep_sn, *, partner_s=None, valid_s=None, target_phi_kna=None) -> np.ndarray:
@@ -31,10 +31,10 @@ def attack_r(phi_sna, keep_sn, *, partner_s=None, valid_s=None, target_phi_kna=N
     return compared(_attack_r, phi_sna, keep_sn, partner_s, valid_s, target_phi_kna)
 
 
-def compared(of, phi_sna, keep_sn, partner_s, valid_s, target_phi_kna) -> np.ndarray:
+def compared(of, phi_sna, keep_sn, partner_s, valid_s, target_phi_kna, inside: bool = False) -> np.ndarray:
     """of(block of references, targets) over all examples."""
     against = references.prepare(
-        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
+        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna, inside=inside
     )
     return against.scores(lambda block, targets, part: of(block, targets))
 

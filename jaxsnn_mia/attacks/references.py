@@ -66,12 +66,13 @@ class Against(NamedTuple):
         return out
 
 
-def prepare(values_sna, keep_sn, name: str, *, partner_s, valid_s, targets_kna=None) -> Against:
+def prepare(values_sna, keep_sn, name: str, *, partner_s, valid_s, targets_kna=None, inside: bool = True) -> Against:
     """The arrays of an attack, after their shapes and values are checked.
 
     Args:
       values_sna: what models say of examples [S, N, A]; may be a memory map. `name` is its name in errors.
       keep_sn, partner_s, valid_s, targets_kna: as in `lira.score`.
+      inside: whether the attack needs IN models of every example; offline attacks do not.
 
     Raises:
       ValueError: what `lira.score` refuses.
@@ -82,7 +83,7 @@ def prepare(values_sna, keep_sn, name: str, *, partner_s, valid_s, targets_kna=N
     if targets_kna is not None:
         check_targets(targets_kna, values_sna, f"target_{name[:-3]}kna")
     separate = targets_kna is not None
-    check_counts(keep_sn, usable_s, left=2, left_out=0 if separate else 1)
+    check_counts(keep_sn, usable_s, *fewest(inside, separate))
     partner_sn = None if separate else partners(keep_sn, partner_s, usable_s)
     targets = values_sna if targets_kna is None else targets_kna
     return Against(values_sna, np.asarray(keep_sn), partner_sn, usable_s, targets)
@@ -120,16 +121,27 @@ def usable(n_shadows: int, partner_s: np.ndarray | None, valid_s: np.ndarray | N
     return valid_s if partner_s is None else valid_s & valid_s[np.asarray(partner_s)]
 
 
-def check_counts(keep_sn: np.ndarray, usable_s: np.ndarray, *, left: int, left_out: int) -> None:
-    """ValueError unless every example has `left` IN and as many OUT models after `left_out` of each are left out."""
-    keep_sn = np.asarray(keep_sn)
-    needed = left + left_out
-    inside_n, outside_n = keep_sn[usable_s].sum(0), (~keep_sn[usable_s]).sum(0)
-    fewest_n = np.minimum(inside_n, outside_n)
-    if fewest_n.min() < needed:
-        n = int(np.argmin(fewest_n))
+def fewest(inside: bool, separate: bool) -> tuple[int, int]:
+    """(IN, OUT) models of an example that an attack needs: two are left of a side that it looks at. A target that is a
+    shadow, and its partner, are left out, one of each side."""
+    left_out = 0 if separate else 1
+    return left_out + (2 if inside else 0), left_out + 2
+
+
+def counts(keep_sn: np.ndarray, usable_s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Usable (IN, OUT) models [N] of each example."""
+    keep_sn = np.asarray(keep_sn)[usable_s]
+    return keep_sn.sum(0), (~keep_sn).sum(0)
+
+
+def check_counts(keep_sn: np.ndarray, usable_s: np.ndarray, least_in: int, least_out: int) -> None:
+    """ValueError unless every example has so many IN and OUT models."""
+    inside_n, outside_n = counts(keep_sn, usable_s)
+    too_few_n = (inside_n < least_in) | (outside_n < least_out)
+    if too_few_n.any():
+        n = int(np.argmax(too_few_n))
         raise ValueError(
-            f"every example needs at least {needed} IN and {needed} OUT models, got {inside_n[n]} IN and "
+            f"every example needs at least {least_in} IN and {least_out} OUT models, got {inside_n[n]} IN and "
             f"{outside_n[n]} OUT for example {n}. Train more shadow models, or leave this example out."
         )
 

@@ -58,7 +58,8 @@ def score(
 
     Raises:
       ValueError: shapes that do not fit, NaN, an empty population, an unknown mode or vote, gamma < 1, a outside
-        [0, 1], a place outside the population, fewer than 3 IN or OUT models (4 where `a` is tuned).
+        [0, 1], a place outside the population, fewer than 3 IN or OUT models (4 where `a` is tuned); offline, IN models
+        are not needed.
     """
     tuned = a == "tuned"
     known_a = tuned if isinstance(a, str) else 0 <= a <= 1
@@ -77,8 +78,9 @@ def score(
     if (target_logp_kna is None) != (target_logp_kza is None):
         raise ValueError("`target_logp_kna` and `target_logp_kza` go together: pass both or neither.")
     against = references.prepare(
-        logp_sna, keep_sn, "logp_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_logp_kna
-    )
+        logp_sna, keep_sn, "logp_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_logp_kna,
+        inside=mode == "online" or tuned,
+    )  # fmt: skip
     usable_s = against.usable_s
     references.check_finite((logp_sza[s] for s in np.flatnonzero(usable_s)), "logp_sza")
     targets_z: Any = target_logp_kza if against.separate else logp_sza

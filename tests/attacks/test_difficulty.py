@@ -86,5 +86,5 @@ def test_blocks_and_memory_maps_change_nothing(monkeypatch, tmp_path):
 def test_bad_arrays_are_refused_with_the_reason(name):
     with pytest.raises(ValueError, match="finite"):
         attack(name, np.full_like(PHI, np.nan), KEEP, partner_s=PARTNERS)
-    with pytest.raises(ValueError, match="at least 3 IN"):
+    with pytest.raises(ValueError, match="and 3 OUT models, got 2 IN and 2 OUT"):
         attack(name, PHI, KEEP, partner_s=PARTNERS, valid_s=np.arange(12) < 4)

@@ -80,5 +80,6 @@ def test_too_few_models_of_a_side_are_refused_with_the_example():
     keep[:, 5] = np.arange(S) < 2
     everyone = np.ones(S, bool)
     with pytest.raises(ValueError, match="at least 3 IN and 3 OUT models, got 2 IN and 10 OUT for example 5"):
-        references.check_counts(keep, everyone, left=2, left_out=1)
-    references.check_counts(keep, everyone, left=2, left_out=0)
+        references.check_counts(keep, everyone, *references.fewest(inside=True, separate=False))
+    for inside, separate in ((True, True), (False, False), (False, True)):
+        references.check_counts(keep, everyone, *references.fewest(inside, separate))

@@ -43,6 +43,7 @@ from jaxsnn_mia.attacks.lira import curve, priors
 SQUASH = 3.0  # times the median of |phi|
 SAMPLE = 2**20  # confidences, of whole examples, that the priors are fitted on
 MANY = 2048  # examples of the sample: then two folds are as good as eight
+FEWEST = 32  # examples with IN models from which an IN law is learned
 PEAKED = 0.25  # of the variance of gaps about their curve: most gaps are near it and a few far away
 MONOTONE = 0.5  # weight of the ratio that is held constant beyond its extreme
 
@@ -51,12 +52,18 @@ def score(against: references.Against, mode: str, sigma_floor: float | None) -> 
     """float32 [S, N] (or [K, N]): `likelihood_ratio.score` with variance="hierarchical", after its checks. The squashed
     confidences of an example are averaged over queries. The smallest standard deviation is `sigma_floor`; None: a
     hundredth of the root mean square one."""
-    ids = np.arange(against.keep_sn.shape[1])
-    sample = ids[:: -(-len(against.keep_sn) * len(ids) // SAMPLE)]
+    step = -(-against.keep_sn.size // SAMPLE) | 1  # odd, so that a sample has examples of every fold
+    sample = np.flatnonzero(fitting(against))[::step]
     folds = 1 if mode == "online" else 8 if len(sample) < MANY else 2
+    fold_n = np.arange(against.keep_sn.shape[1]) % folds
     fitted = []
     for fold in range(folds):
-        others = sample if folds == 1 else sample[sample % folds != fold]
+        others = sample if folds == 1 else sample[fold_n[sample] != fold]
+        if len(others) < 2:
+            raise ValueError(
+                f"`variance`='hierarchical' learns from examples with 2 IN and 2 OUT models, got {len(sample)}. "
+                "Pass variance='shrinkage'."
+            )
         scale = squash_scale(against, others)
         inside, outside = _sample_moments(against, scale, others)
         fitted.append((scale, priors.fit(inside, outside, mode), floors((inside, outside), sigma_floor)))
@@ -64,7 +71,7 @@ def score(against: references.Against, mode: str, sigma_floor: float | None) -> 
     def of(block, targets, part):
         out = np.empty((len(targets), block[0].shape[1]))
         for fold, (scale, prior, floor) in enumerate(fitted):
-            at = ids[part] % folds == fold
+            at = fold_n[part] == fold
             values, keep, opposite, usable_s = block
             some = (values[:, at], keep[:, at], None if opposite is None else opposite[:, at], usable_s)
             laws = conditionals(prior, mode, some, against.separate)
@@ -73,6 +80,13 @@ def score(against: references.Against, mode: str, sigma_floor: float | None) -> 
         return out
 
     return against.scores(of)
+
+
+def fitting(against: references.Against) -> np.ndarray:
+    """bool [N]: the examples of which two models of each side are left, so that means and variances can be learned."""
+    least_in, least_out = references.fewest(True, against.separate)
+    inside_n, outside_n = references.counts(against.keep_sn, against.usable_s)
+    return (inside_n >= least_in) & (outside_n >= least_out)
 
 
 def squash_scale(against: references.Against, examples: np.ndarray) -> float:
@@ -134,13 +148,17 @@ def _score(block, targets, scale, curves, laws, floor, *, mode):
     log_out, log_in, gamma, omega2 = curve.read(u, knots, [*log_powers, gap, gap_variance])
     of_out, of_in, expected = laws
 
-    def variance_prior(law, log_power, other_log_power, other_q, other_n, other_expected):
-        power = (other_q / (other_n - 1)) ** priors.POWER / other_expected
-        relative = jnp.minimum(power / jnp.exp(other_log_power), priors.LARGEST)
-        return jnp.exp(log_power / priors.POWER + law.offset + law.slope * (relative - 1))
+    def variance_prior(law, log_power):
+        return jnp.exp(log_power / priors.POWER + law.offset)
 
-    scale_out = variance_prior(of_out, log_out, log_in, q_in, n_in, expected[1])
-    scale_in = variance_prior(of_in, log_in, log_out, q_out, n_out, expected[0])
+    def given_other(law, other_log_power, other_q, other_n, other_expected):
+        power = (other_q / (other_n - 1)) ** priors.POWER / other_expected
+        return jnp.exp(law.slope * (jnp.minimum(power / jnp.exp(other_log_power), priors.LARGEST) - 1))
+
+    scale_out = variance_prior(of_out, log_out)
+    if mode == "online":
+        scale_out *= given_other(of_out, log_in, q_in, n_in, expected[1])
+    scale_in = variance_prior(of_in, log_in) * given_other(of_in, log_out, q_out, n_out, expected[0])
     v_out = jnp.maximum((of_out.freedom * scale_out + q_out) / (of_out.freedom + n_out - 1), floor)
     df_out = of_out.freedom + n_out - 1
     if mode == "offline":

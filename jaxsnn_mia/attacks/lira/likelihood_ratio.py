@@ -45,7 +45,8 @@ def score(
       variance: "hierarchical", what the models know together of all examples (`hierarchical.py`), the strongest with
         few models; "per_example"; "pooled", the variance about each example's mean, pooled over examples for each
         target, query and side; "fixed", the variance about one common mean (the paper's); "shrinkage", between
-        per_example and pooled (`variance.py`); "auto" takes "hierarchical", and "per_example" with a median or compat.
+        per_example and pooled (`variance.py`); "auto" takes "hierarchical" ("shrinkage" offline, where fewer
+        than 32 examples have two IN models to learn the IN law from), and "per_example" with a median or compat.
       location: "mean", or "median" with 1.4826 x the median absolute deviation in place of the standard deviation of an
         example (variance "auto" or "per_example").
       sigma_floor: smallest standard deviation; None: a hundredth of the pooled one. For logits in steps of q, as
@@ -58,14 +59,15 @@ def score(
 
     Raises:
       ValueError: unknown mode, variance, location or compat, shapes that do not fit, NaN in phi, fewer than 3 IN or OUT
-        models.
+        models (2 for separate targets); offline, IN models of an example are not needed.
     """
     check_options(mode, variance, location, compat)
     against = references.prepare(
-        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
-    )
+        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna,
+        inside=mode == "online",
+    )  # fmt: skip
     if variance == "auto":
-        variance = "hierarchical" if location == "mean" and compat is None else "per_example"
+        variance = chosen(against, mode) if location == "mean" and compat is None else "per_example"
     if compat:
         return released.score(against, mode, variance)
     if variance == "hierarchical":
@@ -85,6 +87,12 @@ def score(
         return _score(block, targets, pools, priors, sigma_floor, mode=mode, variance=variance)
 
     return against.scores(score_block)
+
+
+def chosen(against: references.Against, mode: str) -> str:
+    """The variance of "auto": the hierarchical law, if it can be fitted."""
+    fitting = hierarchical.fitting(against)
+    return "hierarchical" if mode == "online" or fitting.sum() >= hierarchical.FEWEST else "shrinkage"
 
 
 def check_options(mode: str, variance: str, location: str, compat: str | None) -> None:
