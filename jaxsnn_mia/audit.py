@@ -1,5 +1,6 @@
 """An audit of models trained elsewhere, in any framework: their logits or losses in, the same report out."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +16,10 @@ from jaxsnn_mia.store.workdir import write_config
 
 LEFT_OUT = "left out with a target"
 LOSSES = ("phi", "logp")  # the signals that a loss gives
-LOGITS = (*LOSSES, "entropy", "modified_entropy", "correct", "logits")
+LOGITS = (*LOSSES, "logp_t2", "entropy", "modified_entropy", "correct", "logits")
 # attacks that can hold separate targets against references, by the argument that takes their signal
-AGAINST = {"phi": ("target_phi_kna",), "logp": ("target_logp_kna", "target_logp_kza")}
+AGAINST = {"phi": ("target_phi_kna",), "logp": ("target_logp_kna", "target_logp_kza"),
+           "logp_t2": ("target_logp_kna", "target_logp_kza")}  # fmt: skip
 
 
 class Models(NamedTuple):
@@ -70,6 +72,7 @@ def of_logits(name: str, logits_nac: np.ndarray, labels_n) -> np.ndarray:
     of = {
         "phi": from_logits.logit_confidence,
         "logp": from_logits.log_confidence,
+        "logp_t2": partial(from_logits.log_confidence, temperature=2.0),
         "modified_entropy": from_logits.modified_entropy,
     }
     return np.asarray(of[name](logits_nac, labels_n))

@@ -152,6 +152,8 @@ class Signals:
     names: tuple[str, ...] = ("phi", "logp", "loss", "correct")
     epoch: int = 0  # of the models that are queried, one of train.snapshot_epochs; 0: the last
     queries: int = choice(1, "views.QUERIES")  # of each image: 2 with its mirror image, 18 with both at nine shifts
+    # of each query; attacks average over them. 0: 8 where answers are random, as with rate coding, else 1
+    repeats: int = number(0, least=0, most=1000)
 
 
 @dataclasses.dataclass(frozen=True)

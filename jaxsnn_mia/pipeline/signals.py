@@ -15,6 +15,14 @@ from jaxsnn_mia.signals import catalogue
 from jaxsnn_mia.store.files import read_array, write_array
 from jaxsnn_mia.store.stage import Stage, run_together
 
+RANDOM = "rate"  # the encoding whose answers are random
+REPEATS = 8  # of a query of such a model
+
+
+def repeats(c: Config) -> int:
+    """How often each query is asked."""
+    return c.signals.repeats or (REPEATS if c.model.encoding == RANDOM else 1)
+
 
 def stages(c: Config, folder: Path, paths: dict[str, Path]) -> dict[str, Stage]:
     """A stage for each signal that the settings and their attacks need."""
@@ -22,6 +30,8 @@ def stages(c: Config, folder: Path, paths: dict[str, Path]) -> dict[str, Stage]:
     by_name = {}
     for name in wanted:
         inputs = {"name": name, "queries": c.signals.queries, "train": paths["train"].name}
+        if repeats(c) > 1 and name in catalogue.ONE_PASS:
+            inputs["repeats"] = repeats(c)
         if c.signals.epoch:
             inputs["epoch"] = c.signals.epoch
         if c.defence.on and name not in catalogue.PAST_DEFENCE:
@@ -52,7 +62,8 @@ def ask_all(models: Trained, folders: dict[str, Path]) -> None:
         passes.setdefault((catalogue.LONGER.get(name, 1), epochs), []).append(name)
     for (longer, epochs), names in passes.items():
         asked = longer_in_time(models, longer)
-        query = catalogue.Query(tuple(names), c.signals.queries, c.defence)
+        often = 1 if epochs else repeats(c)
+        query = catalogue.Query(tuple(names), c.signals.queries, c.defence, often)
         each = [asked.ask(query, x, y, epoch) for epoch in (*epochs, c.signals.epoch or None)]
         groups = tqdm(zip(*each, strict=True), desc=f"query {paths['train'].parent.name}", leave=False,
                       total=models.plan["groups"])  # fmt: skip

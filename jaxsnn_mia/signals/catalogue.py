@@ -21,6 +21,11 @@ def logp(apply, params, x, y, hyper, key):
     return log_confidence(view_logits(apply, params, x, hyper, key), y)
 
 
+def logp_t2(apply, params, x, y, hyper, key):
+    """Log confidence at temperature 2 [N, A]."""
+    return log_confidence(view_logits(apply, params, x, hyper, key), y, temperature=2.0)
+
+
 def loss(apply, params, x, y, hyper, key):
     """Cross-entropy [N, A]."""
     return -logp(apply, params, x, y, hyper, key)
@@ -48,8 +53,8 @@ def modified_entropy(apply, params, x, y, hyper, key):
 
 # name -> fn(apply, params, x, y, hyper, key) of ONE model, apply(params, x, hyper, key) -> Output. These take one pass
 ONE_PASS: dict[str, Callable] = {
-    "phi": phi, "logp": logp, "loss": loss, "correct": correct, "logits": logits, "entropy": entropy,
-    "modified_entropy": modified_entropy,
+    "phi": phi, "logp": logp, "logp_t2": logp_t2, "loss": loss, "correct": correct, "logits": logits,
+    "entropy": entropy, "modified_entropy": modified_entropy,
 }  # fmt: skip
 # "trajectory" is the loss, of the parameters that were kept at `train.snapshot_epochs`
 SIGNALS: dict[str, Callable] = ONE_PASS | queries.QUERY_SIGNALS | {"trajectory": loss}
@@ -75,14 +80,16 @@ class Query:
       names: of `SIGNALS`.
       count: views of each example, one of `views.QUERIES`; one pass over them serves all signals of `ONE_PASS`.
       defence: of the answers, but for the signals of `PAST_DEFENCE`.
+      repeats: how often each view is asked; a model whose answers are random then gives several.
     """
 
     names: tuple[str, ...]
     count: int = 1
     defence: Defence = UNDEFENDED
+    repeats: int = 1
 
     def __call__(self, apply, params, x, y, hyper, key):
-        bare = with_views(apply, self.count)(params, x, hyper, key)
+        bare = with_views(apply, self.count, self.repeats)(params, x, hyper, key)
         shown = defences.answered(bare, self.defence)
 
         def asked_by(name):

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
 QUERIES = (1, 2, 18)  # the image; with its mirror image; both at nine shifts
@@ -24,13 +25,14 @@ def views(x, count: int) -> list:
     return out
 
 
-def with_views(apply: Callable, count: int) -> Callable:
-    """`apply` with the logits of every view, [N, A, C]."""
+def with_views(apply: Callable, count: int, repeats: int = 1) -> Callable:
+    """`apply` with the logits of every view, each asked `repeats` times with keys of its own: [N, A, C], where A is
+    repeats x count."""
 
     def viewed(params, x, hyper, key):
-        return apply(params, x, hyper, key)._replace(
-            logits_bc=jnp.stack([apply(params, view, hyper, key).logits_bc for view in views(x, count)], axis=1)
-        )
+        keys = [key] if repeats == 1 else [jax.random.fold_in(key, repeat) for repeat in range(repeats)]
+        answers = [apply(params, view, hyper, key).logits_bc for key in keys for view in views(x, count)]
+        return apply(params, x, hyper, key)._replace(logits_bc=jnp.stack(answers, axis=1))
 
     return viewed
 

@@ -49,6 +49,8 @@ SIGNALS = {"signals/phi", "signals/logp", "signals/loss", "signals/correct"}
         ("quantization.bits", 4, {"train"}),
         ("train.lr", 0.1, {"train"}),
         ("signals.queries", 2, SIGNALS),
+        ("signals.repeats", 2, SIGNALS),
+        ("signals.repeats", 1, set()),
         ("signals.epoch", 2, {*SIGNALS, "inversion", "attribute"}),
         ("ensemble.group_size", 8, set()),
         ("report.title", "another", set()),
@@ -60,6 +62,12 @@ SIGNALS = {"signals/phi", "signals/logp", "signals/loss", "signals/correct"}
 def test_a_setting_changes_the_stages_that_depend_on_it(run, setting, value, stages):
     before, after = folders(run, run.config), folders(run, changed(run.config, setting, value))
     assert {stage for stage, folder in before.items() if after[stage] != folder} == stages
+
+
+@pytest.mark.parametrize(("encoding", "asked", "repeats"), [("direct", 0, 1), ("rate", 0, 8), ("rate", 1, 1)])
+def test_a_model_with_random_answers_is_asked_several_times(run, encoding, asked, repeats):
+    c = changed(changed(run.config, "model.encoding", encoding), "signals.repeats", asked)
+    assert signals.repeats(c) == repeats
 
 
 def test_a_defence_changes_what_it_reaches(run):

@@ -125,6 +125,27 @@ def test_repeats_ask_again_with_keys_of_their_own():
     np.testing.assert_allclose(answers("snn")["phi_repeats"], np.repeat(phi, 8, axis=1), rtol=1e-6, atol=1e-6)
 
 
+def test_answers_that_are_random_are_asked_for_several_times():
+    """Each view with keys of its own; asked once, with the key itself."""
+
+    def apply(params, x, hyper, key):
+        return Output(x[:, :2] + jax.random.uniform(key, (2,))[None], None, {})
+
+    def asked(repeats):
+        query = catalogue.Query(("phi", "logp_t2"), repeats=repeats)
+        return quick_jit(lambda x, y: query(apply, None, x, y, Hyper(), KEY))(X, np.zeros(N, np.int32))
+
+    def phi(key):
+        noise = jax.random.uniform(key, (2,))
+        return X[:, 0] - X[:, 1] + noise[0] - noise[1]
+
+    np.testing.assert_allclose(asked(1)["phi"][:, 0], phi(KEY), rtol=1e-5, atol=1e-5)
+    each = np.stack([phi(jax.random.fold_in(KEY, i)) for i in range(3)], axis=1)
+    answers = asked(3)
+    np.testing.assert_allclose(answers["phi"], each, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(answers["logp_t2"], -np.log1p(np.exp(-each / 2)), rtol=1e-4, atol=1e-5)
+
+
 def cross_entropy(params, x):
     """float64 [N] of the dense network, in numpy."""
     for i, layer in enumerate(params):
