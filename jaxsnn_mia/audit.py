@@ -1,5 +1,6 @@
 """An audit of models trained elsewhere, in any framework: their logits or losses in, the same report out."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,7 +70,7 @@ def of_logits(name: str, logits_nac: np.ndarray, labels_n) -> np.ndarray:
         return (logits_nac.argmax(-1) == labels_n[:, None]).astype(np.uint8)
     if name == "entropy":
         return np.asarray(from_logits.entropy(logits_nac))
-    of = {
+    of: dict[str, Callable] = {
         "phi": from_logits.logit_confidence,
         "logp": from_logits.log_confidence,
         "logp_t2": partial(from_logits.log_confidence, temperature=2.0),

@@ -1,6 +1,6 @@
 """One score from the scores of several attacks; their weights are learned on the other shadows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from jax.scipy.special import ndtri
@@ -13,7 +13,7 @@ FOLDS = 4
 
 
 def score(
-    scores: dict[str, np.ndarray | Callable],
+    scores: Mapping[str, np.ndarray | Callable],
     keep_sn: np.ndarray,
     *,
     partner_s=None,
@@ -70,7 +70,7 @@ def score(
     return cross.cross_fitted(fold_s, keep_sn.shape[1], fit, predict)
 
 
-def normal_scores(scores: dict[str, np.ndarray | Callable], usable_s: np.ndarray, shape: tuple) -> np.ndarray:
+def normal_scores(scores: Mapping[str, np.ndarray | Callable], usable_s: np.ndarray, shape: tuple) -> np.ndarray:
     """float32 [S, N, K]: normal scores of K attacks within each usable shadow, 0 elsewhere."""
     ranks_snk = np.zeros((*shape, len(scores)), np.float32)
     for k, (name, attack) in enumerate(scores.items()):

@@ -80,6 +80,11 @@ class Trained:
         return self.inputs.data[1]
 
     @functools.cached_property
+    def unit_n(self) -> np.ndarray:
+        """int [N]: candidates with the same number are duplicates."""
+        return candidates(self.paths["data"])[2]
+
+    @functools.cached_property
     def keep(self) -> np.ndarray:
         """bool [S, N]: which model was trained on which candidate."""
         return read_keep(self.paths["splits"])

@@ -14,6 +14,7 @@ class Contents(NamedTuple):
     level: float  # of the intervals, in (0, 1)
     pairs: Sequence[tuple[str, str]]  # (variant, reference) of the differences
     how: str  # a sentence: what was left out with a target
+    releases: Sequence[Mapping[str, Any]] = ()  # of models of which several versions are attacked together
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ Paths = Mapping[str, Mapping[str, Path]]
 
 def write(
     settings: dict[str, Any], workdir: Path, paths: Paths, *, title: str, level: float,
-    pairs: Sequence[tuple[str, str]] | None = None, how: str = HOW,
+    pairs: Sequence[tuple[str, str]] | None = None, how: str = HOW, releases: Sequence[Mapping[str, Any]] = (),
 ) -> None:  # fmt: skip
     """Makes the report, unless it is up to date.
 
@@ -33,16 +33,18 @@ def write(
       level: of the intervals, in (0, 1).
       pairs: (variant, reference) of each difference. None: each variant against the first with the same splits.
       how: a sentence that says what was left out with a target.
+      releases: rows of `pipeline.releases`, of models of which several versions are attacked together.
     """
     names = {
         name: {stage: path.parent.name + "/" + path.name for stage, path in of.items()} for name, of in paths.items()
     }
     made = [file_sha256(of["metrics"] / "summary.json") for of in paths.values()]
-    inputs = digest([TEMPLATE_VERSION, settings, names, made, pairs, how])
+    inputs = digest([TEMPLATE_VERSION, settings, names, made, pairs, how, *releases])
     if is_current(workdir, inputs):
         return
     variants = reading.read(paths)
-    contents = Contents(settings, variants, level, against_first(variants) if pairs is None else pairs, how)
+    pairs = against_first(variants) if pairs is None else pairs
+    contents = Contents(settings, variants, level, pairs, how, releases)
     rows = [{key: nan_for_none(value) for key, value in row.items()} for row in contents.rows]
     write_text(workdir / "results.csv", tables.as_csv(rows))
     write_text(workdir / "report.html", html(title, contents))

@@ -80,6 +80,48 @@ def results_section(page: Contents, show: Any) -> Section | None:
     return Section("results", "Results", "Results", parts)
 
 
+def releases_section(page: Contents, show: Any) -> Section | None:
+    """What is gained by an adversary who holds several releases of one model."""
+    if not page.releases:
+        return None
+    lines = [releases_line(row) for row in page.releases]
+    return Section(
+        "releases",
+        "Several releases of one model",
+        "Releases",
+        [
+            show.paragraph(
+                "Who holds every release of a model, such as its float and its quantized versions, attacks them "
+                "together. LiRA scores each; the weights of the scores are learned on other pairs of models. A gain "
+                "over the float release of about 0 says that the other releases tell nothing new."
+            ),
+            show.table("Each release alone, and all of them together", lines, "releases"),
+        ],
+    )
+
+
+def releases_line(row: Any) -> dict[str, str]:
+    """A line of that table, ready to print."""
+
+    def gain(metric: str) -> str:
+        more, low, high = (row[f"{metric}_{what}"] for what in ("more", "low", "high"))
+        return "n/a" if more is None else f"{more:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+    def value(name: str) -> str:
+        return "n/a" if row[name] is None else f"{row[name]:.3f}"
+
+    rate = f"TPR at {100 * row['fpr']:g} %"
+    return {
+        "release": row["release"],
+        "AUC alone": value("auc_alone"),
+        "together": value("auc_together"),
+        "AUC gained": gain("auc"),
+        f"{rate} alone": value("tpr_alone"),
+        f"{rate} together": value("tpr_together"),
+        f"{rate} gained": gain("tpr"),
+    }
+
+
 def exposed_section(page: Contents, show: Any) -> Section | None:
     """How exposed single examples are, and the most exposed ones."""
     lists = {
@@ -193,6 +235,7 @@ SECTIONS = (
     tradeoff_section,
     roc_section,
     results_section,
+    releases_section,
     exposed_section,
     stability_section,
     training_section,

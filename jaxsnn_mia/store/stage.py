@@ -28,6 +28,7 @@ STAGE_VERSION = {
     "inversion": 2,
     "attribute": 1,
     "metrics": 8,
+    "releases": 1,
 }
 
 
