@@ -91,8 +91,10 @@ def paired(one: Measured | None, other: Measured | None, measure: str) -> bool:
 def difference(one: Measured, other: Measured, measure: str) -> Difference:
     value = one.rows[measure]["value"] - other.rows[measure]["value"]
     drawn_r = one.drawn[measure] - other.drawn[measure]
-    p = comparisons.by_deviation(value, drawn_r, len(one.about["models"]) // 2)
-    return Difference(value, *bootstrap.percentiles(drawn_r, one.level), p)
+    pairs = len(one.about["models"]) // 2
+    p = comparisons.by_deviation(value, drawn_r, pairs)
+    low, high = bootstrap.interval(value, drawn_r, pairs, one.level, least=-np.inf, most=np.inf)
+    return Difference(value, low, high, p)
 
 
 def is_judged(threat: str, measure: str, measures: list[str]) -> bool:

@@ -51,16 +51,18 @@ def evaluator(x_zd: np.ndarray, y_z: np.ndarray, seed: int = 0) -> Evaluator:
 
 
 class Drawn(NamedTuple):
-    """A mean with its replicates [R]; equal seeds, units and pairs draw equal weights: two can be subtracted."""
+    """A mean with its replicates [R] over pairs of models; equal seeds, units and pairs draw equal weights: two can be
+    subtracted."""
 
     value: float
     replicates: np.ndarray
+    pairs: int
 
     def __sub__(self, other: "Drawn") -> "Drawn":
-        return Drawn(self.value - other.value, self.replicates - other.replicates)
+        return Drawn(self.value - other.value, self.replicates - other.replicates, min(self.pairs, other.pairs))
 
     def row(self, metric: str, level: float) -> dict[str, Any]:
-        low, high = bootstrap.percentiles(self.replicates, level)
+        low, high = bootstrap.interval(self.value, self.replicates, self.pairs, level, least=-np.inf, most=np.inf)
         return {"metric": metric, "value": self.value, "low": low, "high": high, "level": level,
                 "replicates": self.replicates}  # fmt: skip
 
@@ -79,7 +81,7 @@ def mean(values_sk, counted_sk, unit_k, pair_s, *, replicates: int, seed: int = 
     drawn = bootstrap.crossed_mean(
         np.where(counted_sk, values_sk, 0.0), counted_sk, unit_k, pair_s, replicates=replicates, seed=seed
     )
-    return Drawn(float(each.mean()), drawn)
+    return Drawn(float(each.mean()), drawn, bootstrap.count_pairs(pair_s))
 
 
 def sides(name: str, member: Drawn, other: Drawn, level: float) -> list[dict[str, Any]]:

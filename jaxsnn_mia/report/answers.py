@@ -140,8 +140,9 @@ def difference(one: Measured, other: Measured, attack: str, metric: str, level: 
         rng = np.random.default_rng(0)
         drawn_r, drawn_of_other_r = rng.choice(drawn_r, draws), rng.choice(drawn_of_other_r, draws)
     value, apart_r = row["value"] - row_of_other["value"], drawn_r - drawn_of_other_r
-    p = comparisons.by_deviation(value, apart_r, min(one.pairs, other.pairs))
-    return comparisons.Difference(value, *bootstrap.percentiles(apart_r, level), p)
+    pairs = min(one.pairs, other.pairs)
+    p = comparisons.by_deviation(value, apart_r, pairs)
+    return comparisons.Difference(value, *bootstrap.interval(value, apart_r, pairs, level, least=-1.0), p)
 
 
 def as_line(difference: Difference) -> dict[str, str]:

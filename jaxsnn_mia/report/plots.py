@@ -85,7 +85,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def bars(row: Mapping[str, Any]) -> np.ndarray:
-    """[2, 1] distances to the ends of an interval; a percentile interval need not hold the value."""
+    """[2, 1] distances to the ends of an interval, none below 0, whatever was rounded."""
     return np.maximum([[row["value"] - row["low"]], [row["high"] - row["value"]]], 0)
 
 

@@ -191,7 +191,7 @@ def accuracy_rows(audit: Audit) -> tuple[list[dict[str, Any]], dict[str, np.ndar
         )
     values["gap"] = values["train_accuracy"] - values["test_accuracy"]
     drawn["gap"] = drawn["train_accuracy"] - drawn["test_accuracy"]
-    rows = [{"attack": "", **measure(metric, value, drawn[metric], m.level)} for metric, value in values.items()]
+    rows = [{"attack": "", **measure(metric, value, drawn[metric], audit)} for metric, value in values.items()]
     return rows, drawn
 
 
@@ -204,11 +204,11 @@ def attack_rows(audit: Audit, name: str) -> tuple[list[dict[str, Any]], dict[str
     auc_r = bootstrap.auc_replicates(*sample, replicates=m.replicates_auc, seed=m.seed, valid_s=usable_s)
     tpr_rf = bootstrap.tpr_replicates(*sample, m.fprs, replicates=m.replicates_tpr, seed=m.seed, valid_s=usable_s)
     drawn = {"auc": auc_r}
-    rows = [measure("auc", metrics.auc(scores_sn, keep_sn, usable_s), auc_r, m.level) | count_non_members(audit)]
+    rows = [measure("auc", metrics.auc(scores_sn, keep_sn, usable_s), auc_r, audit) | count_non_members(audit)]
     for fpr, tpr_r in zip(m.fprs, tpr_rf.T, strict=True):
         drawn[f"tpr@{fpr:g}"] = tpr_r
         tpr, realised = metrics.tpr_at_fpr(scores_sn, keep_sn, fpr, usable_s)
-        rows.append(measure(f"tpr@{fpr:g}", tpr, tpr_r, m.level) | {"realised_fpr": realised})
+        rows.append(measure(f"tpr@{fpr:g}", tpr, tpr_r, audit) | {"realised_fpr": realised})
         for prior in m.priors:
             ppv = metrics.ppv(tpr, realised, prior)
             rows.append({"metric": f"ppv@{fpr:g}@{prior:g}", "value": ppv, "realised_fpr": realised})
@@ -219,9 +219,10 @@ def attack_rows(audit: Audit, name: str) -> tuple[list[dict[str, Any]], dict[str
     return rows, drawn
 
 
-def measure(metric: str, value: float, drawn_r: np.ndarray, level: float) -> dict[str, Any]:
-    """A value with the percentile interval of its replicates [R]."""
-    low, high = bootstrap.percentiles(drawn_r, level)
+def measure(metric: str, value: float, drawn_r: np.ndarray, audit: Audit) -> dict[str, Any]:
+    """A value with its interval from replicates [R]."""
+    level, pairs = audit.settings.level, bootstrap.count_pairs(audit.pair_s, audit.usable_s)
+    low, high = bootstrap.interval(value, drawn_r, pairs, level, least=-1.0 if metric == "gap" else 0.0)
     return {"metric": metric, "value": value, "low": low, "high": high, "level": level}
 
 

@@ -25,9 +25,9 @@ STAGE_VERSION = {
     "train": 6,
     "signals": 5,
     "attacks": 5,
-    "inversion": 2,
-    "attribute": 1,
-    "metrics": 8,
+    "inversion": 3,
+    "attribute": 2,
+    "metrics": 9,
     "releases": 1,
 }
 

@@ -134,7 +134,7 @@ def test_only_what_stands_against_all_comparisons_is_told(tmp_path):
         for way, metric, shift in zip(("black", "gradients"), ("mse_gap", "mse@1"), shifts, strict=True):
             path = tmp_path / variant / f"inversion-{way}"
             path.mkdir(parents=True)
-            row = evaluation.Drawn(shift + around.mean(), shift + around).row(metric, 0.95)
+            row = evaluation.Drawn(shift + around.mean(), shift + around, 8).row(metric, 0.95)
             threat.write(path, f"inversion_{way}", [row], np.arange(32), np.arange(4))
             ran = {"device": "2 x cpu", "python": "3", "jax": "0", "finished": "today"}
             (path / "manifest.json").write_text(json.dumps(ran))
@@ -333,7 +333,7 @@ def test_an_evaluator_is_the_network_that_was_trained():
 
 
 def test_rows_are_written_without_their_replicates(tmp_path):
-    row = evaluation.Drawn(0.5, np.array([0.4, 0.6])).row("mse", 0.95)
+    row = evaluation.Drawn(0.5, np.array([0.4, 0.6]), 8).row("mse", 0.95)
     threat.write(tmp_path, "inversion_black", [row], np.arange(4), np.array([5, 7]))
     assert json.loads((tmp_path / "rows.json").read_text()) == [
         {

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.stats import norm
 
 from jaxsnn_mia import metrics
@@ -99,7 +100,8 @@ def test_a_replicate_is_the_mean_auc_over_the_repeated_targets_and_examples():
         rows = np.repeat(np.arange(8), weight_sr[:, r].astype(int))
         assert drawn[r] == pytest.approx(np.mean([loops.auc(scores[s, columns], keep[s, columns]) for s in rows]))
     low, high = bootstrap.crossed_auc(scores, keep, unit, pair, replicates=40, seed=3, level=0.8)
-    np.testing.assert_allclose((low, high), np.percentile(drawn, [10, 90]))
+    away = stats.t.ppf(0.9, 3) * np.std(drawn) * np.sqrt(4 / 3)  # 4 pairs
+    np.testing.assert_allclose((low, high), metrics.auc(scores, keep) + np.array([-away, away]))
 
 
 def test_the_tpr_replicates_of_an_unresolved_fpr_are_nan():
@@ -108,9 +110,56 @@ def test_the_tpr_replicates_of_an_unresolved_fpr_are_nan():
     drawn = bootstrap.tpr_replicates(*args, replicates=50)
     assert drawn.shape == (50, 2)
     assert np.isnan(drawn[:, 1]).all()
-    np.testing.assert_array_equal(
-        bootstrap.crossed_tpr(*args, replicates=50)[0], bootstrap.percentiles(drawn[:, 0], 0.95)
-    )
+    tpr = metrics.tpr_at_fpr(scores, keep, 0.05)[0]
+    got = bootstrap.crossed_tpr(*args, replicates=50)[0]
+    np.testing.assert_array_equal(got, bootstrap.interval(tpr, drawn[:, 0], 8, 0.95))
+
+
+def test_an_interval_is_cut_to_its_range_and_one_pair_is_about_examples():
+    drawn = np.array([0.1, 0.3, np.nan, 0.5])
+    sd = np.std([0.1, 0.3, 0.5])
+    low, high = bootstrap.interval(0.4, drawn, 1, 0.8)
+    assert (low, high) == pytest.approx((0.4 - 1.281552 * sd, 0.4 + 1.281552 * sd))
+    assert bootstrap.interval(0.4, drawn, 2, 0.95) == (0.0, 1.0)  # t of one degree of freedom is 12.7
+    wide = 12.7062 * sd * np.sqrt(2)
+    assert bootstrap.interval(0.4, drawn, 2, 0.95, least=-9, most=9) == pytest.approx((0.4 - wide, 0.4 + wide))
+    assert np.isnan(bootstrap.interval(np.nan, drawn, 2, 0.95)).all()
+    assert np.isnan(bootstrap.interval(0.4, np.full(3, np.nan), 2, 0.95)).all()
+
+
+def alike(rng, S):
+    """Trainings that are alike: only examples and their noise differ."""
+    return np.zeros(S)
+
+
+def apart(rng, S):
+    """Trainings that differ much: each pair has a leak of its own."""
+    return np.repeat(0.8 * rng.normal(size=S // 2), 2)
+
+
+@pytest.mark.parametrize(
+    ("trainings", "S", "draws"),
+    [
+        (apart, 6, 100),
+        (apart, 8, 100),
+        (alike, 8, 100),
+        *[pytest.param(way, S, 400, marks=pytest.mark.long) for way in (apart, alike) for S in (6, 8, 16, 32)],
+    ],
+)
+def test_few_pairs_are_covered_whether_trainings_differ_or_not(trainings, S, draws):
+    """A member's confidence is N(1 + the leak of its pair, 1): the mean AUC over trainings by quantiles of leaks."""
+    leaks = 1 + 0.8 * norm.ppf((np.arange(2000) + 0.5) / 2000) if trainings is apart else np.ones(1)
+    truth, rng, N, covered, old = norm.cdf(leaks / np.sqrt(2)).mean(), np.random.default_rng(S), 100, 0, 0
+    for seed in range(draws):
+        keep = planted.pairs(S, N, seed)
+        scores = rng.normal(size=(S, N)) + (1 + trainings(rng, S))[:, None] * keep
+        drawn = bootstrap.auc_replicates(scores, keep, np.arange(N), np.arange(S) // 2, replicates=100, seed=seed)
+        low, high = bootstrap.interval(metrics.auc(scores, keep), drawn, S // 2, 0.95)
+        covered += low <= truth <= high
+        low, high = bootstrap.percentiles(drawn, 0.95)
+        old += low <= truth <= high
+    assert covered >= 0.91 * draws  # nominal .95, three standard errors of 100 draws lower
+    assert trainings is alike or S > 8 or old < 0.87 * draws  # what the interval is made for
 
 
 def lira_auc(leak, S):

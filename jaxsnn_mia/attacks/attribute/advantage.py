@@ -81,7 +81,8 @@ def summary(
             f"{imputed_n.shape}, {unit_n.shape} and {pair_s.shape}."
         )
     usable_s = valid_s & ~np.isin(pair_s, pair_s[~valid_s])
-    if len(np.unique(pair_s[usable_s])) < 2:
+    pairs = bootstrap.count_pairs(pair_s, usable_s)
+    if pairs < 2:
         raise ValueError("`pair_s` must hold at least 2 pairs of valid shadows. Train more shadow models.")
     weights = bootstrap.crossed_weights(unit_n, pair_s[usable_s], replicates, seed)
     correct_sn, keep_sn = correct_sn[usable_s], keep_sn[usable_s]
@@ -90,7 +91,8 @@ def summary(
     drawn = accuracies(correct_sn, imputed_n, keep_sn, *weights)
     estimates = {}
     for name, (value,) in values.items():
-        low, high = bootstrap.percentiles(drawn[name], level)
+        least = -1.0 if "_over_" in name else 0.0
+        low, high = bootstrap.interval(float(value), drawn[name], pairs, level, least=least)
         estimates[name] = Estimate(float(value), low, high, drawn[name])
     return estimates
 
