@@ -14,8 +14,9 @@ from jaxsnn_mia.privacy.lower_bounds import (
     gdp_mu_lower,
     one_run_guesses,
 )
+from jaxsnn_mia.privacy.one_run import epsilon_band, epsilon_chosen
 
 __all__ = [
-    "canary_counts", "epsilon_clopper_pearson", "epsilon_gdp", "epsilon_one_run", "epsilon_one_run_fdp", "gdp_epsilon",
+    "canary_counts", "epsilon_band", "epsilon_chosen", "epsilon_clopper_pearson", "epsilon_gdp", "epsilon_one_run", "epsilon_one_run_fdp", "gdp_epsilon",
     "gdp_mu_lower", "one_run_guesses",
 ]  # fmt: skip
