@@ -218,7 +218,7 @@ def picture(cells: dict) -> None:
         "rmia": ("tab:red", ":"),
     }  # fmt: skip
     columns = list(dict.fromkeys(tuple(key.split()[:2]) for key in cells))
-    with plt.rc_context({"svg.hashsalt": "attack_power", "font.size": 7}):
+    with plt.rc_context({"svg.hashsalt": "attack_power", "svg.fonttype": "none", "font.size": 7}):
         figure, axes = plt.subplots(4, -(-len(columns) // 2), figsize=(1.9 * -(-len(columns) // 2), 7.2), squeeze=False)
         for i, (name, family) in enumerate(columns):
             for j, what in enumerate(("AUC", "TPR at 1 % FPR")):

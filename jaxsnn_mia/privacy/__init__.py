@@ -17,6 +17,6 @@ from jaxsnn_mia.privacy.lower_bounds import (
 from jaxsnn_mia.privacy.one_run import epsilon_band, epsilon_chosen
 
 __all__ = [
-    "canary_counts", "epsilon_band", "epsilon_chosen", "epsilon_clopper_pearson", "epsilon_gdp", "epsilon_one_run", "epsilon_one_run_fdp", "gdp_epsilon",
-    "gdp_mu_lower", "one_run_guesses",
+    "canary_counts", "epsilon_band", "epsilon_chosen", "epsilon_clopper_pearson", "epsilon_gdp", "epsilon_one_run",
+    "epsilon_one_run_fdp", "gdp_epsilon", "gdp_mu_lower", "one_run_guesses",
 ]  # fmt: skip
