@@ -41,10 +41,13 @@ class TprDifference(NamedTuple):
 
 
 class Strongest(NamedTuple):
-    """The value reached on the other half, and the attacks chosen on the first and on the second half of the pairs."""
+    """The value reached on the other half; the attacks chosen on the first and on the second half of the pairs; and the
+    scores [S, N] behind the value, from 0 to 1: each target has those of the attack that the other half chose, as ranks
+    within its own half. None where nothing was chosen."""
 
     value: float
     chosen: tuple[str, ...]
+    scores_sn: np.ndarray | None = None
 
 
 def auc_difference(
@@ -238,7 +241,11 @@ def strongest(scores: dict, member_sn, pair_s, fprs, valid_s=None) -> dict[str |
         on_first, on_second = first_a.argmax(), second_a.argmax()
         reached = second_a[on_first], first_a[on_second]
         value = np.average(reached, weights=[second_s.sum(), first_s.sum()])
-        return Strongest(float(value), (names[on_first], names[on_second]))
+        behind = np.full(member_sn.shape, np.nan)
+        for name, half_s in ((names[on_first], second_s), (names[on_second], first_s)):
+            own = np.asarray(scores[name])[half_s]
+            behind[half_s] = stats.rankdata(own).reshape(own.shape) / own.size
+        return Strongest(float(value), (names[on_first], names[on_second]), behind)
 
     def tpr_at(fpr):
         return best(lambda scores_sn, half_s: roc_curve.tpr_at_fpr(scores_sn, member_sn, fpr, half_s)[0])

@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxsnn_mia import metrics
 from jaxsnn_mia.metrics import bootstrap, comparisons
 from jaxsnn_mia.report import tables
 
+PRIORS = (0.1, 0.001)  # of the sentences on risk: shares of members among those an attacker asks about
 VERDICTS = {1: "leaks more", -1: "leaks less", 0: "cannot be told apart"}  # by the sign of a difference that stands
 
 
@@ -66,23 +68,27 @@ class Difference(NamedTuple):
 
 
 def answer(variant: str, measured: Measured) -> Answer:
-    """The headline of one variant. The attack is `tables.headline`, which was fixed before any result; the strongest
-    attack is named beside it."""
+    """The headline of one variant: the strongest attack, chosen on other models, and beside it `tables.headline`, which
+    was fixed before any result. Where nothing was chosen, the latter alone."""
     names = tables.attack_names(measured.rows)
-    attack = tables.headline(names)
-    auc = measured.row(attack, "auc")
-    assert auc is not None
-    parts = [tpr_in_words(measured, attack), f"AUC of {attack} {tables.with_interval(auc)}"]
+    fixed = tables.headline(names)
     strongest = measured.row("strongest", measured.first_tpr)
-    if strongest and strongest["value"] is not None and set(strongest["chosen"].split(", ")) != {attack}:
-        parts.append(
-            f"the strongest of {len(names)} attacks, chosen on other shadows ({strongest['chosen']}), finds "
-            f"{percent(strongest['value'])}"
-        )
-    return Answer(variant, "; ".join(parts) + ".", auc["value"], auc["low"], auc["high"])
+    first = "strongest" if strongest and strongest["value"] is not None else fixed
+    auc, auc_of_fixed = measured.row(first, "auc"), measured.row(fixed, "auc")
+    assert auc is not None
+    assert auc_of_fixed is not None
+    who = fixed if first == fixed else f"the strongest of {len(names)} attacks"
+    parts = [tpr_in_words(measured, first, who)]
+    if strongest and first != fixed:
+        parts[0] += f" (chosen on other models: {strongest['chosen']})"
+        parts.append(f"its AUC is {tables.with_interval(auc)}")
+        parts.append(f"{fixed} finds {found_in_words(measured, fixed)}")
+    parts.append(f"AUC of {fixed} {tables.with_interval(auc_of_fixed)}")
+    sentence = "; ".join(parts) + "." + risk_in_words(measured, first)
+    return Answer(variant, sentence, auc["value"], auc["low"], auc["high"])
 
 
-def tpr_in_words(measured: Measured, attack: str) -> str:
+def tpr_in_words(measured: Measured, attack: str, who: str) -> str:
     """The TPR at the first FPR with its interval, and whether guessing would give as much."""
     tpr, fpr = measured.row(attack, measured.first_tpr), float(measured.first_tpr.removeprefix("tpr@"))
     if tpr is None or tpr["value"] is None:
@@ -94,8 +100,27 @@ def tpr_in_words(measured: Measured, attack: str) -> str:
         than_guessing = "fewer than guessing finds"
     else:
         than_guessing = "which cannot be told from guessing"
-    interval = f"{percent(tpr['value'])} [{percent(tpr['low'])}, {percent(tpr['high'])}]"
-    return f"At {100 * fpr:g} % false positives, {attack} finds {interval} of the members, {than_guessing}"
+    found = found_in_words(measured, attack)
+    return f"At {100 * fpr:g} % false positives, {who} finds {found} of the members, {than_guessing}"
+
+
+def found_in_words(measured: Measured, attack: str) -> str:
+    """The TPR at the first FPR in percent, with its interval."""
+    tpr = measured.row(attack, measured.first_tpr)
+    assert tpr is not None
+    return f"{percent(tpr['value'])} [{percent(tpr['low'])}, {percent(tpr['high'])}]"
+
+
+def risk_in_words(measured: Measured, attack: str) -> str:
+    """How many of those accused at the first FPR are members, at each prior of `PRIORS`, and how many are found."""
+    tpr = measured.row(attack, measured.first_tpr)
+    if tpr is None or not tpr["value"] or tpr["realised_fpr"] is None:
+        return ""
+    words = ""
+    for prior in PRIORS:
+        accused = 1000 * metrics.ppv(tpr["value"], tpr["realised_fpr"], prior)
+        words += f" Where 1 in {1 / prior:,.0f} suspects is a member, {accused:.0f} of 1,000 accused are members."
+    return f"{words} Of 1,000 members it finds {1000 * tpr['value']:.0f}."
 
 
 def percent(share: float) -> str:

@@ -268,16 +268,33 @@ def privacy_rows(audit: Audit) -> list[dict[str, Any]]:
 
 
 def strongest_rows(audit: Audit) -> list[dict[str, Any]]:
-    """AUC and TPR of the attack "strongest": the attack that is best on half of the pairs, measured on the other half.
-    "chosen" has the names of the chosen ones."""
+    """AUC and TPR of the attack "strongest": the attack that is best on half of the pairs, measured on the other half,
+    with intervals that take the choice as given. "chosen" has the names of the chosen ones."""
     if len(audit.scores) < 2 or len(np.unique(audit.pair_s[audit.usable_s])) < 2:
         return []
-    best = comparisons.strongest(audit.scores, audit.keep_sn, audit.pair_s, audit.settings.fprs, audit.usable_s)
-    rows = []
+    m = audit.settings
+    best = comparisons.strongest(audit.scores, audit.keep_sn, audit.pair_s, m.fprs, audit.usable_s)
+    rows: list[dict[str, Any]] = []
     for criterion, strongest in best.items():
         metric = "auc" if criterion == "auc" else f"tpr@{criterion:g}"
-        chosen = ", ".join(dict.fromkeys(strongest.chosen))
-        rows.append({"attack": "strongest", "metric": metric, "value": strongest.value, "chosen": chosen})
+        row: dict[str, Any] = {
+            "attack": "strongest",
+            "metric": metric,
+            "chosen": ", ".join(dict.fromkeys(strongest.chosen)),
+        }
+        if strongest.scores_sn is None:
+            rows.append(row | {"value": strongest.value})
+            continue
+        sample, usable_s = (strongest.scores_sn, audit.keep_sn, audit.unit_n, audit.pair_s), audit.usable_s
+        if criterion == "auc":
+            drawn_r = bootstrap.auc_replicates(*sample, replicates=m.replicates_auc, seed=m.seed, valid_s=usable_s)
+        else:
+            fpr = float(criterion)
+            (drawn_r,) = bootstrap.tpr_replicates(
+                *sample, (fpr,), replicates=m.replicates_tpr, seed=m.seed, valid_s=usable_s
+            ).T
+            row["realised_fpr"] = metrics.tpr_at_fpr(strongest.scores_sn, audit.keep_sn, fpr, usable_s)[1]
+        rows.append(row | measure(metric, strongest.value, drawn_r, audit))
     return rows
 
 

@@ -97,9 +97,10 @@ def strongest_table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
         if row["value"] is None:
             line[head] = "n/a"
         elif row["metric"] == "auc":
-            line[head] = f"{row['value']:.3f} ({row['chosen']})"
+            line[head] = f"{with_interval(row)} ({row['chosen']})"
         else:
-            line[head] = f"{100 * row['value']:.2f} % ({row['chosen']})"
+            low, high = (100 * row[end] for end in ("low", "high"))
+            line[head] = f"{100 * row['value']:.2f} % [{low:.2f}, {high:.2f}] ({row['chosen']})"
     return list(lines.values())
 
 

@@ -130,11 +130,14 @@ def test_the_attack_that_works_is_chosen_and_keeps_its_value():
     scores["strong"][4:6] = np.nan
     valid, pair = np.arange(14) // 2 != 2, np.arange(14) // 2
     best = comparisons.strongest(scores, keep, pair, (0.05, 0.001), valid)
-    assert best["auc"] == (pytest.approx(metrics.auc(scores["strong"], keep, valid)), ("strong", "strong"))
+    assert best["auc"][:2] == (pytest.approx(metrics.auc(scores["strong"], keep, valid)), ("strong", "strong"))
+    assert metrics.auc(best["auc"].scores_sn, keep, valid) == pytest.approx(best["auc"].value)
+    assert np.isnan(best["auc"].scores_sn[~valid]).all()
     first, second = (valid & np.isin(pair, half) for half in ((0, 3, 5), (1, 4, 6)))
     each = [metrics.tpr_at_fpr(scores["strong"], keep, 0.05, half)[0] for half in (first, second)]
-    assert best[0.05] == (pytest.approx(np.mean(each)), ("strong", "strong"))
-    np.testing.assert_equal(best[0.001], (np.nan, ()))
+    assert best[0.05][:2] == (pytest.approx(np.mean(each)), ("strong", "strong"))
+    assert metrics.tpr_at_fpr(best[0.05].scores_sn, keep, 0.05, valid)[0] == pytest.approx(np.mean(each), abs=0.02)
+    np.testing.assert_equal(best[0.001], (np.nan, (), None))
 
 
 def test_each_half_is_attacked_by_the_choice_of_the_other():
@@ -143,11 +146,13 @@ def test_each_half_is_attacked_by_the_choice_of_the_other():
     first = np.array([True, True, False, False, True, True])[:, None]
     scores = {"a": np.where(first, keep, 0.0), "b": np.where(first, 0.0, keep)}
     best = comparisons.strongest(scores, keep, np.arange(6) // 2, ())
-    assert best == {"auc": (0.5, ("a", "b"))}
+    assert best["auc"][:2] == (0.5, ("a", "b"))
+    assert metrics.auc(best["auc"].scores_sn, keep) == 0.5
     # b at .75 everywhere else: 4 targets take b's, chosen on the second half, 2 take a's
     scores["b"] = np.where(first, keep & (np.cumsum(keep, 1) <= 25), keep)
     best = comparisons.strongest(scores, keep, np.arange(6) // 2, ())
-    assert best["auc"] == (pytest.approx((4 * 0.75 + 2 * 0.5) / 6), ("a", "b"))
+    assert best["auc"][:2] == (pytest.approx((4 * 0.75 + 2 * 0.5) / 6), ("a", "b"))
+    assert metrics.auc(best["auc"].scores_sn, keep) == pytest.approx(best["auc"].value)
 
 
 KEEP = planted.pairs(6, 20)

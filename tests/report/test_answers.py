@@ -14,13 +14,31 @@ from tests.report.audits import N, S
 def test_a_sentence_says_how_much_at_which_rate_and_how_sure():
     read = audits.read("leaks", "private")
     leaks, private = (answers.answer(name, variant.measured) for name, variant in read.items())
-    tpr = read["leaks"].measured.row("lira", "tpr@0.05")
-    assert f"At 5 % false positives, lira finds {100 * tpr['value']:.1f} % [" in leaks.sentence
-    assert f"{tpr['value'] / tpr['realised_fpr']:.1f} times what guessing finds" in leaks.sentence
-    assert f"AUC of lira {leaks.auc:.3f} [{leaks.low:.3f}, {leaks.high:.3f}]" in leaks.sentence
+    measured = read["leaks"].measured
+    tpr, best = (measured.row(attack, "tpr@0.05") for attack in ("lira", "strongest"))
+    assert best["low"] < best["value"] < best["high"]
+    percent = f"{100 * best['value']:.1f} % ["
+    assert f"At 5 % false positives, the strongest of 2 attacks finds {percent}" in leaks.sentence
+    assert f"{best['value'] / best['realised_fpr']:.1f} times what guessing finds" in leaks.sentence
+    assert f"(chosen on other models: {best['chosen']})" in leaks.sentence
+    assert f"its AUC is {leaks.auc:.3f} [{leaks.low:.3f}, {leaks.high:.3f}]" in leaks.sentence
+    assert f"lira finds {100 * tpr['value']:.1f} % [" in leaks.sentence
+    assert f"AUC of lira {measured.row('lira', 'auc')['value']:.3f} [" in leaks.sentence
     assert "cannot be told from guessing" in private.sentence
     assert leaks.percent(0.5) == 0
     assert leaks.percent(0.75) == 50
+
+
+def test_the_risk_is_said_for_who_asks_about_members_seldom():
+    """TPR .4 at FPR .05: of 10,000 people with 1,000 members 400 and 450 others are accused."""
+    row = {"attack": "lira", "metric": "tpr@0.05", "value": 0.4, "realised_fpr": 0.05}
+    said = answers.risk_in_words(answers.Measured([row], {}, 4, "", ""), "lira")
+    assert said == (
+        " Where 1 in 10 suspects is a member, 471 of 1,000 accused are members. Where 1 in 1,000 suspects is a member, "
+        "8 of 1,000 accused are members. Of 1,000 members it finds 400."
+    )
+    for nothing in ({"value": None}, {"value": 0.0}):
+        assert answers.risk_in_words(answers.Measured([row | nothing], {}, 4, "", ""), "lira") == ""
 
 
 def test_paired_differences_are_those_of_the_scores_themselves():

@@ -31,8 +31,12 @@ def test_one_line_for_each_membership_attack():
     }  # fmt: skip
     assert loss["attack"] == "loss"
     (line,) = tables.strongest_table(list(rows()))
-    assert line == {"variant": "digits-ann", "AUC": "0.640 (lira, loss)", "TPR @ 1 % FPR": "0.00 % (lira)",
-                    "TPR @ 0.1 % FPR": "n/a"}  # fmt: skip
+    assert line == {
+        "variant": "digits-ann",
+        "AUC": "0.640 [0.500, 0.700] (lira, loss)",
+        "TPR @ 1 % FPR": "0.00 % [50.00, 70.00] (lira)",
+        "TPR @ 0.1 % FPR": "n/a",
+    }
     assert tables.beyond_tables(list(rows())) == {
         "inversion black": [{"variant": "digits-ann", "mse gap": "0.100 [0.500, 0.700]"}]
     }
