@@ -59,6 +59,16 @@ class Splits:
     n_shadows: int = number(64, least=6, even=True, remedy="Shadows come in pairs.")
     rows: str = choice("exact", "splits.ROWS")
     seed: int = number(0, least=0, below=SEEDS)
+    # rows that are made to be remembered; all but these and the natural ones then train in every model. 0: none
+    canaries: int = number(0, least=4, also=0)
+    canary_kind: str = choice("mislabelled", "canaries.KINDS")  # what they are, see `data.canaries.plant`
+    natural: int = number(0, least=4, also=0)  # rows as they are that are attacked beside them; 0: as many
+    poison: int = number(0, least=0, most=1000)  # copies of each canary with a wrong label that train in every model
+
+    @property
+    def natural_rows(self) -> int:
+        """The natural rows that are attacked beside canaries."""
+        return self.natural or self.canaries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,6 +272,18 @@ class Config:
     sweep: Sweep = Sweep()
 
 
+CANARIES = ("canaries", "canary_kind", "natural", "poison")  # settings of `Splits`
+
+
 def as_dict(config: Any) -> dict:
     """Nested plain dict of a config or a section."""
     return dataclasses.asdict(config)
+
+
+def recorded(config: Config) -> dict:
+    """`as_dict` as it is written and hashed: where there are no canaries their settings are left out, so that runs from
+    before they could be set have the same hash."""
+    values = as_dict(config)
+    if not config.splits.canaries:
+        values["splits"] = {name: value for name, value in values["splits"].items() if name not in CANARIES}
+    return values

@@ -8,7 +8,7 @@ from jaxsnn_mia.config.sweep import SWEPT, variants
 from jaxsnn_mia.kernels import quantize, surrogate
 from jaxsnn_mia.models import by_name
 from jaxsnn_mia.privacy import accounting
-from jaxsnn_mia.settings import Config
+from jaxsnn_mia.settings import CANARIES, Config, Splits
 from jaxsnn_mia.signals import catalogue
 from jaxsnn_mia.signals.defences import MOST_DIGITS
 
@@ -45,7 +45,7 @@ def check_one(c: Config) -> None:
     for section in dataclasses.fields(c):
         check_fields(getattr(c, section.name), section.name)
     for rule in (
-        check_data, check_model, check_quantization, check_train, check_privacy, check_defence, check_width,
+        check_data, check_canaries, check_model, check_quantization, check_train, check_privacy, check_defence, check_width,
         check_signals, check_threats,
     ):  # fmt: skip
         rule(c)
@@ -63,6 +63,19 @@ def check_data(c: Config) -> None:
         needing.append(f"data.standardise={c.data.standardise}")
     wanted = f"above 0 for {', '.join(needing)}"
     require(c.data.population > 0 or not needing, "data.population", wanted, c.data.population)
+
+
+def check_canaries(c: Config) -> None:
+    s = c.splits
+    for name in CANARIES[1:]:
+        value, default = getattr(s, name), getattr(Splits(), name)
+        without = f"{default!r} without splits.canaries"
+        remedy = "Set splits.canaries to the number of canaries."
+        require(s.canaries > 0 or value == default, f"splits.{name}", without, value, remedy)
+    for section in ("inversion", "attribute"):
+        names = getattr(c, section).names
+        remedy = "Canaries would be among the targets; use a run without them."
+        require(not s.canaries or not names, f"{section}.names", "empty with splits.canaries", names, remedy)
 
 
 def check_model(c: Config) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxsnn_mia import attacks, models
 from jaxsnn_mia.attacks.attribute.scores import ATTRIBUTE_ATTACKS
-from jaxsnn_mia.data import splits
+from jaxsnn_mia.data import canaries, splits
 from jaxsnn_mia.kernels import neuron
 from jaxsnn_mia.settings import Range
 from jaxsnn_mia.signals import views
@@ -17,6 +17,7 @@ from jaxsnn_mia.training.spec import PRECISIONS
 LISTS: dict[str, Collection] = {
     "attacks.ATTACKS": attacks.ATTACKS,
     "attacks.ATTRIBUTE_ATTACKS": ATTRIBUTE_ATTACKS,
+    "canaries.KINDS": canaries.KINDS,
     "models.ENCODINGS": models.ENCODINGS,
     "models.FAMILIES": models.FAMILIES,
     "models.NORMS": models.NORMS,

@@ -20,6 +20,14 @@ def candidates(data_folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows_of(data_folder, splits.CANDIDATE)
 
 
+def canaries(data_folder: Path) -> np.ndarray | None:
+    """bool [N]: which candidates are canaries; None where there are none."""
+    file = data_folder / "canary.npy"
+    if not file.exists():
+        return None
+    return np.asarray(read_array(file))[read_array(data_folder / "role.npy") == splits.CANDIDATE]
+
+
 def rows_of(data_folder: Path, role: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x, y, unit) of the rows with a role."""
     chosen = read_array(data_folder / "role.npy") == role

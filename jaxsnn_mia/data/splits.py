@@ -7,7 +7,7 @@ without itself and its complement: what is left holds S/2 - 1 IN and S/2 - 1 OUT
 import jax
 import numpy as np
 
-CANDIDATE, POPULATION, VALIDATION, TEST = range(4)
+CANDIDATE, POPULATION, VALIDATION, TEST, ALWAYS = range(5)  # ALWAYS: trains in every model
 ROWS = ("exact", "iid")
 
 
@@ -101,6 +101,11 @@ def check_classes(keep_sn: np.ndarray, labels_n: np.ndarray) -> None:
                 f"side ({(labels_n == label).sum()} candidates in all). Merge or drop rare classes, or make "
                 "`data.population` and `data.validation` smaller."
             )
+
+
+def with_always(keep_sn: np.ndarray, count: int) -> np.ndarray:
+    """bool [S, N + count]: keep of the candidates, and behind them of the rows that train in every model."""
+    return np.concatenate([keep_sn, np.ones((len(keep_sn), count), bool)], axis=1) if count else keep_sn
 
 
 def training_rows(keep_sn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

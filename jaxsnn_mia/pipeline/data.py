@@ -10,9 +10,9 @@ from absl import logging
 
 from jaxsnn_mia import data
 from jaxsnn_mia.config import against_data
-from jaxsnn_mia.data import splits
+from jaxsnn_mia.data import canaries, splits
 from jaxsnn_mia.pipeline.splits import make_keep
-from jaxsnn_mia.settings import Config, as_dict
+from jaxsnn_mia.settings import CANARIES, Config, as_dict
 from jaxsnn_mia.store.files import read_array, write_array
 from jaxsnn_mia.store.stage import Stage, read_manifest
 from jaxsnn_mia.store.stage import run as run_stage
@@ -22,12 +22,14 @@ def stage(c: Config, workdir: Path) -> Stage:
     """The data stage of a variant. Raises ValueError for a source that is not there."""
     fingerprint = data.fingerprint(c.data.name, c.data.dir)
     inputs = {**as_dict(c.data), "dir": "", "augment": "", "seed": c.splits.seed, "fingerprint": fingerprint}
+    if c.splits.canaries:
+        inputs |= {name: getattr(c.splits, name) for name in CANARIES}
     return Stage("data", workdir, inputs)
 
 
 def run(c: Config, workdir: Path) -> Path:
-    """The folder of the data stage: x.npy (standardised unless each shadow does it), y.npy, role.npy, unit.npy. Raises
-    ValueError where the data does not allow the settings, before anything is trained."""
+    """The folder of the data stage: x.npy (standardised unless each shadow does it), y.npy, role.npy, unit.npy, with
+    canaries canary.npy too. Raises ValueError where the data does not allow the settings, before anything is trained."""
     folder = run_stage(stage(c, workdir), lambda path: make(c, path))
     about = read_manifest(folder)
     timed, n_classes = about["timed"], len(about["class_names"])
@@ -52,9 +54,13 @@ def make(c: Config, path: Path) -> dict[str, Any]:
         validation=c.data.validation,
         test_n=dataset.test_n,
     )
+    made = {}
+    if c.splits.canaries:
+        dataset, role_n, made["canary"] = planted(c, dataset, role_n)
+        unit_n = data.units(dataset.x)
     x, pixels, moved = standardised(c, dataset.x, role_n, dataset.timed)
-    check_roles(c, dataset, unit_n, role_n)
-    for name, array in {"x": x, "y": dataset.y, "role": role_n, "unit": unit_n}.items():
+    check_roles(c, dataset, unit_n, role_n, made.get("canary"))
+    for name, array in {"x": x, "y": dataset.y, "role": role_n, "unit": unit_n, **made}.items():
         write_array(path / f"{name}.npy", array)
     return {
         "source": dataset.source,
@@ -70,8 +76,19 @@ def make(c: Config, path: Path) -> dict[str, Any]:
     }
 
 
-def check_roles(c: Config, dataset: data.Dataset, unit_n: np.ndarray, role_n: np.ndarray) -> None:
-    """ValueError where a role has no row, a class no candidate, or a split cannot be made."""
+def planted(c: Config, dataset: data.Dataset, role_n: np.ndarray) -> tuple[data.Dataset, np.ndarray, np.ndarray]:
+    """(the data set with its canaries and its poison, role_n, canary_n), see `canaries.plant`."""
+    made = canaries.plant(
+        jax.random.fold_in(jax.random.key(c.splits.seed), 2), dataset.x, dataset.y, role_n, len(dataset.class_names),
+        count=c.splits.canaries, natural=c.splits.natural_rows, kind=c.splits.canary_kind, poison=c.splits.poison,
+    )  # fmt: skip
+    return dataclasses.replace(dataset, x=made.x, y=made.y, test_n=None), made.role_n, made.canary_n
+
+
+def check_roles(
+    c: Config, dataset: data.Dataset, unit_n: np.ndarray, role_n: np.ndarray, canary_n: np.ndarray | None = None
+) -> None:
+    """ValueError where a role has no row, a class no row that trains, or a split cannot be made."""
     candidate_n, name = role_n == splits.CANDIDATE, c.data.name
     population = np.sum(role_n == splits.POPULATION)
     if not candidate_n.any() or (c.data.population and not population):
@@ -79,11 +96,12 @@ def check_roles(c: Config, dataset: data.Dataset, unit_n: np.ndarray, role_n: np
             f"{name} has {len(role_n)} rows: population={c.data.population} and validation={c.data.validation} leave "
             f"{np.sum(candidate_n)} candidates and {population} of population."
         )
-    absent = set(range(len(dataset.class_names))) - set(dataset.y[candidate_n].tolist())
+    absent = set(range(len(dataset.class_names))) - set(dataset.y[candidate_n | (role_n == splits.ALWAYS)].tolist())
     if absent:
         remedy = "Set data.rows higher." if c.data.rows else "Merge or drop them."
         raise ValueError(f"{name}: classes {sorted(absent)} have no candidate. {remedy}")
-    make_keep(c, dataset.y[candidate_n], unit_n[candidate_n])
+    canary_n = None if canary_n is None else canary_n[candidate_n]
+    make_keep(c, dataset.y[candidate_n], unit_n[candidate_n], canary_n)
 
 
 def chosen_rows(c: Config) -> tuple[data.Dataset, np.ndarray, int]:
