@@ -10,7 +10,8 @@ import numpy as np
 from jaxsnn_mia import attacks
 from jaxsnn_mia.attacks import references
 from jaxsnn_mia.report import page, tables
-from jaxsnn_mia.report.rows import Audit, array_sha256, compute_metrics
+from jaxsnn_mia.report.audited import Audit, array_sha256
+from jaxsnn_mia.report.rows import compute_metrics
 from jaxsnn_mia.settings import Metrics, as_dict
 from jaxsnn_mia.signals import from_logits
 from jaxsnn_mia.store.workdir import write_config

@@ -102,11 +102,11 @@ def rows_and_cost(settings: dict[str, Any], folder: Path, data_dir: str) -> dict
     """The "rows" and the "cost" of one run, from its file in `folder`; the run is made where that file is not there."""
     from jaxsnn_mia import config
     from jaxsnn_mia.pipeline.run import run_pipeline
-    from jaxsnn_mia.settings import as_dict
+    from jaxsnn_mia.settings import as_dict, recorded
     from jaxsnn_mia.store.files import digest, write_json
 
     c = config.from_dict(settings)
-    hashed = conditions.merged(as_dict(c), {"splits": {"scheme": "pairs"}})  # a setting that is gone: it stays here
+    hashed = conditions.merged(recorded(c), {"splits": {"scheme": "pairs"}})  # a setting that is gone: it stays here
     finished = folder / f"rows-{digest([hashed, *of_code(c, data_dir)])}.json"
     if not finished.exists():
         here = config.from_dict(conditions.merged(as_dict(c), {"data": {"dir": data_dir}}))

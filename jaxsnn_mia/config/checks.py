@@ -45,8 +45,8 @@ def check_one(c: Config) -> None:
     for section in dataclasses.fields(c):
         check_fields(getattr(c, section.name), section.name)
     for rule in (
-        check_data, check_canaries, check_model, check_quantization, check_train, check_privacy, check_defence, check_width,
-        check_signals, check_threats,
+        check_data, check_canaries, check_model, check_quantization, check_train, check_privacy, check_defence,
+        check_width, check_signals, check_threats,
     ):  # fmt: skip
         rule(c)
 

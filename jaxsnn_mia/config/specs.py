@@ -40,8 +40,8 @@ def training_inputs(
     """What the training of a checked variant needs.
 
     Args:
-      x, y: its candidates [N, ...] and their labels int [N].
-      keep_sn: which shadow trains on which candidate, bool [S, N].
+      x, y: its rows [N, ...] and their labels int [N]: candidates, then those that train in every model.
+      keep_sn: which shadow trains on which row, bool [S, N].
       validation: (x, y) of the validation rows, which stopping at a gap needs.
       pixels: mean and deviation of each channel, for uint8 data.
       timed: x is [N, T, ...].
@@ -49,7 +49,8 @@ def training_inputs(
     Raises ValueError for a private training on duplicates that share a column of keep, and as `accounting.plan`.
     """
     plan = privacy(c, keep_sn)
-    if plan and c.data.duplicates == "share" and len(np.unique(units(x))) < len(x):
+    coin_n = ~keep_sn.all(0)
+    if plan and c.data.duplicates == "share" and len(np.unique(units(x[coin_n]))) < coin_n.sum():
         raise ValueError(
             "`data.duplicates` must be 'drop' with train.dp_clip for data with exact duplicates, got 'share'. They "
             "share one column of keep, and epsilon is that of one row."
@@ -126,12 +127,14 @@ def hyper(c: Config, plan: Privacy | None) -> models.Hyper:
 def privacy(c: Config, keep_sn: np.ndarray) -> Privacy | None:
     """What the private training of a checked variant spends on each model; None where it is not private.
 
-    The rate is of half of the candidates, whatever a model has; the most rows of any are taken for public. Raises
-    ValueError as `accounting.plan`.
+    keep_sn: bool [S, N], of all rows that train. The rate is of half of the candidates and all rows that train in
+    every model, whatever a model has; the most rows of any are taken for public. Raises ValueError as
+    `accounting.plan`.
     """
     if not c.train.dp_clip:
         return None
-    half, rows = keep_sn.shape[1] // 2, int(keep_sn.sum(1).max())
+    always = int(keep_sn.all(0).sum())
+    half, rows = always + (keep_sn.shape[1] - always) // 2, int(keep_sn.sum(1).max())
     batch_size = min(c.train.batch_size, half)
     return accounting.plan(
         batch_size, half, rows, math.ceil(rows / batch_size), c.train.epochs,

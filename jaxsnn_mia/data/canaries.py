@@ -112,6 +112,6 @@ def check_distinct(x: np.ndarray, at: np.ndarray) -> None:
     repeated = int((np.bincount(unit_n)[unit_n[at]] > 1).sum())
     if repeated:
         raise ValueError(
-            f"`splits.canary_kind`='noise' must give rows that the data does not hold, got {repeated} of {len(at)} that "
-            "equal another row: there are few values. Use 'mislabelled'."
+            f"`splits.canary_kind`='noise' must give rows that the data does not hold, got {repeated} of {len(at)} "
+            "rows that equal another one: there are few values. Use 'mislabelled'."
         )

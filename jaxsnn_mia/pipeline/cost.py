@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxsnn_mia.config import against_data, sweep
 from jaxsnn_mia.config.specs import training_inputs
+from jaxsnn_mia.data import splits
 from jaxsnn_mia.pipeline.data import chosen_rows
 from jaxsnn_mia.settings import Config
 from jaxsnn_mia.training import probe as probing
@@ -48,14 +49,22 @@ def synthetic_work(c: Config) -> Inputs:
     against_data.check_inversion(c, dataset.shape, timed=dataset.timed, n_classes=len(dataset.class_names))
     free = np.sum(~dataset.test_n) if dataset.test_n is not None else len(dataset.y)
     n = int(free * (1 - c.data.population - c.data.validation))
-    keep_sn = np.arange(n) % 2 == (np.arange(c.splits.n_shadows) % 2)[:, None]
+    coins = coins_of(c, n)
+    keep_sn = np.arange(coins) % 2 == (np.arange(c.splits.n_shadows) % 2)[:, None]
+    keep_sn = splits.with_always(keep_sn, n - coins + c.splits.canaries * c.splits.poison)
+    rows = np.arange(keep_sn.shape[1]) % n if c.splits.canaries else slice(n)
     held = slice(0, max(int(free * c.data.validation), 1))
     validation = (dataset.x[held], dataset.y[held])
     pixels = [[0.0], [255.0]] if dataset.x.dtype == np.uint8 else None
     return training_inputs(
-        c, dataset.x[:n], dataset.y[:n], len(dataset.class_names), keep_sn, validation=validation, pixels=pixels,
+        c, dataset.x[rows], dataset.y[rows], len(dataset.class_names), keep_sn, validation=validation, pixels=pixels,
         timed=dataset.timed,
     )  # fmt: skip
+
+
+def coins_of(c: Config, n: int) -> int:
+    """How many of n candidates are attacked: all, or the canaries and the natural rows beside them."""
+    return min(c.splits.canaries + c.splits.natural_rows, n) if c.splits.canaries else n
 
 
 def estimate(c: Config, workdir: Path | None = None) -> list[Cost]:
@@ -100,7 +109,7 @@ def one_cost(name: str, c: Config, work: Inputs, models: dict, probes: dict, pro
     probe = probes[nearest]
     compiling = 0.0 if (program := repr(work.spec)) in programs else probe.compile_s
     programs.add(program)
-    shadows_, n, epochs = c.splits.n_shadows, len(work.data[0]), c.train.epochs
+    shadows_, n, epochs = c.splits.n_shadows, coins_of(c, len(work.data[0])), c.train.epochs
     training = probe.epoch_s * epochs * shadows_ * model.epoch_flops / models[nearest].epoch_flops
     intervals = INTERVAL_SECONDS * shadows_ * n * c.metrics.replicates_auc * len(c.attacks.names)
     used = used_devices(c)

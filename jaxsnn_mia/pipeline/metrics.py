@@ -7,14 +7,15 @@ import numpy as np
 
 from jaxsnn_mia.config.specs import bits, privacy
 from jaxsnn_mia.data import splits
-from jaxsnn_mia.data.prepared import PARTS, candidates
+from jaxsnn_mia.data.prepared import PARTS, canaries, candidates
 from jaxsnn_mia.kernels import surrogate
 from jaxsnn_mia.models import by_name
 from jaxsnn_mia.pipeline import threat
-from jaxsnn_mia.pipeline.splits import read_keep
+from jaxsnn_mia.pipeline.splits import read_keep, training_keep
 from jaxsnn_mia.pipeline.trained import read_signal
-from jaxsnn_mia.report.rows import Audit, compute_metrics
-from jaxsnn_mia.settings import Config, as_dict
+from jaxsnn_mia.report.audited import Audit
+from jaxsnn_mia.report.rows import compute_metrics
+from jaxsnn_mia.settings import CANARIES, Config, as_dict
 from jaxsnn_mia.store.files import digest, read_array, write_npz
 from jaxsnn_mia.store.stage import Stage, read_manifest
 from jaxsnn_mia.store.stage import run as run_stage
@@ -61,6 +62,7 @@ def audit(name: str, c: Config, paths: dict[str, Path]) -> Audit:
     valid_s = valid_shadows(paths["train"])
     about, keep_sn = read_manifest(paths["data"]), read_keep(paths["splits"])
     beyond = beyond_membership(paths)
+    roles = (*ROLES, *CANARIES) if c.splits.canaries else ROLES
     return Audit(
         name=name,
         labels=labels(c, timed=about["timed"]),
@@ -73,13 +75,14 @@ def audit(name: str, c: Config, paths: dict[str, Path]) -> Audit:
         correct_test=correct(paths, "test"),
         correct_validation=correct(paths, "validation"),
         confidence_sn=confidence(paths),
-        data=digest([about["sha256"], *(about["inputs"][name] for name in ROLES)]),
+        data=digest([about["sha256"], *(about["inputs"][name] for name in roles)]),
         scores={
             attack: np.asarray(read_array(paths[f"attacks/{attack}"] / f"{attack}.npy")) for attack in c.attacks.names
         },
         diverged=int(np.sum(~valid_s)),
         coins=c.splits.rows == "iid",
-        privacy=privacy(c, keep_sn),
+        canary_n=canaries(paths["data"]),
+        privacy=privacy(c, training_keep(paths)),
         stages=[path.name for path in beyond.values()],
         beyond=[row for path in beyond.values() for row in threat.read_rows(path)],
     )

@@ -58,7 +58,8 @@ def run(models: Mapping[str, Trained], workdir: Path) -> list[dict[str, Any]]:
 
 def attacked_together(releases: Mapping[str, Trained], settings: Metrics) -> list[dict[str, Any]]:
     """One row for each release: its own AUC and TPR at the first FPR under LiRA, those of all releases together, and
-    the differences, together less alone, with intervals. None where the FPR is not resolved.
+    the differences, together less alone, with intervals. None where the FPR is not resolved. Canaries are scored and
+    not counted.
 
     Raises:
       ValueError: fewer than two releases, or releases of other examples or splits.
@@ -79,13 +80,14 @@ def attacked_together(releases: Mapping[str, Trained], settings: Metrics) -> lis
         name: partial(lira.score, np.asarray(trained.signal("phi")), keep, partner_s=partner_s)
         for name, trained in releases.items()
     }
-    joint = combine.score(attack, keep, partner_s=partner_s, valid_s=valid_s)
+    natural_n = ~first.canary_n
+    joint = combine.score(attack, keep, partner_s=partner_s, valid_s=valid_s)[:, natural_n]
     usable_s, fpr = valid_s & valid_s[partner_s], settings.fprs[0]
-    pair_s, unit_n = np.arange(len(keep)) // 2, first.unit_n
+    keep, pair_s, unit_n = keep[:, natural_n], np.arange(len(keep)) // 2, first.unit_n[natural_n]
     options = {"level": settings.level, "seed": settings.seed, "valid_s": usable_s}
     rows = []
     for name in releases:
-        alone = attack[name](valid_s=valid_s)
+        alone = attack[name](valid_s=valid_s)[:, natural_n]
         auc = comparisons.auc_difference(
             joint, alone, keep, unit_n, pair_s, replicates=settings.replicates_auc, **options
         )

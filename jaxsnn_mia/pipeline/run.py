@@ -21,7 +21,7 @@ from jaxsnn_mia.pipeline import (
 )
 from jaxsnn_mia.report import page
 from jaxsnn_mia.runtime import stopping, tracking
-from jaxsnn_mia.settings import Config, as_dict
+from jaxsnn_mia.settings import Config, recorded
 from jaxsnn_mia.store.stage import MANIFEST, Stage, upto
 from jaxsnn_mia.store.workdir import check_config, is_locked, lock, write_config
 from jaxsnn_mia.training.claims import POLL_SECONDS, Share, wait_for
@@ -39,12 +39,12 @@ def run_pipeline(c: Config, workdir: Path, *, until: str = "report", share: Shar
     if share.rank:
         if upto("train", until):
             wait_for((workdir / "config.json").exists, f"{workdir / 'config.json'}", workdir, share.patience)
-            check_config(workdir, as_dict(c), FOLLOWING)
+            check_config(workdir, recorded(c), FOLLOWING)
             with tracking.logged(workdir):
                 follow(c, workdir, share)
         return {}
     with lock(workdir):
-        check_config(workdir, as_dict(c), FOLLOWING)
+        check_config(workdir, recorded(c), FOLLOWING)
         with tracking.logged(workdir):
             return lead(c, workdir, until, share)
 
@@ -62,7 +62,7 @@ def lead(c: Config, workdir: Path, until: str, share: Share) -> dict[str, Path]:
     """Runs every stage in a workdir that this process holds."""
     variants = sweep.variants(c)
     paths = {name: data_and_splits(variant, workdir) for name, variant in variants.items()}  # all data is checked first
-    write_config(workdir, as_dict(c))
+    write_config(workdir, recorded(c))
     if upto("train", until):
         paths = train.run(variants, workdir, paths, share)
     for name, variant in variants.items():
@@ -71,7 +71,7 @@ def lead(c: Config, workdir: Path, until: str, share: Share) -> dict[str, Path]:
     if until == "report":
         models = {name: trained.opened(variant, paths[name]) for name, variant in variants.items()}
         rows = releases.run(models, workdir)
-        page.write(as_dict(c), workdir, paths, title=c.report.title, level=c.metrics.level, releases=rows)
+        page.write(recorded(c), workdir, paths, title=c.report.title, level=c.metrics.level, releases=rows)
     return {name: of["metrics"] for name, of in paths.items() if "metrics" in of}
 
 

@@ -1,4 +1,4 @@
-"""The signals stages: every trained shadow is asked on every row of the data set."""
+"""The signals stages: every trained shadow is asked on every row of the data set that has a part in an attack."""
 
 import dataclasses
 from pathlib import Path
@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxsnn_mia import attacks
+from jaxsnn_mia.data import splits
 from jaxsnn_mia.data.prepared import PARTS
 from jaxsnn_mia.pipeline import trained
 from jaxsnn_mia.pipeline.trained import Trained
@@ -53,9 +54,12 @@ def run(c: Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:
 
 
 def ask_all(models: Trained, folders: dict[str, Path]) -> None:
-    """Writes these signals of every model on every row of the data set, group after group."""
+    """Writes these signals of every model on every row but those that train in every model, group after group."""
     c, paths = models.config, models.paths
     x, y, role_n = (np.asarray(read_array(paths["data"] / f"{name}.npy")) for name in ("x", "y", "role"))
+    if (role_n == splits.ALWAYS).any():
+        asked_n = role_n != splits.ALWAYS
+        x, y, role_n = x[asked_n], y[asked_n], role_n[asked_n]
     passes: dict[tuple, list[str]] = {}  # (times the time steps, epochs) -> signals of one pass
     for name in folders:
         epochs = c.train.snapshot_epochs if name == "trajectory" else ()

@@ -21,8 +21,8 @@ from jaxsnn_mia import config, models
 from jaxsnn_mia.config import sweep
 from jaxsnn_mia.config.specs import training_inputs
 from jaxsnn_mia.data import splits
-from jaxsnn_mia.data.prepared import PARTS, candidates, rows_of
-from jaxsnn_mia.pipeline.splits import read_keep
+from jaxsnn_mia.data.prepared import PARTS, canaries, candidates, rows_of
+from jaxsnn_mia.pipeline.splits import read_keep, training_keep
 from jaxsnn_mia.runtime import stopping
 from jaxsnn_mia.settings import Config
 from jaxsnn_mia.signals import catalogue
@@ -72,17 +72,23 @@ class Trained:
     @property
     def x(self) -> np.ndarray:
         """The candidates [N, ...], as the models see them."""
-        return self.inputs.data[0]
+        return self.inputs.data[0][: self.keep.shape[1]]  # behind them stand rows that train in every model
 
     @property
     def y(self) -> np.ndarray:
         """Their labels, int [N]."""
-        return self.inputs.data[1]
+        return self.inputs.data[1][: self.keep.shape[1]]
 
     @functools.cached_property
     def unit_n(self) -> np.ndarray:
         """int [N]: candidates with the same number are duplicates."""
         return candidates(self.paths["data"])[2]
+
+    @functools.cached_property
+    def canary_n(self) -> np.ndarray:
+        """bool [N]: which candidates are canaries."""
+        marked_n = canaries(self.paths["data"])
+        return np.zeros(len(self.y), bool) if marked_n is None else marked_n
 
     @functools.cached_property
     def keep(self) -> np.ndarray:
@@ -211,10 +217,14 @@ def blocks(n: int) -> list[slice]:
 
 def load_inputs(c: Config, paths: dict[str, Path]) -> Inputs:
     """What the training of a variant needs, from its data and splits."""
+    keep_sn = training_keep(paths)
     x, y, _ = candidates(paths["data"])
+    if keep_sn.shape[1] > len(x):
+        always_x, always_y, _ = rows_of(paths["data"], splits.ALWAYS)
+        x, y = np.concatenate([x, always_x]), np.concatenate([y, always_y])
     about = read_manifest(paths["data"])
     return training_inputs(
-        c, x, y, len(about["class_names"]), read_keep(paths["splits"]),
+        c, x, y, len(about["class_names"]), keep_sn,
         validation=rows_of(paths["data"], splits.VALIDATION)[:2], pixels=about["pixels"], timed=about["timed"],
     )  # fmt: skip
 

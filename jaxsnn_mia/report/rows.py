@@ -1,10 +1,8 @@
 """Computes the metrics of an `Audit` from scores: one row of results.csv per attack and metric, with its interval."""
 
-import hashlib
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -13,71 +11,33 @@ from jaxsnn_mia import metrics
 from jaxsnn_mia.metrics import bootstrap, comparisons, exposure
 from jaxsnn_mia.privacy import accounting, lower_bounds, one_run
 from jaxsnn_mia.report import tables
+from jaxsnn_mia.report.audited import Audit, compared_by, groups, paired_by
 from jaxsnn_mia.runtime import stopping
-from jaxsnn_mia.settings import Metrics
 from jaxsnn_mia.store.files import digest, write_json, write_npz, write_text
 
 ROC_POINTS = 400
 
 
-class Audit(NamedTuple):
-    """What the metrics of one variant are computed from.
-
-    Axis S are the targets: all shadows, each once, or separate models. N are the examples.
-
-    Attributes:
-      name: of the variant.
-      labels: columns that say what the rows are about.
-      settings: rates, intervals, replicates and the seed of the bootstrap.
-      keep_sn: bool [S, N], which target trained on which example.
-      usable_s: bool [S], targets that did not diverge, and whose partner did not.
-      pair_s: int [S]; targets with the same number are a pair, one unit of the bootstrap.
-      unit_n: int [N]; examples with the same number are duplicates, one unit of the bootstrap.
-      correct_sn: [S, N], 1 where a target classifies an example correctly; None where only losses are known.
-      correct_test: [S, tests], the same on the test split of the source; None where it has none.
-      scores: float [S, N] of each attack; a member should have a higher score.
-      diverged: how many shadows diverged.
-      coins: whether a fair coin of its own included every example (`splits.rows=iid`).
-      correct_validation: [S, validation rows], as `correct_test`.
-      privacy: what private training guarantees for each model alone; None without it.
-      stages: the folders of the threats beyond membership.
-      beyond: the rows of these threats; their attacks begin with one of `tables.BEYOND`.
-      confidence_sn: float [S, N], the logit confidence, mean over queries; it tells which examples are exposed.
-      data: a hash that only the same examples in the same roles have.
-    """
-
-    name: str
-    labels: dict[str, Any]
-    settings: Metrics
-    keep_sn: np.ndarray
-    usable_s: np.ndarray
-    pair_s: np.ndarray
-    unit_n: np.ndarray
-    correct_sn: np.ndarray | None
-    correct_test: np.ndarray | None
-    scores: dict[str, np.ndarray]
-    diverged: int = 0
-    coins: bool = False
-    correct_validation: np.ndarray | None = None
-    privacy: accounting.Privacy | None = None
-    stages: Sequence[str] = ()
-    beyond: Sequence[dict[str, Any]] = ()
-    confidence_sn: np.ndarray | None = None
-    data: str = ""
-
-
 def compute_metrics(folder: Path, audit: Audit) -> None:
     """Computes every metric of one variant and writes results.csv, summary.json, roc.npz, replicates.npz (of the
     bootstrap) and examples.npz."""
-    rows, drawn = accuracy_rows(audit)
-    of_attacks, drawn_of_attacks = rows_of_all_attacks(audit)
+    natural, canaries = groups(audit)
+    rows, drawn = accuracy_rows(natural)
+    of_attacks, drawn_of_attacks = rows_of_all_attacks(natural)
     rows += of_attacks
-    rows += [*strongest_rows(audit), *epsilon_rows(audit), *privacy_rows(audit), *audit.beyond]
-    candidates = audit.keep_sn.shape[1]
-    about = {"variant": audit.name, "n_shadows": int(audit.usable_s.sum()), "n_examples": candidates}
+    rows += strongest_rows(natural)
+    if canaries is None:
+        rows += epsilon_rows(audit)
+    else:
+        of_canaries, drawn_of_canaries = canary_rows(canaries)
+        rows, drawn = rows + of_canaries, drawn | drawn_of_canaries
+    rows += [*privacy_rows(audit), *audit.beyond]
+    about = {
+        "variant": audit.name, "n_shadows": int(audit.usable_s.sum()), "n_examples": natural.keep_sn.shape[1],
+    }  # fmt: skip
     rows = [audit.labels | about | row for row in rows]
     curves = {
-        name: thinned(metrics.roc(scores, audit.keep_sn, audit.usable_s)) for name, scores in audit.scores.items()
+        name: thinned(metrics.roc(scores, natural.keep_sn, audit.usable_s)) for name, scores in natural.scores.items()
     }
     write_npz(folder / "roc.npz", curves)
     write_npz(folder / "replicates.npz", drawn | drawn_of_attacks)
@@ -89,7 +49,7 @@ def compute_metrics(folder: Path, audit: Audit) -> None:
             "variant": audit.name,
             "shadows": len(audit.usable_s),
             "diverged": audit.diverged,
-            "candidates": candidates,
+            "candidates": audit.keep_sn.shape[1],
             "beyond": list(audit.stages),
             "distinct_examples": len(np.unique(audit.unit_n)),
             "splits": digest(compared_by(audit)),
@@ -115,23 +75,20 @@ def rows_of_all_attacks(audit: Audit) -> tuple[list[dict[str, Any]], dict[str, n
     return rows, drawn
 
 
-def compared_by(audit: Audit) -> list[str]:
-    """What two variants must have in common to be compared: the examples, and which target trained on which."""
-    return [audit.data, *map(array_sha256, (audit.keep_sn, audit.unit_n))]
-
-
-def paired_by(audit: Audit) -> list[Any]:
-    """What they must have in common as well for their replicates to be paired: the usable targets and the draws."""
-    m = audit.settings
-    return [*map(array_sha256, (audit.usable_s, audit.pair_s)), m.seed, m.replicates_auc, m.replicates_tpr]
-
-
-def array_sha256(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+def canary_rows(canaries: Audit) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
+    """AUC, TPR and the bound of epsilon of every attack on the canaries, and the replicates by "ATTACK METRIC". The
+    metrics are called as those of natural rows, with `tables.CANARY` before."""
+    rows, drawn = rows_of_all_attacks(canaries)
+    rows = [row for row in rows if row["metric"] == "auc" or row["metric"].startswith("tpr@")]
+    rows += [*strongest_rows(canaries), *epsilon_rows(canaries)]
+    count = canaries.keep_sn.shape[1]
+    renamed = [row | {"metric": tables.CANARY + row["metric"], "n_examples": count} for row in rows]
+    return renamed, {name.replace(" ", f" {tables.CANARY}"): drawn_r for name, drawn_r in drawn.items()}
 
 
 def exposed_examples(audit: Audit) -> dict[str, np.ndarray]:
-    """How exposed each example is. Nothing where the confidence is not known.
+    """How exposed each example is; NaN of canaries, which are not what an owner asks of. Nothing where the confidence
+    is not known.
 
     Returns:
       "auc": float [N], `exposure.per_example` of the confidence.
@@ -142,16 +99,28 @@ def exposed_examples(audit: Audit) -> dict[str, np.ndarray]:
     """
     if audit.confidence_sn is None or not audit.usable_s.any():
         return {}
-    keep_sn, usable_s, pair_s = audit.keep_sn, audit.usable_s, np.asarray(audit.pair_s)
+    natural, _ = groups(audit)
+    keep_sn, usable_s, pair_s = natural.keep_sn, audit.usable_s, np.asarray(audit.pair_s)
     pairs = np.unique(pair_s[usable_s])
     several = len(pairs) > 1
-    headline = audit.scores[tables.headline(list(audit.scores))]
+    headline = natural.scores[tables.headline(list(natural.scores))]
+    auc_n = exposure.per_example(natural.confidence_sn, keep_sn, usable_s)
+    caught_n = exposure.exposure(headline, keep_sn, audit.settings.fprs[0], pair_s if several else None, usable_s)
     return {
-        "auc": exposure.per_example(audit.confidence_sn, keep_sn, usable_s),
-        "caught": exposure.exposure(headline, keep_sn, audit.settings.fprs[0], pair_s if several else None, usable_s),
-        "members": keep_sn[usable_s].sum(0),
-        "halves": np.array(stability_of_halves(audit, pairs) if several else (np.nan, np.nan)),
+        "auc": at_their_places(auc_n, audit.canary_n),
+        "caught": at_their_places(caught_n, audit.canary_n),
+        "members": audit.keep_sn[usable_s].sum(0),
+        "halves": np.array(stability_of_halves(natural, pairs) if several else (np.nan, np.nan)),
     }
+
+
+def at_their_places(value_n: np.ndarray, canary_n: np.ndarray | None) -> np.ndarray:
+    """float [N]: the values of the natural examples at their places among all, NaN at those of canaries."""
+    if canary_n is None:
+        return value_n
+    whole_n = np.full(len(canary_n), np.nan)
+    whole_n[~canary_n] = value_n
+    return whole_n
 
 
 def stability_of_halves(audit: Audit, pairs: np.ndarray) -> tuple[float, float]:

@@ -122,6 +122,25 @@ def releases_line(row: Any) -> dict[str, str]:
     }
 
 
+def canary_section(page: Contents, show: Any) -> Section | None:
+    """The leak of canaries beside that of natural rows."""
+    lines = tables.canary_table(page.rows)
+    if not lines:
+        return None
+    said = (
+        "Canaries are rows that were made to be remembered, so they show what the training may do to the worst of rows. "
+        "They and the natural rows beside them are each in half of the models; all others train in every model and are "
+        "not attacked. Every other number of this page is of the natural rows alone. A bound of epsilon, where there "
+        "is one, is that of one training, from the canaries."
+    )
+    return Section(
+        "canaries",
+        "Canaries and natural rows",
+        "Canaries",
+        [show.paragraph(said), show.table("The leak of natural rows and of canaries", lines, "canaries")],
+    )
+
+
 def exposed_section(page: Contents, show: Any) -> Section | None:
     """How exposed single examples are, and the most exposed ones."""
     lists = {
@@ -236,6 +255,7 @@ SECTIONS = (
     roc_section,
     results_section,
     releases_section,
+    canary_section,
     exposed_section,
     stability_section,
     training_section,

@@ -13,6 +13,7 @@ COLUMNS = (
     "attack", "metric", "value", "low", "high", "level", "realised_fpr", "n_shadows", "n_examples", "seed",
     "chosen", "quantized", "mode", "readout", "reset", "lr", "slope", "epoch",
 )  # fmt: skip
+CANARY = "canary_"  # begins the metrics of canaries; those of natural rows have the plain names
 BEYOND = ("inversion_", "attribute_")  # begin the names of threats beyond membership in the column "attack"
 ACCURACIES = {"train acc": "train_accuracy", "test acc": "test_accuracy", "gap": "gap"}
 
@@ -90,7 +91,7 @@ def strongest_table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """One line per variant: the strongest attack by AUC and at each FPR, ready to print."""
     lines: dict[str, dict[str, str]] = {}
     for row in rows:
-        if row["attack"] != "strongest":
+        if row["attack"] != "strongest" or row["metric"].startswith(CANARY):
             continue
         line = lines.setdefault(row["variant"], {"variant": row["variant"]})
         head = "AUC" if row["metric"] == "auc" else tpr_head(row["metric"])
@@ -102,6 +103,37 @@ def strongest_table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
             low, high = (100 * row[end] for end in ("low", "high"))
             line[head] = f"{100 * row['value']:.2f} % [{low:.2f}, {high:.2f}] ({row['chosen']})"
     return list(lines.values())
+
+
+def canary_table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """One line per variant and attack of a run with canaries, ready to print: the leak of natural rows and of canaries,
+    and the bound of epsilon from the canaries where there is one."""
+    found = {(row["variant"], row["attack"], row["metric"]): row for row in rows}
+    lines: dict[tuple[str, str], dict[str, str]] = {}
+    for (variant, attack, metric), row in found.items():
+        if not metric.startswith(CANARY):
+            continue
+        line = lines.setdefault((variant, attack), {"variant": variant, "attack": attack})
+        plain = metric.removeprefix(CANARY)
+        if plain.startswith("epsilon_one_run@"):
+            line["epsilon at least (canaries)"] = f"{row['value']:.2f}"
+            continue
+        head = "AUC" if plain == "auc" else tpr_head(plain)
+        line[f"{head}, natural"] = in_short(found[variant, attack, plain])
+        line[f"{head}, canaries"] = in_short(row)
+    heads = dict.fromkeys(head for line in lines.values() for head in line)
+    return [{head: line.get(head, "n/a") for head in heads} for line in lines.values()]
+
+
+def in_short(row: Mapping[str, Any]) -> str:
+    """A measure with its interval where there is one; a TPR in percent."""
+    if row["value"] is None:
+        return "n/a"
+    if row["metric"].removeprefix(CANARY) == "auc":
+        return with_interval(row) if "low" in row else f"{row['value']:.3f}"
+    shares = [row["value"], row["low"], row["high"]] if "low" in row else [row["value"]]
+    value, *ends = (f"{100 * share:.2f}" for share in shares)
+    return f"{value} %" if not ends else f"{value} [{ends[0]}, {ends[1]}] %"
 
 
 def beyond_tables(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, str]]]:

@@ -15,7 +15,12 @@ S, N = 16, 300
 KEEP = planted.pairs(S, N)
 SETTINGS = Metrics(fprs=(0.05,), replicates_auc=50, replicates_tpr=20)
 RELEASE = SimpleNamespace(
-    keep=KEEP, y=np.zeros(N, int), unit_n=np.arange(N), valid=np.ones(S, bool), phi=planted.phi(KEEP, leak=1.0)
+    keep=KEEP,
+    y=np.zeros(N, int),
+    unit_n=np.arange(N),
+    valid=np.ones(S, bool),
+    canary_n=np.zeros(N, bool),
+    phi=planted.phi(KEEP, leak=1.0),
 )
 
 
