@@ -28,9 +28,9 @@ def stage(c: Config, workdir: Path) -> Stage:
 
 
 def run(c: Config, workdir: Path) -> Path:
-    """The folder of the data stage: x.npy (standardised unless each shadow does it), y.npy, role.npy, unit.npy; canary.npy
-    where there are canaries. Raises ValueError where the data does not allow the settings, before anything is trained.
-    """
+    """The folder of the data stage: x.npy (standardised unless each shadow does it), y.npy, role.npy, unit.npy, and
+    canary.npy where there are canaries. Raises ValueError where the data does not allow the settings, before anything
+    is trained."""
     folder = run_stage(stage(c, workdir), lambda path: make(c, path))
     about = read_manifest(folder)
     timed, n_classes = about["timed"], len(about["class_names"])
