@@ -25,6 +25,18 @@ from jaxsnn_mia import config
         ({"model": {"beta": 1.5}}, r"`model\.beta` must be in \[0, 1\], got 1\.5"),
         ({"splits": {"n_shadows": 7}}, "even and at least 6, got 7"),
         ({"splits": {"n_shadows": 4}}, "even and at least 6, got 4"),
+        (
+            {"splits": {"poison": 2}},
+            r"`splits\.poison` must be 0 without splits\.canaries, got 2\. Set splits\.canaries",
+        ),
+        ({"splits": {"natural": 9}}, r"`splits\.natural` must be 0 without splits\.canaries, got 9"),
+        ({"splits": {"canary_kind": "noise"}}, r"must be 'mislabelled' without splits\.canaries, got 'noise'"),
+        ({"splits": {"canaries": 8, "canary_kind": "nois"}}, 'Did you mean "noise"'),
+        ({"splits": {"canaries": 2}}, r"`splits\.canaries` must be 0 or at least 4, got 2"),
+        (
+            {"splits": {"canaries": 8}, "inversion": {"names": ("black",)}},
+            r"`inversion\.names` must be empty with splits\.canaries",
+        ),
         ({"data": {"name": "mnist"}}, "`data.name` must be one of breast_cancer"),
         ({"attacks": {"names": ("lyra",)}}, 'Did you mean "lira"'),
         ({"signals": {"names": ("psi",)}}, r"must be among .*'phi'"),

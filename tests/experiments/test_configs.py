@@ -50,7 +50,7 @@ def smoke(name, workdir, *flags):
     [
         *(
             pytest.param(n, marks=pytest.mark.long)
-            for n in ("quickstart", "dp_sgd", "moving_glyphs", "all_attacks", "quantization_sweep")
+            for n in ("quickstart", "dp_sgd", "moving_glyphs", "all_attacks", "quantization_sweep", "canaries")
         ),
     ],
 )

@@ -50,6 +50,15 @@ def test_a_copy_tells_nothing_more():
     assert all(abs(row["auc_more"]) < 0.001 and row["auc_low"] <= 0 <= row["auc_high"] for row in rows)
 
 
+def test_canaries_are_not_counted():
+    canary = np.arange(N) < N // 2
+    phi = [np.where(canary[:, None], planted.phi(KEEP, leak=3.0, seed=s), planted.phi(KEEP, seed=s)) for s in (1, 8)]
+    group = {name: release(phi=one, canary_n=canary) for name, one in zip(("float", "4 bits"), phi, strict=True)}
+    for row in releases.attacked_together(group, SETTINGS):
+        assert abs(row["auc_alone"] - 0.5) < 0.05
+        assert abs(row["auc_together"] - 0.5) < 0.05
+
+
 def test_without_a_leak_two_releases_tell_nothing():
     phi = [planted.phi(KEEP, seed=seed) for seed in (1, 8)]
     rows = releases.attacked_together({"float": release(phi=phi[0]), "4 bits": release(phi=phi[1])}, SETTINGS)

@@ -45,6 +45,8 @@ SIGNALS = {"signals/phi", "signals/logp", "signals/loss", "signals/correct"}
         ("data.augment", "flip", {"train"}),
         ("splits.n_shadows", 16, {"splits"}),
         ("splits.seed", 1, {"data", "splits"}),
+        ("splits.canaries", 8, {"data"}),  # of which the splits have another name
+        ("splits.poison", 1, set()),  # refused without canaries
         ("model.beta", 0.5, {"train"}),
         ("quantization.bits", 4, {"train"}),
         ("train.lr", 0.1, {"train"}),
