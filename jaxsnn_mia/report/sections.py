@@ -131,7 +131,7 @@ def canary_section(page: Contents, show: Any) -> Section | None:
         "Canaries are rows that were made to be remembered: they show what training may do to the worst of rows. They "
         "and the natural rows beside them are each in half of the models; all others train in every model and are not "
         "attacked. Accuracies, attacks, differences and exposed examples elsewhere on this page are those of the "
-        "natural rows. A bound of epsilon, where there is one, is that of one training, from the canaries."
+        "natural rows. Bounds of epsilon, where there are any, are those of one training, from the canaries."
     )
     return Section(
         "canaries",

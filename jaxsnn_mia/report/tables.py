@@ -14,6 +14,10 @@ COLUMNS = (
     "chosen", "quantized", "mode", "readout", "reset", "lr", "slope", "epoch",
 )  # fmt: skip
 CANARY = "canary_"  # begins the metrics of canaries; those of natural rows have the plain names
+BOUNDS = {  # of epsilon from canaries, and the heads of their columns
+    "epsilon_one_run": "epsilon at least, a fifth guessed",
+    "epsilon_band": "epsilon at least, any number guessed",
+}
 BEYOND = ("inversion_", "attribute_")  # begin the names of threats beyond membership in the column "attack"
 ACCURACIES = {"train acc": "train_accuracy", "test acc": "test_accuracy", "gap": "gap"}
 
@@ -107,7 +111,7 @@ def strongest_table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 def canary_table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
     """One line per variant and attack of a run with canaries, ready to print: the leak of natural rows and of canaries,
-    and the bound of epsilon from the canaries where there is one."""
+    and the bounds of epsilon from the canaries where there are any."""
     found = {(row["variant"], row["attack"], row["metric"]): row for row in rows}
     lines: dict[tuple[str, str], dict[str, str]] = {}
     for (variant, attack, metric), row in found.items():
@@ -115,8 +119,8 @@ def canary_table(rows: list[dict[str, Any]]) -> list[dict[str, str]]:
             continue
         line = lines.setdefault((variant, attack), {"variant": variant, "attack": attack})
         plain = metric.removeprefix(CANARY)
-        if plain.startswith("epsilon_one_run@"):
-            line["epsilon at least (canaries)"] = f"{row['value']:.2f}"
+        if plain.startswith("epsilon_"):
+            line[BOUNDS[plain.partition("@")[0]]] = f"{row['value']:.2f}"
             continue
         head = "AUC" if plain == "auc" else tpr_head(plain)
         line[f"{head}, natural"] = in_short(found[variant, attack, plain])

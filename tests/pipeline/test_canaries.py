@@ -105,7 +105,12 @@ def test_the_numbers_of_a_group_are_those_of_its_rows(workdir, run):
 
 def test_the_report_shows_both_and_exposes_natural_rows(workdir, run):
     page = (workdir / "report.html").read_text()
-    for needle in ('<section id="canaries"', "AUC, canaries", "TPR @ 10 % FPR, natural", "epsilon at least (canaries)"):
+    for needle in (
+        '<section id="canaries"',
+        "AUC, canaries",
+        "TPR @ 10 % FPR, natural",
+        "epsilon at least, a fifth guessed",
+    ):
         assert needle in page
     with np.load(run.paths["metrics"] / "examples.npz") as examples:
         for name in ("auc", "caught"):
