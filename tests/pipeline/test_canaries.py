@@ -30,7 +30,7 @@ def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("canaries")
     c = small(
         splits=PLANTED,
-        train={"epochs": 25, "snapshot_epochs": ()},
+        train={"epochs": 20, "batch_size": 64, "snapshot_epochs": ()},
         attacks={"names": ("loss", "lira")},
         sweep={"lr": (0.03, 1e-9)},
         metrics={"fprs": (0.1,)},
