@@ -76,6 +76,10 @@ def check_canaries(c: Config) -> None:
         names = getattr(c, section).names
         remedy = "Canaries would be among the targets; use a run without them."
         require(not s.canaries or not names, f"{section}.names", "empty with splits.canaries", names, remedy)
+    per_class = "shokri_predecessor" in c.attacks.names
+    remedy = "It learns an attack for each class, of which there are few canaries and natural rows."
+    expected = "without 'shokri_predecessor' with splits.canaries"
+    require(not s.canaries or not per_class, "attacks.names", expected, c.attacks.names, remedy)
 
 
 def check_model(c: Config) -> None:

@@ -37,6 +37,10 @@ from jaxsnn_mia import config
             {"splits": {"canaries": 8}, "inversion": {"names": ("black",)}},
             r"`inversion\.names` must be empty with splits\.canaries",
         ),
+        (
+            {"splits": {"canaries": 8}, "attacks": {"names": ("shokri_predecessor",)}},
+            "without 'shokri_predecessor' with splits.canaries",
+        ),
         ({"data": {"name": "mnist"}}, "`data.name` must be one of breast_cancer"),
         ({"attacks": {"names": ("lyra",)}}, 'Did you mean "lira"'),
         ({"signals": {"names": ("psi",)}}, r"must be among .*'phi'"),
