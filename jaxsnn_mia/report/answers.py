@@ -82,8 +82,10 @@ def answer(variant: str, measured: Measured) -> Answer:
     if strongest and first != fixed:
         parts[0] += f" (chosen on other models: {strongest['chosen']})"
         parts.append(f"its AUC is {tables.with_interval(auc)}")
-        parts.append(f"{fixed} finds {found_in_words(measured, fixed)}")
-    parts.append(f"AUC of {fixed} {tables.with_interval(auc_of_fixed)}")
+        if strongest["chosen"] != fixed:
+            parts.append(f"{fixed} finds {found_in_words(measured, fixed)}")
+    if strongest is None or strongest["chosen"] != fixed:
+        parts.append(f"AUC of {fixed} {tables.with_interval(auc_of_fixed)}")
     sentence = "; ".join(parts) + "." + risk_in_words(measured, first)
     return Answer(variant, sentence, auc["value"], auc["low"], auc["high"])
 
