@@ -22,8 +22,12 @@ def test_a_sentence_says_how_much_at_which_rate_and_how_sure():
     assert f"{best['value'] / best['realised_fpr']:.1f} times what guessing finds" in leaks.sentence
     assert f"(chosen on other models: {best['chosen']})" in leaks.sentence
     assert f"its AUC is {leaks.auc:.3f} [{leaks.low:.3f}, {leaks.high:.3f}]" in leaks.sentence
-    assert f"lira finds {100 * tpr['value']:.1f} % [" in leaks.sentence
-    assert f"AUC of lira {measured.row('lira', 'auc')['value']:.3f} [" in leaks.sentence
+    assert f"(chosen on other models: {best['chosen']})" in leaks.sentence
+    assert (best["chosen"] == "lira") == ("AUC of lira" not in leaks.sentence)
+    rows = [row | {"chosen": "loss"} if row["attack"] == "strongest" else row for row in measured.rows]
+    other = answers.answer("leaks", measured._replace(rows=rows)).sentence
+    assert f"; lira finds {100 * tpr['value']:.1f} % [" in other
+    assert f"; AUC of lira {measured.row('lira', 'auc')['value']:.3f} [" in other
     assert "cannot be told from guessing" in private.sentence
     assert leaks.percent(0.5) == 0
     assert leaks.percent(0.75) == 50
