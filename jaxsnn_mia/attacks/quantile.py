@@ -16,9 +16,11 @@ from jaxsnn_mia.attacks import mlp, references
 
 DEFAULT_LEVELS = tuple(np.geomspace(0.5, 0.001, 12).tolist())
 FEWEST_ABOVE = 10  # population examples expected above a quantile
-CHECKS = 20  # how often the held-out loss is looked at
+CHECK = 100  # steps between two looks at the held-out loss
+PATIENCE = 10  # looks without a lower loss, after which training stops
 BATCH = 512
 LEARNING_RATE = 3e-3
+HALVED = 1500  # steps after which the learning rate is a half: it falls as 1 / sqrt(1 + t / 500)
 SMALLEST_GAP = 1e-3  # between neighbouring quantiles, in standard deviations of the confidence
 
 
@@ -31,7 +33,7 @@ class Regressors(NamedTuple):
     scale_d: np.ndarray
     centre_s: np.ndarray
     scale_s: np.ndarray
-    levels_l: np.ndarray  # float32 [L], falling
+    levels_l: np.ndarray  # float32 [L], falling: what was found on `held_z`, over all targets
     held_z: np.ndarray  # bool [Z], the fifth of the population that no step was taken on
 
 
@@ -44,7 +46,7 @@ def score(
     valid_s=None,
     levels=None,
     hidden: tuple[int, ...] = (64,),
-    steps: int = 500,
+    steps: int = 10_000,
     seed: int = 0,
 ) -> np.ndarray:
     """-log of the false-positive rate of each target's confidence, among the confidences that the input predicts.
@@ -99,14 +101,15 @@ def fit(
     *,
     levels=None,
     hidden: tuple[int, ...] = (64,),
-    steps: int = 500,
+    steps: int = 10_000,
     seed: int = 0,
 ) -> Regressors:
     """All S regressors at once, by the pinball loss (Koenker and Bassett 1978, Econometrica 46, 33-50) and Adam.
 
-    They start from the quantiles that ignore the input. No step is taken on a random fifth of the population: of
-    `CHECKS` moments, each target keeps the one whose loss on that fifth is lowest. All targets have the same first
-    weights and batches, so a regressor does not depend on the other targets.
+    They start from the quantiles that ignore the input. No step is taken on a random fifth of the population: each
+    target keeps the moment whose loss on that fifth is lowest, and stops when `PATIENCE` looks found none lower. All
+    targets have the same first weights and batches, so that a regressor does not depend on the other targets. At last
+    each level becomes the share of that fifth, over all targets, that lies above its quantile.
 
     Args:
       phi_sz: confidences of the population [S, Z].
@@ -137,7 +140,15 @@ def fit(
     learn, held = ((x_zd[part], target_sz[:, part]) for part in (~held_z, held_z))
     layers = _fit(jax.random.key(seed), marginal_sl, learn, held, levels_l, hidden=tuple(hidden), steps=steps)
     centre_s, scale_s = centre_s.astype(np.float32), scale_s.astype(np.float32)
-    return Regressors(layers, centre_d, scale_d, centre_s, scale_s, levels_l, held_z)
+    regressors = Regressors(layers, centre_d, scale_d, centre_s, scale_s, levels_l, held_z)
+    return regressors._replace(levels_l=found_levels(_network(layers, held[0]), held[1]))
+
+
+def found_levels(quantiles_szl: np.ndarray, phi_sz: np.ndarray) -> np.ndarray:
+    """float32 [L], falling: the share of non-members above each quantile, over all targets, at least half of one."""
+    found_l = realised_fpr(quantiles_szl, phi_sz).mean(0)
+    found_l = np.minimum.accumulate(np.maximum(found_l, 0.5 / np.size(phi_sz)))
+    return (found_l * (1 - 1e-3 * np.arange(len(found_l)))).astype(np.float32)  # equal ones would be one level
 
 
 def check_levels(levels, size: int) -> np.ndarray:
@@ -209,11 +220,9 @@ def _fit(key, marginal_sl, learn, held, levels_l, *, hidden, steps):
     import optax
 
     (x_zd, target_sz), (held_x, held_target) = learn, held
-    checks = min(steps, CHECKS)
-    inner = -(-steps // checks)
     size = x_zd.shape[0]
-    batch = min(size, BATCH)
-    adam = optax.adam(optax.linear_schedule(LEARNING_RATE, 0.0, checks * inner))
+    batch, inner = min(size, BATCH), min(steps, CHECK)
+    adam = optax.adam(lambda t: LEARNING_RATE * jax.lax.rsqrt(1.0 + 3.0 * t / HALVED))
 
     def fit_one(marginal_l, target_z, held_target_z):
         def loss(layers, row_b):
@@ -224,20 +233,29 @@ def _fit(key, marginal_sl, learn, held, levels_l, *, hidden, steps):
             row_b = jax.random.randint(jax.random.fold_in(key, t), (batch,), 0, size)
             return mlp.step(adam, jax.grad(loss)(layers, row_b), layers, state), None
 
-        def check(carry, t_i):
-            learning, best, lowest = carry
-            (layers, state), _ = jax.lax.scan(step, learning, t_i)
+        def look(carry):
+            learning, best, lowest, since, t = carry
+            (layers, state), _ = jax.lax.scan(step, learning, t + jnp.arange(inner))
             now = pinball(network(layers, held_x), held_target_z, levels_l)
             best = jax.tree.map(lambda new, old: jnp.where(now < lowest, new, old), layers, best)
-            return ((layers, state), best, jnp.minimum(now, lowest)), None
+            since = jnp.where(now < lowest, 0, since + 1)
+            return (layers, state), best, jnp.minimum(now, lowest), since, t + inner
+
+        def goes_on(carry):
+            return (carry[3] < PATIENCE) & (carry[4] < steps)
 
         layers = initial(key, x_zd.shape[1], hidden, marginal_l)
         start = pinball(network(layers, held_x), held_target_z, levels_l)
-        times = jnp.arange(checks * inner).reshape(checks, inner)
-        (_, best, _), _ = jax.lax.scan(check, ((layers, adam.init(layers)), layers, start), times)
-        return best
+        first = (layers, adam.init(layers)), layers, start, jnp.int32(0), jnp.int32(0)
+        return jax.lax.while_loop(goes_on, look, first)[1]
 
     return jax.vmap(fit_one)(marginal_sl, target_sz, held_target)
+
+
+@jax.jit
+def _network(layers, x_nd):
+    """Standardised quantiles [S, N, L] of standardised inputs."""
+    return jax.lax.map(lambda of_target: network(of_target, x_nd), layers)
 
 
 @jax.jit

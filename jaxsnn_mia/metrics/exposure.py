@@ -1,6 +1,6 @@
 """Which examples are exposed: the AUC and the TPR of each example over all targets, and how stable they are.
 
-Public: `per_example`, `exposure`, `stability`. Here an example is one unit, over all targets; in `roc_curve` a target
+Public: `per_example`, `exposure`, `stability`; and without shadows `loss_trace_iqr`, `precision`. Here an example is one unit, over all targets; in `roc_curve` a target
 is one, over all examples.
 """
 
@@ -78,6 +78,54 @@ def exposure(scores_sn, keep_sn, fpr: float, pair_s=None, valid_s=None, *, folds
         threshold = roc_curve.threshold(scores_sn[judges_s][~keep_sn[judges_s]], fpr)
         called_sn[own_s] = scores_sn[own_s] > threshold
     return _fraction((called_sn & keep_sn).sum(0), keep_sn.sum(0))
+
+
+def loss_trace_iqr(losses_snt) -> np.ndarray:
+    """The inter-quartile range of an example's loss along the training of one model: who is exposed, without shadows.
+
+    Args:
+      losses_snt: the losses of each model's own snapshots and of its end [S, N, T], T at least 2.
+
+    Returns:
+      float64 [S, N], higher = more exposed; it speaks of the examples that the model was trained on.
+
+    Source: Pollock et al. 2025 (USENIX Security, arXiv 2411.05743), LT-IQR.
+    """
+    losses_snt = np.asarray(losses_snt, np.float64)
+    if losses_snt.ndim != 3 or losses_snt.shape[2] < 2:
+        raise ValueError(f"`losses_snt` must be [S, N, T] with T >= 2, got {losses_snt.shape}. Set snapshot_epochs.")
+    low, high = np.percentile(losses_snt, (25, 75), axis=2)
+    return high - low
+
+
+def precision(ranking_sn, exposed_n, counted_sn, *, share: float = 0.01) -> float:
+    """The share of a model's top `share` by a ranking that is in the top `share` by exposure; mean over models.
+
+    Ties at a cut are taken as in `stability`. An unrelated ranking has about `share`.
+
+    Args:
+      ranking_sn: [S, N], higher = more exposed, as one model alone tells (`loss_trace_iqr`).
+      exposed_n: [N], as the shadows tell (`exposure` or `per_example`); examples that are NaN do not count.
+      counted_sn: bool [S, N], the examples of each model: those that it was trained on.
+      share: in (0, 1), rounded to at least one example.
+
+    Raises:
+      ValueError: shapes that do not fit, share outside (0, 1), a model with fewer than 2 counted examples.
+    """
+    ranking_sn, exposed_n, counted_sn = map(np.asarray, (ranking_sn, exposed_n, counted_sn))
+    if ranking_sn.shape != counted_sn.shape or exposed_n.shape != ranking_sn.shape[1:] or not 0 < share < 1:
+        raise ValueError(
+            f"`ranking_sn` and `counted_sn` must be [S, N], `exposed_n` [N] and `share` in (0, 1), got "
+            f"{ranking_sn.shape}, {counted_sn.shape}, {exposed_n.shape} and {share}."
+        )
+    shares = []
+    for ranking_n, counted_n in zip(ranking_sn, counted_sn & ~np.isnan(exposed_n), strict=True):
+        if counted_n.sum() < 2:
+            raise ValueError(f"every model needs at least 2 counted examples, got {counted_n.sum()}.")
+        top = max(1, round(share * counted_n.sum()))
+        both = _top_chances(ranking_n[counted_n], top) * _top_chances(exposed_n[counted_n], top)
+        shares.append(both.sum() / top)
+    return float(np.mean(shares))
 
 
 def stability(a_n, b_n, *, share: float = 0.01) -> tuple[float, float]:

@@ -34,6 +34,8 @@ def stage(name: str, c: Config, folder: Path, paths: dict[str, Path]) -> Stage:
     }
     if "signals/phi" in paths:
         inputs["confidence"] = paths["signals/phi"].name
+    if "signals/trajectory" in paths:
+        inputs["losses"] = paths["signals/trajectory"].name
     beyond = beyond_membership(paths)
     if beyond:
         inputs["beyond"] = [path.name for path in beyond.values()]
@@ -75,6 +77,7 @@ def audit(name: str, c: Config, paths: dict[str, Path]) -> Audit:
         correct_test=correct(paths, "test"),
         correct_validation=correct(paths, "validation"),
         confidence_sn=confidence(paths),
+        losses_snt=losses(paths),
         data=digest([about["sha256"], *(about["inputs"][name] for name in roles)]),
         scores={
             attack: np.asarray(read_array(paths[f"attacks/{attack}"] / f"{attack}.npy")) for attack in c.attacks.names
@@ -93,6 +96,11 @@ def correct(paths: dict[str, Path], part: str) -> np.ndarray | None:
     if PARTS[part] not in read_array(paths["data"] / "role.npy"):
         return None
     return read_signal(paths, "correct", part)[:, :, 0]
+
+
+def losses(paths: dict[str, Path]) -> np.ndarray | None:
+    """float32 [S, N, T], along the training, where they were asked for."""
+    return read_signal(paths, "trajectory") if "signals/trajectory" in paths else None
 
 
 def confidence(paths: dict[str, Path]) -> np.ndarray | None:

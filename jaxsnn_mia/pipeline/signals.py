@@ -33,6 +33,8 @@ def stages(c: Config, folder: Path, paths: dict[str, Path]) -> dict[str, Stage]:
         inputs = {"name": name, "queries": c.signals.queries, "train": paths["train"].name}
         if repeats(c) > 1 and name in catalogue.ONE_PASS:
             inputs["repeats"] = repeats(c)
+        if name in catalogue.REVISED:
+            inputs["revision"] = catalogue.REVISED[name]
         if c.signals.epoch:
             inputs["epoch"] = c.signals.epoch
         if c.defence.on and name not in catalogue.PAST_DEFENCE:

@@ -33,6 +33,7 @@ class Audit(NamedTuple):
       stages: the folders of the threats beyond membership.
       beyond: the rows of these threats; their attacks begin with one of `tables.BEYOND`.
       confidence_sn: float [S, N], the logit confidence, mean over queries; it tells which examples are exposed.
+      losses_snt: float [S, N, T], the loss at snapshots of the training and at its end; None where not asked for.
       data: a hash that only the same examples in the same roles have.
       canary_n: bool [N], which examples are canaries; None where there are none. The rows are then those of the natural
         examples, and those of the canaries have names that begin with `tables.CANARY`.
@@ -55,6 +56,7 @@ class Audit(NamedTuple):
     stages: Sequence[str] = ()
     beyond: Sequence[dict[str, Any]] = ()
     confidence_sn: np.ndarray | None = None
+    losses_snt: np.ndarray | None = None
     data: str = ""
     canary_n: np.ndarray | None = None
 
@@ -73,6 +75,7 @@ def at(audit: Audit, chosen_n: np.ndarray) -> Audit:
         unit_n=audit.unit_n[chosen_n],
         correct_sn=None if audit.correct_sn is None else np.asarray(audit.correct_sn)[:, chosen_n],
         confidence_sn=None if audit.confidence_sn is None else audit.confidence_sn[:, chosen_n],
+        losses_snt=None if audit.losses_snt is None else audit.losses_snt[:, chosen_n],
         scores={name: scores_sn[:, chosen_n] for name, scores_sn in audit.scores.items()},
         canary_n=None,
     )

@@ -16,6 +16,7 @@ from jaxsnn_mia.runtime import stopping
 from jaxsnn_mia.store.files import digest, write_json, write_npz, write_text
 
 ROC_POINTS = 400
+TOP = 0.01  # of the examples are called the most exposed
 
 
 def compute_metrics(folder: Path, audit: Audit) -> None:
@@ -31,7 +32,7 @@ def compute_metrics(folder: Path, audit: Audit) -> None:
     else:
         of_canaries, drawn_of_canaries = canary_rows(canaries)
         rows, drawn = rows + of_canaries, drawn | drawn_of_canaries
-    rows += [*privacy_rows(audit), *audit.beyond]
+    rows += [*trace_rows(natural), *privacy_rows(audit), *audit.beyond]
     about = {
         "variant": audit.name, "n_shadows": int(audit.usable_s.sum()), "n_examples": natural.keep_sn.shape[1],
     }  # fmt: skip
@@ -222,6 +223,19 @@ def epsilon_rows(audit: Audit) -> list[dict[str, Any]]:
         for bound, value in bounds.items():
             rows.append({"attack": name, "metric": f"{bound}@{m.delta:g}", "value": value, "level": m.level})
     return rows
+
+
+def trace_rows(audit: Audit) -> list[dict[str, Any]]:
+    """How well one model's own losses along its training tell who is exposed: of the members of a model in the top
+    hundredth of `exposure.loss_trace_iqr`, the share in the top hundredth of the exposure by all models. By chance it
+    is a hundredth. None where the losses, or the confidences, are not known."""
+    if audit.losses_snt is None or audit.confidence_sn is None or not audit.usable_s.any():
+        return []
+    usable_s = audit.usable_s
+    exposed_n = exposure.per_example(audit.confidence_sn, audit.keep_sn, usable_s)
+    ranking_sn = exposure.loss_trace_iqr(audit.losses_snt[usable_s])
+    value = exposure.precision(ranking_sn, exposed_n, audit.keep_sn[usable_s], share=TOP)
+    return [{"attack": "", "metric": f"lt_iqr_precision@{TOP:g}", "value": value}]
 
 
 def privacy_rows(audit: Audit) -> list[dict[str, Any]]:

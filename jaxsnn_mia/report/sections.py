@@ -166,6 +166,16 @@ def exposed_section(page: Contents, show: Any) -> Section | None:
         show.figures(drawn),
         show.csv_button("exposed", plots.as_csv(exposed.as_rows(lists))),
     ]
+    traced = [row for row in page.rows if row["metric"].startswith("lt_iqr_precision")]
+    if traced:
+        said = "; ".join(f"{row['variant']} {100 * row['value']:.1f} %" for row in traced)
+        parts.append(
+            show.paragraph(
+                "Who is exposed can be guessed from one model, by how much the loss of an example moves along its "
+                f"training (LT-IQR). Of the hundredth that one model names so, this share is the right one: {said}. By "
+                "chance it is 1 %."
+            )
+        )
     for name, examples in lists.items():
         summary = f"{name}: the {len(examples)} most exposed"
         parts.append(show.details(summary, [show.examples(examples)], opened=name == next(iter(lists))))

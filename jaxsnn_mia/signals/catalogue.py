@@ -60,6 +60,7 @@ ONE_PASS: dict[str, Callable] = {
 SIGNALS: dict[str, Callable] = ONE_PASS | queries.QUERY_SIGNALS | {"trajectory": loss}
 # signals of labels alone, or of the inside of the network: a defence of probabilities does not reach them (`defences`)
 PAST_DEFENCE = ("correct", "label_noise", "boundary", "gradient_norm", "rates")
+REVISED = {"boundary": 2}  # signals whose code gives other values than before; part of the hash of their stage
 LONGER = {"phi_longer": 2}  # signals for which a spiking network runs this many times its time steps
 
 

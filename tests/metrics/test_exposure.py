@@ -130,3 +130,42 @@ KEEP = planted.pairs(6, 20)
 def test_what_cannot_be_measured_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_range_of_a_trace_is_that_of_its_quartiles():
+    losses = np.array([[[5.0, 1.0, 3.0, 2.0, 4.0], [1.0, 1.0, 1.0, 1.0, 9.0]]])
+    np.testing.assert_array_equal(exposure.loss_trace_iqr(losses), [[2.0, 0.0]])
+    with pytest.raises(ValueError, match=r"must be \[S, N, T\] with T >= 2, got \(1, 2, 1\)"):
+        exposure.loss_trace_iqr(losses[:, :, :1])
+
+
+def test_precision_is_the_common_part_of_the_two_tops_of_each_model():
+    exposed = np.arange(200.0)
+    exposed[150:] = np.nan
+    counted = np.ones((3, 200), bool)
+    counted[1, 100:] = False
+    ranking = np.stack([exposed, exposed, -exposed])
+    assert exposure.precision(ranking[:2], exposed, counted[:2], share=0.02) == 1  # tops of 150 and of 100
+    assert exposure.precision(ranking, exposed, counted, share=0.02) == pytest.approx(2 / 3)
+    half = exposed.copy()
+    half[149] = -1.0  # one of the three of the top is gone
+    assert exposure.precision(half[None], exposed, counted[:1], share=0.02) == pytest.approx(2 / 3)
+    constant = exposure.precision(np.zeros((1, 200)), exposed, counted[:1], share=0.02)
+    assert constant == pytest.approx(0.02)  # by chance
+    with pytest.raises(ValueError, match="at least 2 counted examples, got 0"):
+        exposure.precision(ranking, exposed, np.zeros((3, 200), bool))
+    with pytest.raises(ValueError, match=r"`exposed_n` \[N\] and `share` in \(0, 1\)"):
+        exposure.precision(ranking, exposed[:5], counted)
+
+
+def test_who_moves_in_training_is_named_by_the_trace():
+    """Hard examples are learned late, and are exposed; a model names far more than chance of them."""
+    rng = np.random.default_rng(0)
+    hard = rng.gamma(1.0, size=400)
+    times = np.array([1.0, 2, 4, 8, 16])
+    losses = hard[None, :, None] * np.exp(-times / 8) + 0.1 * rng.normal(size=(6, 400, 5))
+    ranking = exposure.loss_trace_iqr(losses)
+    members = rng.random((6, 400)) < 0.5
+    assert exposure.precision(ranking, hard, members, share=0.05) > 0.5
+    shuffled = rng.permuted(ranking, axis=1)
+    assert exposure.precision(shuffled, hard, members, share=0.05) < 0.2
