@@ -120,6 +120,7 @@ def test_separate_targets_are_held_against_all_models(tmp_path):
     assert "rmia" not in without
 
 
+@pytest.mark.long
 def test_losses_alone_rank_as_the_confidences_they_come_from(tmp_path):
     phi = attacks.signals.logit_confidence(LOGITS[:, :, None], LABELS)
     loss = np.logaddexp(0.0, -np.asarray(phi[:, :, 0], np.float64))

@@ -179,6 +179,7 @@ def test_one_job_that_is_stopped_goes_on(finished, tmp_path):
     assert_same_scores(tmp_path, finished)
 
 
+@pytest.mark.long
 def test_one_job_of_two_processes_equals_one(finished, tmp_path):
     processes = one_job(tmp_path)
     messages = [process.communicate(timeout=300)[1] for process in processes]

@@ -23,7 +23,7 @@ INVERSION = {
     "data": {"name": "digits", "rows": 300, "standardise": "range"},
     "sweep": {"dataset": (), "bits": (32, 4)},  # traced: what is compiled for one width serves the other
     "quantization": {"what": "both"},
-    "model": {"family": "snn", "hidden": (16,), "time_steps": 3, "readout": "leaky_integrator"},
+    "model": {"family": "ann", "hidden": (16,)},
     "inversion": {
         "names": ("white_class", "black", "gradients_ratio"), "image": (8, 8, 1),
         "shadows": 4, "targets": 6, "restarts": 2, "steps": 20, "batch_sizes": (2,), "keep": 5,

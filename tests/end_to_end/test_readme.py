@@ -117,6 +117,7 @@ def said(checkout):
     return [run(command, checkout) for command in quick]
 
 
+@pytest.mark.long
 def test_the_quick_commands_run(checkout, said):
     assert "snn" in said[0]
     assert "report.html" in said[0]
@@ -124,9 +125,18 @@ def test_the_quick_commands_run(checkout, said):
     assert (checkout / "runs/first/report.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if re.search(r"^>>> ", text, re.M)])
-def test_the_examples_of_a_page_run(page, checkout, said, monkeypatch):
-    """In the checkout, so that an example may read runs/first."""
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.long if "runs/first" in text else ())
+        for page, text in PAGES.items()
+        if re.search(r"^>>> ", text, re.M)
+    ],
+)
+def test_the_examples_of_a_page_run(page, checkout, request, monkeypatch):
+    """In the checkout, where an example may read runs/first, which the quick commands make."""
+    if "runs/first" in PAGES[page]:
+        request.getfixturevalue("said")
     monkeypatch.chdir(checkout)
     result = doctest.testfile(str(ROOT / page), module_relative=False)
     assert result.attempted >= 2

@@ -25,6 +25,7 @@ def test_a_bad_command_line_is_one_line_and_exit_code_2(case):
     assert BAD[case][1].lower() in done.stderr.lower()
 
 
+@pytest.mark.long
 def test_the_command_itself_says_the_same():
     case = "a typo in a setting"
     done = run(BAD[case][0])

@@ -233,6 +233,7 @@ for sys.argv[1:] in json.loads(sys.argv[1]):
     return [int(line) for line in done.stdout.split()]
 
 
+@pytest.mark.long
 def test_commands_are_accepted_by_run_py(tmp_path):
     one, two = sky(tmp_path, 1), sky(tmp_path, 2, rank=1)
     assert (one[0], two[0]) == ("/", "1/2")

@@ -54,7 +54,7 @@ def logits(model, params, h, x=FEATURES):
 
 
 @pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
-@pytest.mark.parametrize("calibration", ["absmax", pytest.param("percentile", marks=LONG), "lsq"])
+@pytest.mark.parametrize("calibration", ["absmax", *[pytest.param(c, marks=LONG) for c in ("percentile", "lsq")]])
 def test_the_logits_of_a_sample_do_not_depend_on_its_batch_mates(family, calibration):
     _, model = make(family, parts=("weight", "activation"), calibration=calibration)
     h = hyper(family, 4)
@@ -66,7 +66,7 @@ def test_the_logits_of_a_sample_do_not_depend_on_its_batch_mates(family, calibra
     np.testing.assert_allclose(logits(model, params, h, FEATURES[:1])[0], whole[0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("part", ["weight", "activation", "state"])
+@pytest.mark.parametrize("part", [pytest.param("weight", marks=LONG), "activation", "state"])
 @pytest.mark.parametrize("bits", [2, pytest.param(3, marks=LONG), pytest.param(4, marks=LONG)])
 def test_each_part_is_really_quantized(part, bits):
     for family in ("ann", "snn"):
@@ -145,7 +145,9 @@ def test_a_learned_step_starts_at_the_rule_of_lsq_and_has_its_gradient():
     assert kept == {"a": {"log_step": False, "kernel": True}}
 
 
-@pytest.mark.parametrize("levels", ["uniform", "keep_zero", "exponential", "exponential_zero"])
+@pytest.mark.parametrize(
+    "levels", ["keep_zero", "exponential", *[pytest.param(x, marks=LONG) for x in ("uniform", "exponential_zero")]]
+)
 def test_membranes_lie_on_the_levels_that_were_asked_for(levels):
     v = jnp.linspace(-2.0, 2.0, 301)
     h = hyper("snn", 3)
@@ -264,7 +266,7 @@ def test_a_model_does_not_stop_before_it_was_trained_with_quantization():
     assert set(trained([4] * 6, ALL, stop="train_accuracy", stop_at=0.01).epochs) == {1}
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
 def test_post_training_quantization_calibrates_on_the_own_rows_alone(family, monkeypatch):
     ranges = {}
     for outlier in (1.0, 1e3):

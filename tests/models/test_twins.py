@@ -79,7 +79,7 @@ LEARNED = [
     pytest.param("convnet", "snn", marks=LONG),
     pytest.param("convnet", "hybrid", marks=LONG),
     pytest.param("resnet8", "snn", marks=LONG),
-    ("recurrent", "ann"),
+    pytest.param("recurrent", "ann", marks=LONG),
     ("recurrent", "snn"),
     pytest.param("vgg11", "snn", marks=LONG),
     pytest.param("vgg11", "ann", marks=LONG),
@@ -151,7 +151,7 @@ def step_by_step(params, x_tb, spiking):
 
 @pytest.mark.parametrize(
     ("family", "encoding"),
-    [pytest.param("snn", "direct", marks=LONG), ("snn", "latency"), ("hybrid", "direct")],
+    [("snn", "latency"), *[pytest.param(f, "direct", marks=LONG) for f in ("snn", "hybrid")]],
 )
 def test_the_spiking_convolutional_net_is_a_loop_over_single_steps(family, encoding):
     spec = spec_of("convnet", family, encoding=encoding, time_steps=4, in_shape=(9, 9, 2))
@@ -228,7 +228,7 @@ def test_deep_networks_are_loops_over_single_steps(architecture, formula, family
 
 @pytest.mark.parametrize(
     ("architecture", "hidden"),
-    [("dense", ()), pytest.param("convnet", (), marks=LONG), ("recurrent", (5, 4))],
+    [("dense", ()), *[pytest.param(*case, marks=LONG) for case in (("convnet", ()), ("recurrent", (5, 4)))]],
 )
 def test_dropout_acts_on_the_same_places_of_both_twins(architecture, hidden):
     """On what units give, never on the input: a network without units has nothing to drop."""

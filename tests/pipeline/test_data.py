@@ -5,13 +5,19 @@ import pytest
 
 from jaxsnn_mia import config, data, models
 from jaxsnn_mia.config.sweep import variants
-from jaxsnn_mia.data import splits
+from jaxsnn_mia.data import glyphs, splits
 from jaxsnn_mia.pipeline.data import chosen_rows
 from jaxsnn_mia.pipeline.run import data_and_splits, run_pipeline
 from jaxsnn_mia.pipeline.trained import load_inputs
 from jaxsnn_mia.store.files import read_array
 from jaxsnn_mia.store.stage import read_manifest
 from tests.runs import scores
+
+
+@pytest.fixture(autouse=True)
+def few_recordings(monkeypatch):
+    monkeypatch.setattr(glyphs, "N", 400)
+
 
 RNG = np.random.default_rng(0)
 QUICK = {"metrics": {"replicates_auc": 20, "replicates_tpr": 20}, "splits": {"n_shadows": 6}}

@@ -98,6 +98,7 @@ def test_a_workdir_at_work_is_left_alone(workdir):
     assert names(workdir) == before
 
 
+@pytest.mark.long
 def test_by_flags(workdir):
     next(workdir.glob("v/train-*/*.claim")).unlink()
     listed, cleaned = (

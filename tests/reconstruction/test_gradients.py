@@ -94,7 +94,7 @@ def test_the_gradient_and_the_ratios_of_a_batch_are_those_of_a_loop_by_hand():
             np.testing.assert_allclose(found_d, np.asarray(x)[delta_bu[:, u] != 0][0], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=pytest.mark.long), "snn"])
 def test_a_first_layer_gives_a_single_example_away(family):
     """Of the spiking network too, over ten steps, and at parameters that the attacker does not know."""
     spec = spec_of(family, steps=10)
@@ -380,7 +380,7 @@ def test_what_makes_no_attack_is_refused():
         gradients.matched_error(np.zeros((2, 3)), np.zeros((2, 4)))
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=pytest.mark.long), "snn"])
 def test_the_slope_through_the_first_layer_is_that_of_its_input_alone(family):
     """Against a loop: the same gradient, and the derivative by x of mean_b x_b delta_b with delta as constants."""
     spec = spec_of(family)

@@ -12,7 +12,9 @@ IMAGE = (2, 3, 2)
 X = np.random.default_rng(0).normal(size=(5, 12)).astype(np.float32)
 
 
-@pytest.mark.parametrize("image", [IMAGE, (1, 12, 1), (2, 2, 3), (12, 1, 1)])
+@pytest.mark.parametrize(
+    "image", [IMAGE, *[pytest.param(i, marks=pytest.mark.long) for i in ((1, 12, 1), (2, 2, 3), (12, 1, 1))]]
+)
 def test_total_variation_and_the_mean_filter_are_those_of_slow_loops(image):
     np.testing.assert_allclose(total_variation(X.reshape(-1, *image)), [tv_by_loops(x, image) for x in X], rtol=1e-6)
     expected = [mean_filter_by_loops(x, image) for x in X]

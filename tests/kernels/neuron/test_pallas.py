@@ -15,7 +15,7 @@ from jaxsnn_mia.kernels.neuron.pallas import choice
 CURRENT = jnp.asarray(np.random.default_rng(0).normal(0.4, 0.8, (11, 3, 100)), jnp.float32)  # no multiple of a tile
 KINDS = {"lif": {}, "synaptic": {"alpha": 0.8, "gain": 0.5}, "adaptive_lif": {"rho": 0.8, "strength": 0.4}}
 CONVENTIONS = {**neuron.PRESETS, "zero": {"reset": "zero"}, "none": {"reset": "none"}}
-BY_DEFAULT = [("lif", "snntorch"), ("lif", "norse"), ("adaptive_lif", "spyx")]
+BY_DEFAULT = [("lif", "snntorch"), ("adaptive_lif", "spyx")]
 CASES = [pytest.param(k, c, marks=() if (k, c) in BY_DEFAULT else pytest.mark.long) for k in KINDS for c in CONVENTIONS]
 
 
@@ -37,6 +37,7 @@ def test_the_kernel_equals_the_scan(kind, name):
     compare(kind, options, *args)
 
 
+@pytest.mark.long
 def test_a_membrane_that_nobody_uses_has_no_cotangent_to_read():
     compare("lif", {"spike": surrogate.arctan()}, CURRENT, jnp.float32(0.9), jnp.float32(0.7), membrane=0.0)
 

@@ -51,6 +51,7 @@ def test_value_and_gradients_of_every_operand(how):
         assert abs(float(want[1]["threshold"])) > 1e-3  # the membranes do fire
 
 
+@pytest.mark.long
 def test_over_models_and_examples_alike():
     stacked = jax.tree.map(lambda *a: jnp.stack(a), operands(0), operands(1))
     each = jax.vmap(jax.grad(lambda o: as_one(o, "subtract").sum()))(stacked)
