@@ -1,7 +1,7 @@
 """Which examples are exposed: the AUC and the TPR of each example over all targets, and how stable they are.
 
-Public: `per_example`, `exposure`, `stability`; and without shadows `loss_trace_iqr`, `precision`. Here an example is one unit, over all targets; in `roc_curve` a target
-is one, over all examples.
+Public: `per_example`, `exposure`, `stability`; and without shadows `loss_trace_iqr`, `precision`. Here an example is
+one unit, over all targets; in `roc_curve` a target is one, over all examples.
 """
 
 import numpy as np

@@ -86,7 +86,7 @@ def boundary(apply, params, x, y, hyper, key):
     """The distance to the nearest other label [N, 1], from labels alone, as a share of the longest distance; 0 where
     the label is wrong already.
 
-    DIRECTIONS random rays are tried by bisection. Then ROUNDS times as many rays around the nearest one of each example,
+    DIRECTIONS random rays are tried by bisection. Then ROUNDS times as many rays around the nearest one of an example,
     closer to it every time. All rays have one length, so shares are distances. It takes
     (1 + ROUNDS) x DIRECTIONS x (BISECTIONS + 1) + 1 labels of an example.
     Source: Choquette-Choo et al. 2021 (arXiv 2007.14321), section 4; the search around the best ray is ours.

@@ -131,7 +131,7 @@ def test_the_associative_scan_equals_the_sequential_one():
     np.testing.assert_allclose(parallel, sequential, rtol=1e-5, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=5)
 @given(
     st.sampled_from([(5,), (2, 3), (2, 3, 2)]),
     st.sampled_from([jnp.float32, jnp.bfloat16, jnp.float16]),

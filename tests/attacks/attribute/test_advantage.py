@@ -112,7 +112,7 @@ def test_intervals_cover_zero_where_the_column_is_independent_of_everything(draw
             covered[name] += got[name].low <= 0 <= got[name].high
     assert min(covered.values()) >= 0.9 * draws
     widest = max(estimate.high - estimate.low for name, estimate in got.items() if name in covered)
-    assert widest < 0.5  # not so wide that it says nothing
+    assert widest < 0.75  # of 2: not so wide that it says nothing
 
 
 def audited(logits_of, seed=0, Z=60):
