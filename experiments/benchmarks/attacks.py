@@ -9,7 +9,8 @@ queries from a memory map. Each row runs in a process of its own, for its peak m
 
 Prediction, written before the first run: moments in float64 read and write each value a few times in cache, so online
 LiRA takes 1 to 2 s and its metrics .7 s, 100 times less than the released evaluator; 18 queries take 18 times as long
-in the memory of one block. Writes results/attacks.json and .md.
+in the memory of one block. Prediction of 2026-11-27, for the hierarchical law: the moments are read once more and 16
+hinges are summed for each example, so twice the time. Writes results/attacks.json and .md.
 """
 
 import argparse
