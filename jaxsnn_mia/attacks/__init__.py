@@ -102,6 +102,7 @@ ATTACKS: dict[str, Attack] = {
     "attack_r": Attack(difficulty.attack_r, ("phi", "keep"), inside=False),
     "watson": Attack(difficulty.watson, ("phi", "keep"), inside=False),
     "sablayrolles": Attack(difficulty.sablayrolles, ("phi", "keep")),
+    "label_only_transfer": Attack(difficulty.transfer, ("survival", "keep"), fewest=12, inside=False),
     # a classifier that is learned on other shadows
     "shokri": Attack(by_outputs, ("logits", "keep", "labels")),
     "shokri_mlp": Attack(partial(by_outputs, model="mlp"), ("logits", "keep", "labels")),
@@ -117,8 +118,8 @@ ATTACKS: dict[str, Attack] = {
     # all other attacks of the run
     "combine": Attack(combine.score, ("scores", "keep")),
 }
-# learned attacks, which `combine` leaves out
-LEARNED = ("shokri", "shokri_mlp", "shokri_predecessor", "trajectory", "rates", "combine")
+# learned attacks, and one of halves of the shadows, which `combine` leaves out
+LEARNED = ("shokri", "shokri_mlp", "shokri_predecessor", "trajectory", "rates", "combine", "label_only_transfer")
 NOT_SIGNALS = ("keep", "labels", "x", "scores")
 
 

@@ -31,6 +31,36 @@ def attack_r(phi_sna, keep_sn, *, partner_s=None, valid_s=None, target_phi_kna=N
     return compared(_attack_r, phi_sna, keep_sn, partner_s, valid_s, target_phi_kna)
 
 
+def transfer(survival_sna, keep_sn, *, partner_s=None, valid_s=None) -> np.ndarray:
+    """How much longer the target's label holds along a perturbation that other models made than that of OUT models.
+
+    Args:
+      survival_sna: how far each label holds [S, N, A], in [0, 1] (`pipeline.transfer`). The models of every other pair
+        were asked about the same perturbations, so a target is compared with the OUT models of its own half.
+      keep_sn, valid_s: as in `lira.score`.
+      partner_s: s ^ 1: shadows 2k and 2k + 1 are a pair.
+
+    Returns:
+      float32 [S, N], higher = more likely a member. A threshold of it is one question: is the label right at the size
+      up to which so many OUT models hold it?
+
+    Raises:
+      ValueError: shadows that are not in pairs, and what `lira.score` refuses of either half.
+
+    Source: Peng et al. 2024 (OSLO, arXiv 2405.16978), a label-only attack of one query.
+    """
+    s = len(keep_sn)
+    if partner_s is None or not np.array_equal(partner_s, np.arange(s) ^ 1):
+        raise ValueError("`partner_s` must be s ^ 1: the halves of `survival_sna` are made of whole pairs.")
+    valid_s = np.ones(s, bool) if valid_s is None else np.asarray(valid_s, bool)
+    out = np.full(np.shape(keep_sn), np.nan, np.float32)
+    for half in (0, 1):
+        rows = np.flatnonzero(np.arange(s) // 2 % 2 == half)
+        own = (np.asarray(survival_sna)[rows], np.asarray(keep_sn)[rows], np.arange(len(rows)) ^ 1, valid_s[rows])
+        out[rows] = compared(_more_than_out, *own, None)
+    return out
+
+
 def compared(of, phi_sna, keep_sn, partner_s, valid_s, target_phi_kna, inside: bool = False) -> np.ndarray:
     """of(block of references, targets) over all examples."""
     against = references.prepare(
@@ -50,6 +80,12 @@ def losses(block: tuple, targets: jax.Array) -> tuple:
 def _watson(block, targets):
     _, mean_out, own = losses(block, targets)
     return (mean_out - own).mean(-1)
+
+
+@jax.jit
+def _more_than_out(block, targets):
+    _, (_, mean_out, _) = references.moments(*block)
+    return (targets - mean_out).mean(-1)
 
 
 @jax.jit

@@ -12,7 +12,7 @@ from jaxsnn_mia.reconstruction import inversion
 from jaxsnn_mia.settings import Config
 from jaxsnn_mia.signals import catalogue
 
-NOISY = ("label_noise", "boundary")  # their noise is that of pixels or of standardised features
+NOISY = ("label_noise", "boundary", "survival")  # their noise is that of pixels or of standardised features
 
 
 def check(

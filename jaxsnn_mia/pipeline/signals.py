@@ -9,7 +9,7 @@ from tqdm import tqdm
 from jaxsnn_mia import attacks
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.data.prepared import PARTS
-from jaxsnn_mia.pipeline import trained
+from jaxsnn_mia.pipeline import trained, transfer
 from jaxsnn_mia.pipeline.trained import Trained
 from jaxsnn_mia.settings import Config, as_dict
 from jaxsnn_mia.signals import catalogue
@@ -62,8 +62,12 @@ def ask_all(models: Trained, folders: dict[str, Path]) -> None:
     if (role_n == splits.ALWAYS).any():
         asked_n = role_n != splits.ALWAYS
         x, y, role_n = x[asked_n], y[asked_n], role_n[asked_n]
+    if "survival" in folders:
+        own = role_n == PARTS["candidates"]
+        array = transfer.survival(models, x[own], y[own])
+        write_array(folders["survival"] / "survival" / "candidates-00000.npy", array)
     passes: dict[tuple, list[str]] = {}  # (times the time steps, epochs) -> signals of one pass
-    for name in folders:
+    for name in set(folders) - set(catalogue.ACROSS):
         epochs = c.train.snapshot_epochs if name == "trajectory" else ()
         passes.setdefault((catalogue.LONGER.get(name, 1), epochs), []).append(name)
     for (longer, epochs), names in passes.items():

@@ -59,16 +59,18 @@ ONE_PASS: dict[str, Callable] = {
 # "trajectory" is the loss, of the parameters that were kept at `train.snapshot_epochs`
 SIGNALS: dict[str, Callable] = ONE_PASS | queries.QUERY_SIGNALS | {"trajectory": loss}
 # signals of labels alone, or of the inside of the network: a defence of probabilities does not reach them (`defences`)
-PAST_DEFENCE = ("correct", "label_noise", "boundary", "gradient_norm", "rates")
+PAST_DEFENCE = ("correct", "label_noise", "boundary", "survival", "gradient_norm", "rates")
+ACROSS = ("survival",)  # signals of a model under what other models made, see `pipeline.transfer`
 REVISED = {"boundary": 2}  # signals whose code gives other values than before; part of the hash of their stage
 LONGER = {"phi_longer": 2}  # signals for which a spiking network runs this many times its time steps
 
 
 def names(wanted: tuple[str, ...]) -> tuple[str, ...]:
     """The names, checked; ValueError with the known ones otherwise."""
-    unknown = sorted(set(wanted) - set(SIGNALS))
+    known = {*SIGNALS, *ACROSS}
+    unknown = sorted(set(wanted) - known)
     if unknown:
-        raise ValueError(f"`signals.names` must be among {sorted(SIGNALS)}, got {unknown}.")
+        raise ValueError(f"`signals.names` must be among {sorted(known)}, got {unknown}.")
     return tuple(dict.fromkeys(wanted))
 
 
