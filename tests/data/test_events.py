@@ -1,4 +1,7 @@
-"""Event sources: binning, files in the published formats, tonic's and Spyx's readers beside ours, generated glyphs."""
+"""Event sources: binning, files in the published formats, tonic's and Spyx's readers beside ours, generated glyphs.
+
+Over 300 lines: the readers share the files that are written for them.
+"""
 
 import importlib
 import sys

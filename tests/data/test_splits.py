@@ -70,3 +70,12 @@ def test_training_rows_are_padded_and_masked():
     idx, mask = splits.training_rows(keep)
     np.testing.assert_array_equal(idx, [[0, 2, 3], [1, 1, 1]])
     np.testing.assert_array_equal(mask, [[1, 1, 1], [1, 0, 0]])
+
+
+def test_a_class_with_one_example_on_a_side_is_refused():
+    labels, keep = np.array([0, 0, 0, 0, 1, 1, 1]), np.zeros((2, 7), bool)
+    keep[0, [0, 1, 4]] = True
+    keep[1] = ~keep[0]
+    with pytest.raises(ValueError, match=r"class 1 needs at least 2 members and 2 non-members .* got 1 on a side \(3"):
+        splits.check_classes(keep, labels)
+    splits.check_classes(keep[:, :4], labels[:4])

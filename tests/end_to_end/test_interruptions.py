@@ -1,4 +1,7 @@
-"""Kills, stops, damage, full disks, many processes: real ones, and the scores are those of an undisturbed run."""
+"""Kills, stops, damage, full disks, many processes: real ones, and the scores are those of an undisturbed run.
+
+Over 300 lines: the tests share one finished run, and the tests of a file run in one process.
+"""
 
 import errno
 import json

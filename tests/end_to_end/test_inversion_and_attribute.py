@@ -1,4 +1,7 @@
-"""Threats beyond membership through the pipeline: what is reconstructed, what is guessed, and what the report says."""
+"""Threats beyond membership through the pipeline: what is reconstructed, what is guessed, and what the report says.
+
+Over 300 lines: the tests share one run with reconstructions, and the tests of a file run in one process.
+"""
 
 import csv
 import dataclasses

@@ -1,4 +1,7 @@
-"""launch/local.py: stand-ins that crash, obey and are refused; real processes, of which one is killed."""
+"""launch/local.py: stand-ins that crash, obey and are refused; real processes, of which one is killed.
+
+Over 300 lines: the tests share the stand-ins of processes.
+"""
 
 import contextlib
 import json

@@ -1,4 +1,7 @@
-"""Quantized models and their training: widths along the model axis, calibration, frozen integers."""
+"""Quantized models and their training: widths along the model axis, calibration, sweeps.
+
+Over 300 lines: the tests share compiled programs, and the tests of a file run in one process.
+"""
 
 import dataclasses
 import itertools
@@ -13,44 +16,20 @@ from jaxsnn_mia import config, models
 from jaxsnn_mia.config import specs as work
 from jaxsnn_mia.config.sweep import variants
 from jaxsnn_mia.kernels import quantize
-from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec, frozen
-from jaxsnn_mia.models.quantized import Activation, state_fn
+from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec, frozen, heads
+from jaxsnn_mia.models.quantized import Activation, dropped, state_fn
 from jaxsnn_mia.pipeline.run import run_pipeline
 from jaxsnn_mia.training import ensemble
 from jaxsnn_mia.training.ensemble import compiled, make_ensemble
 from jaxsnn_mia.training.optimizer import decays
 from jaxsnn_mia.training.step import make_train
+from tests.models.small import ALL, FEATURES, hyper, logits, make, seen
 from tests.runs import scores
 from tests.training.ensembles import X, Y, take
 from tests.training.ensembles import shadows as shadows_of
 from tests.training.ensembles import spec as train_spec
 
 LONG = pytest.mark.long
-
-FEATURES = np.random.default_rng(0).normal(size=(9, 6)).astype(np.float32)
-ALL = QuantSpec(parts=models.QUANTIZED["all"])
-
-
-def hyper(family, bits, **changes):
-    activation = quantize.qmax_unsigned if family == "ann" else quantize.qmax_symmetric
-    return Hyper(qmax_weight=quantize.qmax_symmetric(bits), qmax_activation=activation(bits),
-                 qmax_state=quantize.qmax_unsigned(bits), threshold=0.4, **changes)  # fmt: skip
-
-
-def make(family, **quant):
-    spec = ModelSpec(family, (6,), 3, hidden=(16, 8), time_steps=5, quant=QuantSpec(**quant))
-    return spec, models.build(spec)
-
-
-def seen(model, h, params=None):
-    """The variables of a model after one training batch."""
-    params = model.init(jax.random.key(0)) if params is None else params
-    out = model.apply(params, FEATURES, h, jax.random.key(1), train=True)
-    return {**params, "statistics": out.aux["statistics"]}
-
-
-def logits(model, params, h, x=FEATURES):
-    return model.apply(params, x, h, jax.random.key(1), train=False).logits_bc
 
 
 @pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
@@ -192,13 +171,6 @@ def test_stochastic_surrogates_draw_by_layer():
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("change", [{"encoding": "rate"}, {"timed": True, "in_shape": (4, 6)}])
-def test_networks_on_input_over_time_are_not_frozen(change):
-    spec = dataclasses.replace(ModelSpec("snn", (6,), 3, hidden=(4,), time_steps=4), **change)
-    with pytest.raises(ValueError, match="only networks on direct input are frozen"):
-        frozen.freeze(spec, models.build(spec).init(jax.random.key(0)), hyper("snn", 4))
-
-
 def test_keep8_leaves_the_first_and_the_last_layer_at_eight_bits():
     for family in ("ann", "snn"):
         spec, model = make(family, edges="keep8")
@@ -283,33 +255,28 @@ def test_post_training_quantization_calibrates_on_the_own_rows_alone(family, mon
     assert all((leaf > 0).all() for leaf in statistics)
 
 
+def test_units_are_dropped_at_all_steps_alike_and_the_rest_is_scaled_up():
+    x = np.random.default_rng(0).normal(size=(5, 40, 30)).astype(np.float32)
+    out = np.asarray(dropped(jnp.asarray(x), jnp.float32(0.25), jax.random.key(0)))
+    kept = out != 0
+    assert (kept == kept[:1]).all()
+    assert 0.7 < kept[0].mean() < 0.8
+    np.testing.assert_allclose(out[kept], x[kept] / 0.75, rtol=1e-6)
+
+
 @pytest.mark.parametrize("family", ["ann", "snn"])
-@pytest.mark.parametrize("bits", [2, pytest.param(4, marks=LONG), 8, pytest.param(16, marks=LONG)])
-@pytest.mark.parametrize("preset", ["default", pytest.param("brevitas", marks=LONG)])
-def test_a_frozen_model_gives_the_logits_of_the_fake_quantized_one(family, bits, preset):
-    spec, model = make(family, parts=("weight", "activation", *(["state"] if family == "snn" else [])), preset=preset)
-    h = hyper(family, bits)
-    fresh = model.init(jax.random.key(0))
-    for i, layer in fresh["params"]["layers"].items():  # without a bias, currents lie on ties of the rounding
-        layer["bias"] = 0.1 * jax.random.normal(jax.random.key(i), layer["bias"].shape)
-    params = seen(model, h, fresh)
-    cut = frozen.freeze(spec, params, h)
-    want = logits(model, params, h)
-    got = jax.jit(frozen.apply)(cut, FEATURES).logits_bc
-    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * float(jnp.abs(want).max()))
-    n_weights = 6 * 16 + 16 * 8 + 8 * 3
-    whole = 4 * n_weights if bits == 16 else n_weights if bits == 8 else n_weights // 2
-    n_scales = 0 if bits == 16 else 27 if preset == "default" else 3
-    assert cut.nbytes == whole + 4 * (n_scales + 27 + len([r for r in cut.ranges if r is not None]))
+def test_every_layer_drops_units_of_its_own(family, monkeypatch):
+    keys = []
 
+    def watched(x, rate, key):
+        keys.append(jax.random.key_data(key).tolist())
+        return x
 
-def test_what_cannot_be_frozen_is_refused():
-    spec, model = make("ann", parts=("activation",))
-    with pytest.raises(ValueError, match="never calibrated: a range is 0, got"):
-        frozen.freeze(spec, model.init(jax.random.key(0)), hyper("ann", 4))
-    spec, model = make("ann", parts=("activation",), calibration="lsq")
-    with pytest.raises(ValueError, match="has no integer form"):
-        frozen.freeze(spec, model.init(jax.random.key(0)), hyper("ann", 4))
+    monkeypatch.setattr(heads, "dropped", watched)
+    model = models.build(ModelSpec(family, (6,), 3, hidden=(8, 8), time_steps=2, dropout=True))
+    model.apply(model.init(jax.random.key(0)), FEATURES, Hyper(dropout=0.5), jax.random.key(1), train=True)
+    assert len(keys) == 2
+    assert keys[0] != keys[1]
 
 
 def test_a_range_that_no_data_set_is_refused():

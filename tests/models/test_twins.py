@@ -1,4 +1,7 @@
-"""The networks and their spiking twins: same parameters, same arithmetic as slow loops, no example sees another."""
+"""The networks and their spiking twins: same parameters, same arithmetic as slow loops, no example sees another.
+
+Over 300 lines: the tests of all architectures share parameters and slow loops.
+"""
 
 import functools
 import math

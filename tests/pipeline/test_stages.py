@@ -87,3 +87,10 @@ def test_an_attack_gets_the_population_where_it_asks_for_it(run, name):
     options = {"partner_s": pairs.partners(len(run.keep))} if "keep" in needs else {}
     want = library.ATTACKS[name].fn(*(given[need] for need in needs), valid_s=run.valid, **options)
     np.testing.assert_array_equal(attacks.scores(name, run.config, run.paths), want)
+
+
+def test_a_combination_leaves_out_what_is_learned(run):
+    names = ("loss", "lira", "shokri", "label_only_transfer", "combine")
+    c = changed(run.config, "attacks.names", names)
+    assert attacks.combined("combine", c) == ["loss", "lira"]
+    assert attacks.combined("lira", c) == ["lira"]

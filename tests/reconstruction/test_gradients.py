@@ -1,5 +1,8 @@
 """Gradient leakage: closed forms and slow loops first, both second derivatives of a surrogate gradient, then searches
-that find what is there and nothing that is not."""
+that find what is there and nothing that is not.
+
+Over 300 lines: the tests share compiled searches, and the tests of a file run in one process.
+"""
 
 import functools
 import itertools
