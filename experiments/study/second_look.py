@@ -98,8 +98,8 @@ def page() -> list[str]:
     float_rows, rows = (sheet.read(sheet.RESULTS / f"{name}.csv") for name in ("curves", "quantization"))
     sets = conditions.DATASETS
     lines = ["# A second look at the first study", "",
-             "Made by `python -m experiments.study.second_look` from the committed rows. Means and 95 % t intervals over "
-             "8 seeds; AUC and TPR are of online LiRA with shrunk variances.", "",
+             "Made by `python -m experiments.study.second_look` from the committed rows. Means and 95 % t intervals "
+             "over 8 seeds; AUC and TPR are of online LiRA with shrunk variances.", "",
              "## b0, AUC(ANN) - AUC(SNN), by the share of the best accuracy that is matched", ""]  # fmt: skip
     b0 = {share: {d: b0_at(float_rows, d, share) for d in sets} for share in SHARES}
     lines += table(

@@ -25,5 +25,6 @@ def test_a_precise_data_set_counts_more_where_they_agree():
     assert t.mean == pytest.approx(0.03 * 100 / 20100)
 
 
+@pytest.mark.long
 def test_the_committed_page_is_made_of_the_committed_rows():
     assert "\n".join(second_look.page()) == (sheet.RESULTS / "second_look.md").read_text()
