@@ -186,3 +186,29 @@ def test_log_t_is_scipys():
     freedom = np.array([1.0, 2.5, 30.0, 1e6])
     ours = hierarchical.log_t(0.7, freedom, 0.2, 1.7) - 0.5 * np.log(2 * np.pi)
     np.testing.assert_allclose(ours, scipy.stats.t.logpdf(0.7, freedom, 0.2, np.sqrt(1.7)), atol=2e-6)
+
+
+def test_the_prior_is_the_one_that_the_examples_were_drawn_from():
+    """Log variances of both sides with deviation .7 and correlation .6, gaps N(1, .3^2), 8 models on each side."""
+    rng, M, n = np.random.default_rng(0), 20_000, 8
+    log_variances = rng.multivariate_normal([0, -0.5], 0.49 * np.array([[1, 0.6], [0.6, 1]]), M).T
+    mu_out = rng.normal(size=M)
+    mu_in = mu_out + 1.0 + 0.3 * rng.normal(size=M)
+    sides = []
+    for mu, log_variance in ((mu_in, log_variances[1]), (mu_out, log_variances[0])):
+        values = mu[:, None] + np.exp(log_variance / 2)[:, None] * rng.normal(size=(M, n))
+        sides.append((np.full((1, M), float(n)), values.mean(1)[None], (n * values.var(1))[None]))
+    prior = priors.fit(*sides, "online")
+    for side in prior.sides:
+        assert side.spread[0, 0] == pytest.approx(0.49, abs=0.06)
+        assert side.shared[0, 0] == pytest.approx(0.6 * 0.49, abs=0.05)
+
+    def curve_of(hinges):
+        u = np.linspace(-1, 1, 5)[None]
+        return np.asarray(curve.read(u, prior.knots, [hinges])[0])
+
+    np.testing.assert_allclose(curve_of(prior.gap), 1.0, atol=0.08)
+    np.testing.assert_allclose(curve_of(prior.gap_variance), 0.09, atol=0.05)
+    for log_power, mean in zip(prior.log_power, (0.0, -0.5), strict=True):  # E sigma^(2p) of a log normal
+        want = priors.POWER * mean + priors.POWER**2 * 0.49 / 2
+        np.testing.assert_allclose(curve_of(log_power), want, atol=0.03)
