@@ -1,4 +1,4 @@
-"""The section on several releases of one model: its lines, what is not resolved, and that it is there only with rows."""
+"""The section on several releases of one model: its lines, what is not resolved, and when it is there."""
 
 from types import SimpleNamespace
 
