@@ -130,15 +130,16 @@ def signals_of(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def fewest_shadows(names: tuple[str, ...]) -> int:
-    """How many shadows the named attacks need. `combine` runs the others without a fold of pairs too, so what is left
-    must be enough for them."""
+    """How many shadows the named attacks need. `combine` runs those that it combines without a fold of pairs too, so
+    what is left must be enough for them."""
     fewest = max(ATTACKS[name].fewest for name in names)
     if not any("scores" in ATTACKS[name].needs for name in names):
         return fewest
-    pairs = fewest // 2
-    while pairs - math.ceil(pairs / combine.FOLDS) < fewest // 2:
+    of_combined = max((ATTACKS[name].fewest for name in names if name not in LEARNED), default=fewest)
+    pairs = of_combined // 2
+    while pairs - math.ceil(pairs / combine.FOLDS) < of_combined // 2:
         pairs += 1
-    return 2 * pairs
+    return max(2 * pairs, fewest)
 
 
 __all__ = [
