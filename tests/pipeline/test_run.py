@@ -118,7 +118,7 @@ def test_online_lira_beats_the_loss_threshold_on_digits(tmp_path):
     c = config.from_dict({"sweep": {"family": ("ann", "snn")}, "metrics": {"replicates_auc": 100}})
     run_pipeline(c, tmp_path)
     auc = {(r["family"], r["attack"]): r for r in tables.read(tmp_path) if r["metric"] == "auc"}
-    for family, lira, loss in (("ann", 0.65, 0.54), ("snn", 0.69, 0.56)):
+    for family, lira, loss in (("ann", 0.67, 0.54), ("snn", 0.71, 0.57)):
         assert auc[family, "lira"]["value"] == pytest.approx(lira, abs=0.02)
         assert auc[family, "loss"]["value"] == pytest.approx(loss, abs=0.02)
         assert auc[family, "lira"]["low"] > auc[family, "loss"]["high"] + 0.05

@@ -103,7 +103,7 @@ def test_defences_reach_what_is_made_of_probabilities_alone():
         return catalogue.Query(names, 1, defence)(apply, {"params": kernel}, X, Y, Hyper(), jax.random.key(0))
 
     bare, defended = map(jax.device_get, jax.jit(lambda: (asked(UNDEFENDED), asked(defence)))())
-    assert set(catalogue.PAST_DEFENCE) <= set(names)
+    assert set(catalogue.PAST_DEFENCE) <= {*names, *catalogue.ACROSS}
     for name in names:
         same = np.array_equal(bare[name], defended[name])
         assert same == (name in catalogue.PAST_DEFENCE), name
