@@ -9,8 +9,9 @@ measured on the other half. `--config.data.name=...` audits other data. Expected
 Which wins where, on digits (64 shadows, ANN and SNN; TPR at 1 % FPR in brackets; AMD EPYC, jax 0.10.2, 2026-11-27):
 `lira` among all, AUC .674 (9.2 %) and .712 (11.1 %). Of RMIA, temperature 2 has the AUC in spiking networks
 (`rmia_online_t2` .705, `rmia_online` .688), and gamma 1 the TPR at few false positives (`rmia_gamma1` 7.5 and 9.3 %,
-`rmia` 4.9 and 8.1 %). Where labels alone are given, `label_only_transfer`: .616 (6.5 %) and .631 (7.1 %), beside .538
-and .558 (1 %) of `boundary`. With one model and a population, `quantile`: .543 and .572 (1.3 %).
+`rmia` 4.9 and 8.1 %). Where labels alone are given, up to 17 of an example, `label_only_transfer`: .616 (6.5 %) and
+.631 (7.1 %), beside .538 and .558 (1 %) of `boundary`. With one model and a population, `quantile`: .543 and .572 (1.3
+%).
 """
 
 from ml_collections import ConfigDict

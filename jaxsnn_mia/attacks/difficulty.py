@@ -41,13 +41,14 @@ def transfer(survival_sna, keep_sn, *, partner_s=None, valid_s=None) -> np.ndarr
       partner_s: s ^ 1: shadows 2k and 2k + 1 are a pair.
 
     Returns:
-      float32 [S, N], higher = more likely a member. A threshold of it is one question: is the label right at the size
-      up to which so many OUT models hold it?
+      float32 [S, N], higher = more likely a member. It takes up to 17 labels of an example. At one threshold one label
+      is enough where a lost label never comes back farther along: so it was in conventional networks. In spiking ones
+      it came back for 41 % of the examples (digits), and one label decided otherwise in 8 to 9 %.
 
     Raises:
       ValueError: shadows that are not in pairs, and what `lira.score` refuses of either half.
 
-    Source: Peng et al. 2024 (OSLO, arXiv 2405.16978), a label-only attack of one query.
+    Source: after Peng et al. 2024 (OSLO, arXiv 2405.16978), a label-only attack of one query.
     """
     s = len(keep_sn)
     if partner_s is None or not np.array_equal(partner_s, np.arange(s) ^ 1):

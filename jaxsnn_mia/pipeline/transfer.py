@@ -1,4 +1,4 @@
-"""How far a label holds along a perturbation that fools other models: the signal of a label-only attack by one query.
+"""How far a label holds along a perturbation that fools other models: the signal of a label-only attack.
 
 The pairs of shadows are two halves. For the models of one half the perturbations are made on models of the other, of
 each example on those that did not train on it. A model is then asked for labels along it. No model, and no partner of
@@ -35,6 +35,8 @@ def survival(models: Trained, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     out = np.zeros((*keep_sn.shape, 1), np.float32)
     for half in (0, 1):
         makers = np.flatnonzero((half_s != half) & pairs_that_are_valid(models.valid))[:MAKERS]
+        if not len(makers):
+            raise ValueError("the signal 'survival' needs a valid pair in every half of the shadows, got none in one.")
         moves = perturbations(models, makers, x, y, ~keep_sn[makers])
         held = right(models, x, y)
         reached = np.zeros(held.shape)

@@ -1,5 +1,7 @@
 """Perturbations that are made on other models, and how far a label holds along them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,31 @@ def test_perturbations_come_from_models_of_the_other_half_that_did_not_train_on_
     held = transfer.survival(run, run.x, run.y)
     assert seen == [[2, 3, 6, 7], [0, 1, 4, 5]]
     np.testing.assert_array_equal(held[..., 0], transfer.right(run, run.x, run.y))  # nothing was moved
+
+
+def test_a_diverged_model_and_its_partner_make_nothing(run, monkeypatch):
+    valid = np.arange(len(run.keep)) != 3
+    np.testing.assert_array_equal(transfer.pairs_that_are_valid(valid), ~np.isin(np.arange(len(valid)), (2, 3)))
+    seen = []
+
+    def watched(models, makers, x, y, outside_mn):
+        seen.append(makers.tolist())
+        return np.zeros(x.shape, np.float32)
+
+    monkeypatch.setattr(transfer, "perturbations", watched)
+    monkeypatch.setattr(transfer, "right", lambda models, x, y: np.ones(run.keep.shape, bool))
+    monkeypatch.setattr(transfer, "MAKERS", 2)
+    transfer.survival(with_valid(run, valid), run.x, run.y)
+    assert seen == [[6, 7], [0, 1]]
+    with pytest.raises(ValueError, match="a valid pair in every half"):
+        transfer.survival(with_valid(run, np.arange(len(valid)) // 2 % 2 == 0), run.x, run.y)
+
+
+def with_valid(run, valid):
+    """The trained models, of which these are valid."""
+    other = dataclasses.replace(run)
+    other.__dict__["valid"] = valid
+    return other
 
 
 def test_the_loss_of_the_makers_rises_and_that_of_those_left_out_plays_no_part(run):
