@@ -31,6 +31,11 @@ def attack_r(phi_sna, keep_sn, *, partner_s=None, valid_s=None, target_phi_kna=N
     return compared(_attack_r, phi_sna, keep_sn, partner_s, valid_s, target_phi_kna)
 
 
+def halves(n_shadows: int) -> np.ndarray:
+    """int [S]: 0 or 1, every other pair: the halves of `transfer`."""
+    return np.arange(n_shadows) // 2 % 2
+
+
 def transfer(survival_sna, keep_sn, *, partner_s=None, valid_s=None) -> np.ndarray:
     """How much longer the target's label holds along a perturbation that other models made than that of OUT models.
 
@@ -56,7 +61,7 @@ def transfer(survival_sna, keep_sn, *, partner_s=None, valid_s=None) -> np.ndarr
     valid_s = np.ones(s, bool) if valid_s is None else np.asarray(valid_s, bool)
     out = np.full(np.shape(keep_sn), np.nan, np.float32)
     for half in (0, 1):
-        rows = np.flatnonzero(np.arange(s) // 2 % 2 == half)
+        rows = np.flatnonzero(halves(s) == half)
         own = (np.asarray(survival_sna)[rows], np.asarray(keep_sn)[rows], np.arange(len(rows)) ^ 1, valid_s[rows])
         out[rows] = compared(_more_than_out, *own, None)
     return out

@@ -211,10 +211,18 @@ def interval(
     check_level(level)
     if np.isnan(value) or np.isnan(drawn_r).all():
         return np.nan, np.nan
-    upper = (1 + level) / 2
-    quantile = stdtrit(pairs - 1, upper) * np.sqrt(pairs / (pairs - 1)) if pairs > 1 else ndtri(upper)
-    away = float(quantile * np.nanstd(drawn_r))
+    error, freedom = standard_error(drawn_r, pairs)
+    away = float(stdtrit(freedom, (1 + level) / 2) * error)
     return max(value - away, least), min(value + away, most)
+
+
+def standard_error(drawn_r: np.ndarray, pairs: int) -> tuple[float, float]:
+    """(the standard error of a value over P pairs from its replicates [R], the degrees of freedom of Student's law).
+
+    With one pair the error is that over examples, and the law is the normal one: infinitely many degrees.
+    """
+    deviation = float(np.nanstd(drawn_r))
+    return (deviation * (pairs / (pairs - 1)) ** 0.5, pairs - 1.0) if pairs > 1 else (deviation, np.inf)
 
 
 def percentiles(values: np.ndarray, level: float) -> tuple[float, float]:

@@ -5,8 +5,7 @@ Public: `auc_difference`, `tpr_difference`, `by_deviation`, `holm`, `strongest`.
 Two variants with the same examples and splits are compared in pairs. Every replicate of the crossed bootstrap draws one
 set of example weights and one of pair weights for both, so what they share cancels. This holds for these splits alone:
 a claim about a way of training needs several seeds of the splits. Intervals are those of `bootstrap.interval`, and the
-p-values fit them. Scores, membership, units, pairs and levels that
-`bootstrap` refuses raise its ValueError.
+p-values fit them. Scores, membership, units, pairs and levels that `bootstrap` refuses raise its ValueError.
 """
 
 from typing import NamedTuple
@@ -139,8 +138,7 @@ def by_deviation(value: float, drawn_r: np.ndarray, units: int) -> float:
 
     Args:
       value: the difference; drawn_r: its replicates [R].
-      units: P, how many pairs were resampled. Student's t has P - 1 degrees of freedom, and the deviation is that of
-        the replicates times sqrt(P / (P - 1)), as in `bootstrap.interval`.
+      units: P, how many pairs were resampled, see `bootstrap.standard_error`.
 
     Returns:
       A p-value in [0, 1]; of one pair that of a normal law, about examples alone. Where all replicates are equal and
@@ -149,11 +147,9 @@ def by_deviation(value: float, drawn_r: np.ndarray, units: int) -> float:
     """
     if np.isnan(drawn_r).all():
         return np.nan
-    spread = np.nanstd(drawn_r)
-    if spread > TINY and units > 1:
-        return float(2 * stats.t.sf(abs(value) / (spread * np.sqrt(units / (units - 1))), units - 1))
-    if spread > TINY:
-        return float(2 * stats.norm.sf(abs(value) / spread))
+    error, freedom = bootstrap.standard_error(drawn_r, units)
+    if error > TINY:
+        return float(2 * stats.t.sf(abs(value) / error, freedom))
     return 2 * 0.5**units if abs(value) > TINY else np.nan
 
 

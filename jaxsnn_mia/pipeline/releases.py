@@ -16,7 +16,7 @@ from jaxsnn_mia.attacks import combine, lira
 from jaxsnn_mia.config.specs import bits
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.metrics import comparisons
-from jaxsnn_mia.pipeline.trained import Trained
+from jaxsnn_mia.pipeline.trained import Trained, opened
 from jaxsnn_mia.report.rows import none_for_nan
 from jaxsnn_mia.settings import Config, Metrics, as_dict
 from jaxsnn_mia.store.files import digest, write_json
@@ -40,16 +40,17 @@ def together(variants: Mapping[str, Config]) -> list[list[str]]:
     return [list(releases.values()) for releases in groups.values() if len(releases) > 1]
 
 
-def run(models: Mapping[str, Trained], workdir: Path) -> list[dict[str, Any]]:
-    """The rows of every group of releases among a run's variants: a stage releases-<hash> in the workdir for each."""
+def run(variants: Mapping[str, Config], workdir: Path, paths: Mapping[str, dict[str, Path]]) -> list[dict[str, Any]]:
+    """The rows of every group of releases among a run's variants, whose stages are in `paths`: a stage releases-<hash>
+    in the workdir for each."""
     rows = []
-    for names in together({name: trained.config for name, trained in models.items()}):
-        group = {name: models[name] for name in names}
-        settings = group[names[0]].config.metrics
-        scored = {name: trained.paths[f"attacks/{ATTACK}"].name for name, trained in group.items()}
+    for names in together(variants):
+        settings = variants[names[0]].metrics
+        scored = {name: paths[name][f"attacks/{ATTACK}"].name for name in names}
         stage = Stage("releases", workdir, {"scores": scored, "metrics": as_dict(settings)})
 
-        def make(path: Path, group: dict[str, Trained] = group, settings: Metrics = settings) -> None:
+        def make(path: Path, names: list[str] = names, settings: Metrics = settings) -> None:
+            group = {name: opened(variants[name], paths[name]) for name in names}
             write_json(path / "releases.json", attacked_together(group, settings))
 
         rows += json.loads((run_stage(stage, make) / "releases.json").read_text())

@@ -7,18 +7,7 @@ import jax
 
 from jaxsnn_mia.config import sweep
 from jaxsnn_mia.config.sweep import FOLLOWING
-from jaxsnn_mia.pipeline import (
-    attacks,
-    attribute,
-    data,
-    inversion,
-    metrics,
-    releases,
-    signals,
-    splits,
-    train,
-    trained,
-)
+from jaxsnn_mia.pipeline import attacks, attribute, data, inversion, metrics, releases, signals, splits, train
 from jaxsnn_mia.report import page
 from jaxsnn_mia.runtime import stopping, tracking
 from jaxsnn_mia.settings import Config, recorded
@@ -69,8 +58,7 @@ def lead(c: Config, workdir: Path, until: str, share: Share) -> dict[str, Path]:
         stopping.check()
         paths[name] = run_variant(name, variant, workdir / name, paths[name], until)
     if until == "report":
-        models = {name: trained.opened(variant, paths[name]) for name, variant in variants.items()}
-        rows = releases.run(models, workdir)
+        rows = releases.run(variants, workdir, paths)
         page.write(recorded(c), workdir, paths, title=c.report.title, level=c.metrics.level, releases=rows)
     return {name: of["metrics"] for name, of in paths.items() if "metrics" in of}
 

@@ -16,9 +16,8 @@ from jaxsnn_mia.store.stage import run as run_stage
 def stage(c: Config, workdir: Path, data_folder: Path) -> Stage:
     """The splits stage of a variant on the candidates of a data stage."""
     gone = {"scheme": "pairs"}  # was a setting of one value: it stays in the hash, so that earlier splits are found
-    own = {
-        name: value for name, value in as_dict(c.splits).items() if name not in CANARIES
-    }  # the data has its canaries
+    # canaries are in the hash of the data
+    own = {name: value for name, value in as_dict(c.splits).items() if name not in CANARIES}
     return Stage("splits", workdir, {**own, **gone, "data": data_folder.name})
 
 

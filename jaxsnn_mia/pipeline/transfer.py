@@ -9,6 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsnn_mia.attacks.difficulty import halves
+from jaxsnn_mia.attacks.references import usable
+from jaxsnn_mia.data.splits import partners
 from jaxsnn_mia.pipeline.trained import Trained, blocks
 from jaxsnn_mia.signals import catalogue, queries
 from jaxsnn_mia.signals.from_logits import logit_confidence
@@ -31,31 +34,21 @@ def survival(models: Trained, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     Source: Peng et al. 2024 (OSLO, arXiv 2405.16978), with one direction and a ladder of sizes for each example.
     """
     keep_sn = models.keep
-    half_s = halves(len(keep_sn))
+    half_s, usable_s = halves(len(keep_sn)), usable(len(keep_sn), partners(len(keep_sn)), models.valid)
+    unmoved = right(models, x, y)
     out = np.zeros((*keep_sn.shape, 1), np.float32)
     for half in (0, 1):
-        makers = np.flatnonzero((half_s != half) & pairs_that_are_valid(models.valid))[:MAKERS]
+        makers = np.flatnonzero((half_s != half) & usable_s)[:MAKERS]
         if not len(makers):
             raise ValueError("the signal 'survival' needs a valid pair in every half of the shadows, got none in one.")
         moves = perturbations(models, makers, x, y, ~keep_sn[makers])
-        held = right(models, x, y)
-        reached = np.zeros(held.shape)
+        held, reached = unmoved.copy(), np.zeros(unmoved.shape)
         for size in SIZES:
             held &= right(models, moved(x, size * moves), y)
             reached += held
         own_s = half_s == half
         out[own_s, :, 0] = reached[own_s] / len(SIZES)
     return out
-
-
-def halves(n_shadows: int) -> np.ndarray:
-    """int [S]: 0 or 1, every other pair."""
-    return np.arange(n_shadows) // 2 % 2
-
-
-def pairs_that_are_valid(valid_s: np.ndarray) -> np.ndarray:
-    """bool [S]: valid shadows with a valid partner."""
-    return valid_s & valid_s[np.arange(len(valid_s)) ^ 1]
 
 
 def perturbations(models: Trained, makers: np.ndarray, x, y, outside_mn: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def canary_counts(scores_r, member_r, threshold: float) -> tuple[int, int, int, 
     Raises:
       ValueError: scores that are not 1-D, member of another shape or not bool, NaN in scores or threshold.
     """
-    scores_r, member_r = _one_per_trial(scores_r, "scores_r", "training"), np.asarray(member_r)
+    scores_r, member_r = one_per_trial(scores_r, "scores_r", "training"), np.asarray(member_r)
     if member_r.shape != scores_r.shape or member_r.dtype != bool:
         raise ValueError(f"`member_r` must be bool {scores_r.shape}, got {member_r.dtype} {member_r.shape}.")
     if math.isnan(threshold):
@@ -94,16 +94,21 @@ def one_run_guesses(scores_n, n_guesses: int, *, seed: int = 0) -> np.ndarray:
     Raises:
       ValueError: scores that are not 1-D or hold NaN, n_guesses odd or above N.
     """
-    scores_n = _one_per_trial(scores_n, "scores_n", "canary")
+    scores_n = one_per_trial(scores_n, "scores_n", "canary")
     (n_guesses,) = _whole(n_guesses=n_guesses)
     if n_guesses % 2 or n_guesses > len(scores_n):
         raise ValueError(f"`n_guesses` must be even and at most {len(scores_n)}, got {n_guesses}.")
-    shuffled = np.random.default_rng(seed).permutation(len(scores_n))
-    order = shuffled[np.argsort(scores_n[shuffled], kind="stable")]
+    order = ascending(scores_n, seed)
     guess_n = np.zeros(len(scores_n), np.int8)
     guess_n[order[: n_guesses // 2]] = -1
     guess_n[order[len(order) - n_guesses // 2 :]] = 1
     return guess_n
+
+
+def ascending(scores_n: np.ndarray, seed: int) -> np.ndarray:
+    """int [N]: the places of the scores from the lowest to the highest, ties in random order."""
+    shuffled = np.random.default_rng(seed).permutation(len(scores_n))
+    return shuffled[np.argsort(scores_n[shuffled], kind="stable")]
 
 
 def epsilon_one_run(m: int, r: int, v: int, *, delta: float = 0.0, beta: float = 0.05) -> float:
@@ -186,7 +191,7 @@ def rate_bounds(tp: int, fn: int, fp: int, tn: int, alpha: float) -> tuple[float
     return tpr, 1 - tnr
 
 
-def _one_per_trial(scores, name: str, trial: str) -> np.ndarray:
+def one_per_trial(scores, name: str, trial: str) -> np.ndarray:
     scores = np.asarray(scores)
     if scores.ndim != 1 or np.isnan(scores).any():
         raise ValueError(

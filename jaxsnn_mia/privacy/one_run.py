@@ -25,13 +25,14 @@ def in_order(scores_n, member_n, *, seed: int = 0) -> np.ndarray:
       scores_n: [N], one model's scores of its canaries, computed without their membership.
       member_n: bool [N], the coins.
       seed: orders ties; by position they would betray members that stand together.
+
+    Raises:
+      ValueError: scores that are not 1-D or hold NaN, member of another shape or not bool.
     """
-    member_n = np.asarray(member_n)
-    guess_n = lower_bounds.one_run_guesses(scores_n, 2 * (len(member_n) // 2), seed=seed)
-    if member_n.shape != guess_n.shape or member_n.dtype != bool:
-        raise ValueError(f"`member_n` must be bool {guess_n.shape}, got {member_n.dtype} {member_n.shape}.")
-    shuffled = np.random.default_rng(seed).permutation(len(member_n))
-    upwards = member_n[shuffled[np.argsort(np.asarray(scores_n)[shuffled], kind="stable")]]
+    scores_n, member_n = lower_bounds.one_per_trial(scores_n, "scores_n", "canary"), np.asarray(member_n)
+    if member_n.shape != scores_n.shape or member_n.dtype != bool:
+        raise ValueError(f"`member_n` must be bool {scores_n.shape}, got {member_n.dtype} {member_n.shape}.")
+    upwards = member_n[lower_bounds.ascending(scores_n, seed)]
     half = len(member_n) // 2
     return np.stack([upwards[::-1][:half], ~upwards[:half]], axis=1).ravel()
 

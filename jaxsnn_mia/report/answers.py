@@ -116,11 +116,11 @@ def found_in_words(measured: Measured, attack: str) -> str:
 def risk_in_words(measured: Measured, attack: str) -> str:
     """How many of those accused at the first FPR are members, at each prior of `PRIORS`, and how many are found."""
     tpr = measured.row(attack, measured.first_tpr)
-    if tpr is None or not tpr["value"] or tpr["realised_fpr"] is None:
+    if tpr is None or not tpr["value"]:
         return ""
-    words = ""
+    words, fpr = "", tpr["realised_fpr"] or float(measured.first_tpr.removeprefix("tpr@"))  # none seen is not none
     for prior in PRIORS:
-        accused = 1000 * metrics.ppv(tpr["value"], tpr["realised_fpr"], prior)
+        accused = 1000 * metrics.ppv(tpr["value"], fpr, prior)
         words += f" Where 1 in {1 / prior:,.0f} suspects is a member, {accused:.0f} of 1,000 accused are members."
     return f"{words} Of 1,000 members it finds {1000 * tpr['value']:.0f}."
 

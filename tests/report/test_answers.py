@@ -41,6 +41,8 @@ def test_the_risk_is_said_for_who_asks_about_members_seldom():
         " Where 1 in 10 suspects is a member, 471 of 1,000 accused are members. Where 1 in 1,000 suspects is a member, "
         "8 of 1,000 accused are members. Of 1,000 members it finds 400."
     )
+    none_seen = answers.Measured([row | {"realised_fpr": 0.0}], {}, 4, "", "")
+    assert answers.risk_in_words(none_seen, "lira") == said  # not "1000 of 1,000"
     for nothing in ({"value": None}, {"value": 0.0}):
         assert answers.risk_in_words(answers.Measured([row | nothing], {}, 4, "", ""), "lira") == ""
 

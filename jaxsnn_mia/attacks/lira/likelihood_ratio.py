@@ -91,8 +91,8 @@ def score(
 
 def chosen(against: references.Against, mode: str) -> str:
     """The variance of "auto": the hierarchical law, if it can be fitted."""
-    fitting = hierarchical.fitting(against)
-    return "hierarchical" if mode == "online" or fitting.sum() >= hierarchical.FEWEST else "shrinkage"
+    enough = mode == "online" or hierarchical.fitting(against).sum() >= hierarchical.FEWEST
+    return "hierarchical" if enough else "shrinkage"
 
 
 def check_options(mode: str, variance: str, location: str, compat: str | None) -> None:
