@@ -1,0 +1,81 @@
+"""Runs a table of the second study and writes its rows to experiments/results/study2/TABLE/DATASET.csv.
+
+    python -m experiments.study.second.run frontiers --workdir=runs/study2 --data_dir=FOLDER [--datasets=iris,digits]
+
+PROTOCOL_2.md says what the tables are, `TABLES` in design.py lists them. FOLDER holds the files of Location-30 and of
+MNIST-10k, and the tables on persons under tables/. A second call trains nothing twice. cost.csv says how many models
+each run trained and how long it took; its rows come once a run is whole.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
+
+import jax
+
+from experiments.study import sheet
+from experiments.study.run import add_cost, remove_stages, rows_and_cost
+from experiments.study.second import design
+
+RESULTS = sheet.RESULTS.parent / "study2"
+CONDITION = (
+    "family", "readout", "mode", "bits_weight", "bits_activation", "encoding", "T", "n_shadows", "n_examples",
+)  # fmt: skip
+POINT = ("lr", "epoch", "seed")
+ACCURACIES = ("train_accuracy", "test_accuracy", "validation_accuracy")
+MEASURED = ("auc", "tpr@0.01")
+LOW = "strongest tpr@0.001"  # where it is resolved
+LEAKS = tuple(f"{attack} {metric}" for attack in ("strongest", *design.ATTACKS) for metric in MEASURED)
+COLUMNS = ("dataset", *CONDITION, *POINT, *ACCURACIES, "chosen", *LEAKS, LOW)
+KEY = ("dataset", *CONDITION, *POINT)
+
+
+def point(path: Path, epochs: int) -> list[dict[str, str]]:
+    """One row with the accuracies and the leaks of one variant, from its results.csv."""
+    rows = sheet.read(path)
+    wide = dict.fromkeys(COLUMNS[1:], "") | {column: rows[0][column] for column in (*CONDITION, *POINT)}
+    for row in rows:
+        name = f"{row['attack']} {row['metric']}".strip()
+        if name in COLUMNS:
+            wide[name] = row["value"]
+        if name == "strongest auc":
+            wide["chosen"] = row["chosen"]
+    return [wide]
+
+
+def run(table: str, datasets: tuple[str, ...], workdir: Path, results: Path, data_dir: str, scale: str) -> None:
+    """Adds the rows of a table to results/TABLE/DATASET.csv, a run at a time. Checkpoints and signals of finished runs
+    are removed."""
+    make, _ = design.TABLES[table]
+    for name, dataset, settings in make(datasets, data_dir):
+        folder = workdir / table / name
+        done = rows_and_cost(design.SCALES[scale](settings), folder, data_dir, point)
+        rows: list[dict[str, Any]] = [{"dataset": dataset, **row} for row in done["rows"]]
+        sheet.replace(results / table / f"{dataset}.csv", rows, COLUMNS, KEY)
+        add_cost(results, {"table": table, "run": name, **done["cost"]})
+        print(f"{table}: {name}, {len(rows)} points, {done['cost']['seconds']} s", flush=True)
+        remove_stages(folder)
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=tuple(design.TABLES))
+    parser.add_argument("--workdir", type=Path, required=True)
+    parser.add_argument("--datasets", default="", help="of the table; all by default")
+    parser.add_argument("--data_dir", default="")
+    parser.add_argument("--scale", choices=tuple(design.SCALES), default="default")
+    parser.add_argument("--results", type=Path, help="folder of the rows; of another scale the workdir by default")
+    given = parser.parse_args(argv)
+    _, every = design.TABLES[given.table]
+    datasets = tuple(given.datasets.split(",")) if given.datasets else every
+    results = given.results or (RESULTS if given.scale == "default" else given.workdir)
+    run(given.table, datasets, given.workdir, results, given.data_dir, given.scale)
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, 4))
+    main(sys.argv[1:])
