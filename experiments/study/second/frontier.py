@@ -37,12 +37,16 @@ class Effect(NamedTuple):
         return self.mean - half, self.mean + half
 
 
-def least_leak(accuracy_re: np.ndarray, leak_re: np.ndarray, at_g: np.ndarray) -> np.ndarray:
-    """int [G]: the point of the least leak among those that reach each accuracy, flat over [R, E]; -1 where none does."""
+def corners(accuracy_re: np.ndarray, leak_re: np.ndarray) -> np.ndarray:
+    """int [V]: the points, flat over [R, E], that no other point beats in accuracy and leak, by rising accuracy."""
     accuracy_p, leak_p = accuracy_re.ravel(), leak_re.ravel()
-    leak_gp = np.where(accuracy_p >= at_g[:, None], leak_p, np.inf)
-    leak_gp = np.where(np.isnan(leak_gp), np.inf, leak_gp)
-    return np.where(np.isfinite(leak_gp.min(1)), leak_gp.argmin(1), -1)
+    order = np.lexsort((leak_p, -accuracy_p))  # from the best accuracy down; NaN comes last
+    kept, least = [], np.inf
+    for point in order:
+        if leak_p[point] < least and not np.isnan(accuracy_p[point]):
+            kept.append(point)
+            least = leak_p[point]
+    return np.array(kept[::-1], int)
 
 
 def others(values_k: np.ndarray, k: int) -> np.ndarray:
@@ -51,9 +55,12 @@ def others(values_k: np.ndarray, k: int) -> np.ndarray:
 
 
 def envelope(condition: Condition, k: int, at_g: np.ndarray) -> np.ndarray:
-    """float64 [G]: the leak of seed k at the points that the other seeds choose; NaN where no point reaches."""
-    chosen_g = least_leak(others(condition.accuracy, k), others(condition.leak, k), at_g)
-    return np.where(chosen_g >= 0, condition.leak[k].ravel()[chosen_g], np.nan)
+    """float64 [G]: the leak of seed k at the corners that the other seeds choose, linear between them; NaN above the
+    last."""
+    accuracy_re, leak_re = others(condition.accuracy, k), others(condition.leak, k)
+    chosen_v = corners(accuracy_re, leak_re)
+    accuracy_v, leak_v = accuracy_re.ravel()[chosen_v], condition.leak[k].ravel()[chosen_v]
+    return np.interp(at_g, accuracy_v, leak_v, right=np.nan)
 
 
 def best(condition: Condition, k: int) -> float:
