@@ -1,1 +1,1 @@
-"""The second study, by the rules of PROTOCOL_2.md: settings, the command that runs its tables, and what is made of them."""
+"""The second study, by the rules of PROTOCOL_2.md: settings, the command of its tables, what is made of their rows."""

@@ -69,7 +69,7 @@ def test_without_a_difference_the_interval_covers_zero_and_choosing_costs_nothin
         baseline, condition = drawn(2 * seed), drawn(2 * seed + 1)
         fewer = Condition(*(values[:, ::every] for values in condition))
         effects.append(frontier.compare(baseline, fewer, 0.6))
-    assert abs(np.mean([e.mean for e in effects])) < 0.001  # a point chosen by its own noise: over .01
+    assert abs(np.mean([e.mean for e in effects])) < 0.001
     covered = [low < 0 < high for low, high in (e.interval(0.95) for e in effects)]
     assert np.mean(covered) >= least_covered
 
@@ -107,7 +107,8 @@ def test_accuracies_that_one_side_does_not_reach_are_not_compared():
     weak = weak._replace(accuracy=weak.accuracy - 0.2, leak=weak.leak - 0.01)
     assert frontier.compare(baseline, weak, 0.9) is None
     assert frontier.compare(baseline, weak, 0.6) is not None
-    assert frontier.start(0.1, 0.0) == pytest.approx(0.2) and frontier.start(0.5, 0.84) == 0.84
+    assert frontier.start(0.1, 0.0) == pytest.approx(0.2)
+    assert frontier.start(0.5, 0.84) == 0.84
 
 
 @pytest.mark.parametrize(
