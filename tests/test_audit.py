@@ -1,14 +1,19 @@
 """Arrays from elsewhere: the same numbers as the attacks themselves, the report, and errors that say what is wrong."""
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import expit, log_softmax, softmax
 
 from jaxsnn_mia import attacks, audit, metrics
+from jaxsnn_mia.audit.able import lacks
 from jaxsnn_mia.settings import Metrics
+from jaxsnn_mia.store.files import StoreError
+from jaxsnn_mia.store.workdir import lock
 from tests.attacks import planted
 from tests.runs import ROOT
 
@@ -35,7 +40,7 @@ def by_name(rows, metric="auc"):
 
 
 def test_the_numbers_are_those_of_the_attacks_and_the_report_is_there(tmp_path):
-    possible = audit.able(MODELS, separate=False)
+    possible = audit.able(audit.understood(MODELS), False, audit.attackable(KEEP, False))
     assert {"rmia", "attack_p", "shokri", "watson", "entropy"} <= set(possible)
     assert not {"quantile", "steps", "combine"} & set(possible)  # they need more than logits
     rows = audit.run(MODELS, KEEP, tmp_path, names=("loss", "entropy", "lira", "rmia", "attack_p"), settings=QUICK)
@@ -49,12 +54,24 @@ def test_the_numbers_are_those_of_the_attacks_and_the_report_is_there(tmp_path):
     assert "its complementary model" in (tmp_path / "report.html").read_text()
 
 
-def test_a_second_audit_in_a_workdir_is_its_own_and_that_of_a_run_is_left_alone(tmp_path):
-    first = by_name(audit.run(MODELS, KEEP, tmp_path, names=("loss",), settings=QUICK))
-    again = MODELS._replace(outputs=logits(LABELS, np.zeros(KEEP.shape), S))
-    assert by_name(audit.run(again, KEEP, tmp_path, names=("loss",), settings=QUICK)) != first
+def test_another_audit_or_run_in_a_workdir_is_left_alone(tmp_path):
+    first = audit.run(MODELS, KEEP, tmp_path, names=("loss",), settings=QUICK)
+    again = audit.run(MODELS, KEEP, tmp_path, names=("loss", "lira"), settings=QUICK)  # more attacks on the same arrays
+    assert by_name(again)["loss"]["value"] == by_name(first)["loss"]["value"]
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file() and path.name != ".lock"}
+    other = MODELS._replace(outputs=logits(LABELS, np.zeros(KEEP.shape), S))
+    for models, options in (
+        (other, {}),
+        (MODELS, {"ids": np.arange(N) + 1}),
+        (MODELS._replace(labels_n=1 - LABELS // 2), {}),
+    ):
+        with pytest.raises(StoreError, match=r"belongs to another config: .* nothing was overwritten"):
+            audit.run(models, KEEP, tmp_path, names=("loss",), settings=QUICK, **options)
+    with lock(tmp_path), pytest.raises(StoreError, match="is in use by"):
+        audit.run(MODELS, KEEP, tmp_path, names=("loss",), settings=QUICK)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name in before} == before
     (tmp_path / "config.json").write_text('{"config": {"train": {}}}')
-    with pytest.raises(ValueError, match="holds a run of another kind"):
+    with pytest.raises(StoreError, match="belongs to another config"):
         audit.run(MODELS, KEEP, tmp_path, names=("loss",), settings=QUICK)
 
 
@@ -81,7 +98,7 @@ def test_one_target_whose_references_never_saw_the_examples_meets_the_offline_at
     one_sided = attacks.lira.score(phi, nobody, mode="offline", variance="shrinkage", target_phi_kna=own)
     assert rows["lira_offline"]["value"] == pytest.approx(metrics.auc(one_sided, member), abs=1e-6)
     assert "attacks that need any are left out" in (tmp_path / "report.html").read_text()
-    with pytest.raises(ValueError, match=r"\['lira'\] need more than these arrays"):
+    with pytest.raises(ValueError, match="lira: it needs models that trained on the examples"):
         audit.run(models, nobody, tmp_path, targets=targets, member_kn=member, names=("lira",), settings=QUICK)
 
 
@@ -101,7 +118,8 @@ def test_examples_with_too_few_models_are_left_out_and_counted(tmp_path):
 @pytest.mark.long
 def test_without_names_all_attacks_run_that_the_arrays_are_enough_for(tmp_path):
     rows = by_name(audit.run(MODELS, KEEP, tmp_path, settings=QUICK))
-    assert rows.keys() == {*audit.able(MODELS, separate=False), "strongest"}
+    possible = audit.able(audit.understood(MODELS), False, audit.attackable(KEEP, False))
+    assert rows.keys() == {*possible, "strongest"}
 
 
 @pytest.mark.long
@@ -115,8 +133,8 @@ def test_separate_targets_are_held_against_all_models(tmp_path):
     assert "rmia" in rows
     assert "shokri" not in rows
     assert rows["rmia"]["n_shadows"] == 2
-    without = by_name(audit.run(MODELS, KEEP, tmp_path, targets=targets._replace(population=None), member_kn=member,
-                                settings=QUICK))  # fmt: skip
+    alone = targets._replace(population=None)
+    without = by_name(audit.run(MODELS, KEEP, tmp_path / "without", targets=alone, member_kn=member, settings=QUICK))
     assert "rmia" not in without
 
 
@@ -141,21 +159,113 @@ def test_a_keep_without_pairs_leaves_one_random_model_out(tmp_path):
 @pytest.mark.parametrize(
     ("models", "options", "message"),
     [
-        (MODELS._replace(outputs=LOGITS[0, 0]), {}, r"expected logits .*got shape \(3,\)"),
-        (MODELS._replace(labels_n=LABELS + 1), {}, r"labels must be in \[0, 2\], got 1 to 3"),
-        (MODELS._replace(labels_n=LABELS[:5]), {}, r"labels must be integers \[200\], got int64 \(5,\)"),
-        (MODELS._replace(outputs=np.full_like(LOGITS, np.nan)), {}, "NaN or infinite"),
-        (audit.Models(-np.ones((S, N)), None), {}, "losses are at least 0"),
+        (MODELS._replace(outputs=LOGITS[0, 0]), {}, r"expected \[S, N, C\] .*got shape \(3,\)"),
+        (MODELS._replace(labels_n=LABELS + 1), {}, r"models, labels: classes in \[0, 2\] are needed, got 1 to 3"),
+        (MODELS._replace(labels_n=LABELS[:5]), {}, r"models, labels: expected whole numbers \[200\], got shape \(5,\)"),
+        (MODELS._replace(outputs=np.full_like(LOGITS, np.nan)), {}, "models: NaN"),
+        (audit.Models(-np.ones((S, N)) / 3, None), {}, "are no losses"),
         (MODELS, {"keep_sn": KEEP.astype(int)}, r"must be boolean \(12, 200\), got int64"),
         (MODELS, {"keep_sn": KEEP[:, :9]}, r"must be boolean \(12, 200\), got bool \(12, 9\)"),
-        (MODELS, {"names": ("steps",)}, r"\['steps'\] need more than these arrays"),
+        (MODELS, {"names": ("steps",)}, "steps: it needs phi_steps, which logits do not give. Possible: loss"),
+        (MODELS, {"names": ("lirra",)}, "unknown attack 'lirra'; did you mean \"lira\""),
+        (MODELS, {"names": ()}, "at least one attack is needed"),
+        (MODELS, {"settings": Metrics(fprs=(1.5,))}, r"`metrics.fprs` must be in \(0, 1\), got 1.5"),
+        (MODELS, {"settings": Metrics(seed=-1)}, "`metrics.seed` must be"),
+        (MODELS, {"ids": np.arange(3)}, "ids: expected one of each of the 200 examples"),
+        (MODELS._replace(population=None), {"names": ("rmia",)}, "rmia: it needs examples .* pass --population_logits"),
+        (MODELS._replace(population=MODELS.population[:3]), {}, "population: expected 12 models, got 3"),
         (MODELS, {"member_kn": KEEP}, "pass both or neither"),
-        (MODELS, {"keep_sn": np.ones((S, N), bool)}, "no example has 3 OUT models and an IN model; .* one has is 0"),
+        (MODELS, {"keep_sn": np.ones((S, N), bool), "names": ("lira",)}, "lira: it needs reference models"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path, models, options, message):
     with pytest.raises(ValueError, match=message):
         audit.run(models, **{"keep_sn": KEEP, "workdir": tmp_path, "settings": QUICK, **options})
+
+
+FEW = ("loss", "lira", "entropy")
+
+
+def values(folder, models, **options):
+    rows = audit.run(models, KEEP, folder, settings=QUICK, **options)
+    return {(row["attack"], row["metric"]): row["value"] for row in rows}
+
+
+def test_every_form_of_the_same_answers_gives_the_same_table(tmp_path):
+    want = values(tmp_path / "logits", MODELS._replace(population=None), names=FEW)
+    forms = {"probabilities": softmax(LOGITS.astype(float), -1), "log_probabilities": log_softmax(LOGITS, -1)}
+    for kind, form in forms.items():
+        table = values(tmp_path / kind, audit.Models(form, LABELS, kind=kind), names=FEW)
+        assert table == pytest.approx(want, abs=2e-3, nan_ok=True)
+    with pytest.raises(ValueError, match="outputs=probabilities or outputs=logits"):
+        values(tmp_path / "asked", audit.Models(forms["probabilities"], LABELS))
+    assert not (tmp_path / "asked").exists()
+
+
+def test_a_binary_model_of_one_probability(tmp_path):
+    labels, two = (LABELS > 0) * 1, np.stack([np.zeros((S, N)), LOGITS[..., 0]], -1)
+    want = values(tmp_path / "two", audit.Models(two, labels), names=FEW)
+    one = audit.Models(expit(LOGITS[..., 0].astype(float)), labels, kind="probabilities")
+    assert values(tmp_path / "one", one, names=FEW) == pytest.approx(want, abs=1e-3, nan_ok=True)
+
+
+def test_labels_alone_meet_the_attacks_of_labels(tmp_path):
+    said = LOGITS.argmax(-1).astype(np.uint8)
+    rows = by_name(audit.run(audit.Models(said, LABELS, kind="labels"), KEEP, tmp_path, settings=QUICK))
+    assert set(rows) == {"gap", "label_noise", "strongest"}
+    assert rows["gap"]["value"] == pytest.approx(metrics.auc((said == LABELS) * 1.0, KEEP), abs=1e-6)
+    several = np.stack([said, np.roll(said, 1, 0)], -1)
+    rows = by_name(audit.run(audit.Models(several, LABELS, kind="labels"), KEEP, tmp_path / "two", settings=QUICK))
+    right = (several == LABELS[:, None]).mean(-1)
+    assert rows["label_noise"]["value"] == pytest.approx(metrics.auc(right, KEEP), abs=1e-6)
+
+
+def test_one_model_alone_meets_the_attacks_without_references(tmp_path):
+    table = softmax(LOGITS[0].astype(float), -1)
+    rows = by_name(audit.run(audit.Models(table, LABELS, kind="probabilities"), KEEP[0], tmp_path, settings=QUICK))
+    assert {"loss", "entropy", "gap"} <= rows.keys()
+    assert not {"lira", "rmia", "watson", "shokri"} & rows.keys()
+    phi = attacks.signals.logit_confidence(LOGITS[:1, :, None], LABELS)[:, :, 0]
+    assert rows["loss"]["value"] == pytest.approx(metrics.auc(phi, KEEP[:1]), abs=1e-3)
+    assert "lira, it needs reference models" in audit.how(tmp_path)
+
+
+def test_the_default_set_leaves_out_and_names_what_cannot_run(tmp_path):
+    """Random halves without pairs: `rmia_tuned` needs pairs; without a population RMIA says what it needs."""
+    keep = np.argsort(np.random.default_rng(0).random((8, N)), axis=0) < 4
+    models = audit.Models(LOGITS[:8], LABELS, MODELS.population[:8], LABELS_Z)
+    rows = by_name(audit.run(models, keep, tmp_path, settings=QUICK))
+    assert "rmia" in rows
+    assert "rmia_tuned" not in rows
+    assert "rmia_tuned, it needs complementary pairs of models" in (tmp_path / "report.html").read_text()
+    assert "rmia, it needs examples that no model trained on: pass --population_logits" in audit.Attackable(
+        np.ones(N, bool), True).in_words("", {"rmia": lacks("rmia", audit.understood(MODELS._replace(population=None)),
+                                                            False, audit.attackable(KEEP, False), True)})  # fmt: skip
+
+
+def test_the_records_have_their_owners_ids_and_the_scores_are_kept(tmp_path):
+    ids = np.array([f"patient {n:03d}" for n in range(N)])
+    twins = LOGITS.copy()
+    twins[:, 1], keep = twins[:, 0], KEEP.copy()
+    keep[:, 1], labels = keep[:, 0], LABELS.copy()
+    labels[1] = labels[0]
+    audit.run(audit.Models(twins, labels), keep, tmp_path, names=("lira",), settings=QUICK, ids=ids, title="Ward 7")
+    kept = np.load(tmp_path / "scores.npz")
+    phi = attacks.signals.logit_confidence(twins[:, :, None], labels)
+    scores = attacks.lira.score(phi, keep, partner_s=np.arange(S) ^ 1)
+    np.testing.assert_array_equal(kept["lira"], scores)
+    np.testing.assert_array_equal(kept["member"], keep)
+    with (tmp_path / "records.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    contrast = {ids[n]: scores[keep[:, n], n].mean() - scores[~keep[:, n], n].mean() for n in range(N)}
+    assert [row["id"] for row in rows[:1]] == [max(contrast, key=contrast.get)]
+    for row in rows:
+        assert float(row["score"]) == pytest.approx(contrast[row["id"]], rel=1e-4, abs=1e-5)
+        assert int(row["rank"]) == 1 + sum(c > contrast[row["id"]] + 1e-9 for c in contrast.values())
+    assert {row["tied"] for row in rows if row["id"] in ids[:2]} == {"2"}
+    page = (tmp_path / "report.html").read_text()
+    assert "<title>Ward 7" in page
+    assert f"<td>{rows[0]['id']}</td>" in page
 
 
 def command(folder: Path, **paths):
@@ -178,6 +288,7 @@ def test_the_command_reads_npy_npz_and_csv_and_fails_in_one_line(tmp_path):
     for change, message in (
         ({"labels": "more.npz"}, "name one by more.npz:NAME"),
         ({"keep": "absent.npy"}, "--keep: absent.npy is not there"),
+        ({"fprs": "a"}, "--fprs must be numbers"),
     ):
         done = command(tmp_path, **(given | change))
         assert done.returncode == 2

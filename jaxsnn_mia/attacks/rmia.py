@@ -15,6 +15,7 @@ VOTES = ("mean", "majority")
 GRID = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # of `a`, where it is tuned
 TUNED_ON = 2000  # examples, and as many of the population
 LARGE_BLOCK = 16  # blocks of `references` in one: a look-up in sorted ratios pays for many examples
+ROUNDING = 1e-5  # of a log confidence of 0
 PAIRS = 2**22  # pairs of an example and a member of the population that are compared at once
 
 
@@ -57,7 +58,7 @@ def score(
       r(x) / gamma (eq. 2 and 4), where r = p_target / p. Within a step of the ECDF, r(x) breaks ties.
 
     Raises:
-      ValueError: shapes that do not fit, NaN, an empty population, an unknown mode or vote, gamma < 1, a outside
+      ValueError: shapes that do not fit, NaN, log confidences above 0, an empty population, an unknown mode or vote, gamma < 1, a outside
         [0, 1], a place outside the population, fewer than 3 IN or OUT models (4 where `a` is tuned); offline, IN models
         are not needed.
     """
@@ -88,6 +89,8 @@ def score(
         references.check_targets(targets_z, logp_sza, "target_logp_kza")
         if len(targets_z) != len(against.targets):
             raise ValueError(f"`target_logp_kza` must be of K = {len(against.targets)} targets, got {targets_z.shape}.")
+    check_logp(logp_sna, usable_s, "logp_sna")
+    check_logp(logp_sza, usable_s, "logp_sza")
     own_z_n = np.full(n, -1) if own_z_n is None else np.asarray(own_z_n)
     if own_z_n.shape != (n,) or not ((own_z_n >= -1) & (own_z_n < logp_sza.shape[1])).all():
         raise ValueError(f"`own_z_n` must be [{n}], each in [-1, {logp_sza.shape[1]}), got shape {own_z_n.shape}.")
@@ -101,6 +104,13 @@ def score(
         return share_beaten(log_r_z, log_r_x, np.log(gamma), own_z_n[part])
 
     return against.scores(score_block, LARGE_BLOCK)
+
+
+def check_logp(logp_sxa, usable_s: np.ndarray, name: str) -> None:
+    """ValueError for log confidences above 0: losses, or a confidence that is not a log."""
+    most = max(float(np.max(logp_sxa[s])) for s in np.flatnonzero(usable_s))
+    if most > ROUNDING:
+        raise ValueError(f"`{name}` must be log confidences, at most 0, got {most:.6g}. Of losses pass the negative.")
 
 
 def reference(block: tuple, a_s: np.ndarray, mode: str) -> np.ndarray:

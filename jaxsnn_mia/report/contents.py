@@ -15,6 +15,7 @@ class Contents(NamedTuple):
     pairs: Sequence[tuple[str, str]]  # (variant, reference) of the differences
     how: str  # a sentence: what was left out with a target
     releases: Sequence[Mapping[str, Any]] = ()  # of models of which several versions are attacked together
+    records: Sequence[Mapping[str, Any]] = ()  # the most exposed of an auditor's own, with their ids
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from jaxsnn_mia.report.reading import Variant
 from jaxsnn_mia.report.sections import SECTIONS
 from jaxsnn_mia.store.files import digest, file_sha256, intact, write_json, write_text
 
-TEMPLATE_VERSION = 12
+TEMPLATE_VERSION = 13
 HOW = "Every model is a target once, attacked with the others, its complement left out."
 FILES = ("results.csv", "report.html")
 Paths = Mapping[str, Mapping[str, Path]]
@@ -22,6 +22,7 @@ Paths = Mapping[str, Mapping[str, Path]]
 def write(
     settings: dict[str, Any], workdir: Path, paths: Paths, *, title: str, level: float,
     pairs: Sequence[tuple[str, str]] | None = None, how: str = HOW, releases: Sequence[Mapping[str, Any]] = (),
+    records: Sequence[Mapping[str, Any]] = (),
 ) -> None:  # fmt: skip
     """Makes the report, unless it is up to date.
 
@@ -34,17 +35,18 @@ def write(
       pairs: (variant, reference) of each difference. None: each variant against the first with the same splits.
       how: a sentence that says what was left out with a target.
       releases: rows of `pipeline.releases`, of models of which several versions are attacked together.
+      records: rows of `audit.records`, the most exposed examples by the ids of their owner.
     """
     names = {
         name: {stage: path.parent.name + "/" + path.name for stage, path in of.items()} for name, of in paths.items()
     }
     made = [file_sha256(of["metrics"] / "summary.json") for of in paths.values()]
-    inputs = digest([TEMPLATE_VERSION, settings, names, made, pairs, how, *releases])
+    inputs = digest([TEMPLATE_VERSION, settings, names, made, pairs, how, *releases, *records])
     if is_current(workdir, inputs):
         return
     variants = reading.read(paths)
     pairs = against_first(variants) if pairs is None else pairs
-    contents = Contents(settings, variants, level, pairs, how, releases)
+    contents = Contents(settings, variants, level, pairs, how, releases, records)
     rows = [{key: nan_for_none(value) for key, value in row.items()} for row in contents.rows]
     write_text(workdir / "results.csv", tables.as_csv(rows))
     write_text(workdir / "report.html", html(title, contents))

@@ -182,6 +182,30 @@ def exposed_section(page: Contents, show: Any) -> Section | None:
     return Section("exposed", "Exposed examples", "Exposed examples", parts)
 
 
+def records_section(page: Contents, show: Any) -> Section | None:
+    """The most exposed of an auditor's own records, by their ids."""
+    if not page.records:
+        return None
+    lines = [
+        {
+            "id": row["id"],
+            "rank": f"{row['rank']}" if row["tied"] == 1 else f"{row['rank']} (tied, {row['tied']})",
+            "score": f"{row['score']:.4g}",
+            "told from": "n/a" if np.isnan(row["caught"]) else f"{100 * row['caught']:.0f} %",
+            "AUC": "n/a" if np.isnan(row["exposure"]) else f"{row['exposure']:.3f}",
+            "models trained on it": f"{row['members']} of {row['members'] + row['non_members']}",
+        }
+        for row in page.records
+    ]
+    said = (
+        f"The first {len(lines)} of all records by the score of {page.records[0]['attack']}: its mean over the models "
+        "trained on a record less that over the others (of one model: its score). Records with the same score share "
+        'a rank. "Told from": the share of the models trained on it that the attack tells at the first of the false '
+        "positive rates. records.csv has all records."
+    )
+    return Section("records", "Records", "Records", [show.paragraph(said), show.table("Records", lines, "records")])
+
+
 def luck_of(targets: int) -> float:
     """The standard deviation of the AUC of one example over so many targets, without any leak: the variance of
     `exposure.per_example` for equal numbers of members and others."""
@@ -267,6 +291,7 @@ SECTIONS = (
     releases_section,
     canary_section,
     exposed_section,
+    records_section,
     stability_section,
     training_section,
     privacy_section,

@@ -7,17 +7,22 @@ KINDS = ("softmax", "sm_taylor")
 
 
 def check_labels(logits: jax.Array, labels_n: jax.Array) -> None:
-    """ValueError unless logits are [..., N, A, C] and labels [N]."""
+    """ValueError unless logits are [..., N, A, C] and labels whole numbers [N], in [0, C) as far as they are known."""
     if logits.ndim < 3 or labels_n.shape != logits.shape[-3:-2]:
         raise ValueError(
             f"logits must be [..., N, A, C] with labels [N], got logits {logits.shape} and labels {labels_n.shape}."
         )
+    if not jnp.issubdtype(labels_n.dtype, jnp.integer):
+        raise ValueError(f"labels must be whole numbers, got {labels_n.dtype}.")
+    if labels_n.size and not isinstance(labels_n, jax.core.Tracer):
+        least, most = int(labels_n.min()), int(labels_n.max())
+        if least < 0 or most >= logits.shape[-1]:
+            raise ValueError(f"labels must be in [0, {logits.shape[-1] - 1}], got {least} to {most}.")
 
 
 def own_class(logits: jax.Array, labels_n: jax.Array) -> jax.Array:
     """bool, True at the label's class, in the shape of logits [..., N, A, C]."""
-    labels_n = jnp.asarray(labels_n)  # int64 from numpy becomes int32
-    own_nc = labels_n[:, None] == jnp.arange(logits.shape[-1], dtype=labels_n.dtype)[None]
+    own_nc = jnp.asarray(labels_n, jnp.int32)[:, None] == jnp.arange(logits.shape[-1])[None]
     return jnp.broadcast_to(own_nc[:, None], logits.shape)
 
 

@@ -164,6 +164,8 @@ def test_separate_targets_are_compared_with_all_references():
     [
         ({"logp_sza": POPULATION[:, :0]}, "needs a population slice"),
         ({"logp_sza": POPULATION[:4]}, r"must be \[8, Z, 2\]"),
+        ({"logp_sna": -LOGP}, r"`logp_sna` must be log confidences, at most 0, got .*Of losses pass the negative"),
+        ({"logp_sza": np.exp(POPULATION)}, "`logp_sza` must be log confidences"),
         ({"gamma": 0.5}, "gamma >= 1"),
         ({"a": 1.5}, "0 <= a <= 1"),
         ({"a": "auto"}, "0 <= a <= 1 or 'tuned'; got 'offline', 'mean', 2.0, 'auto'"),
