@@ -58,9 +58,9 @@ def score(
       r(x) / gamma (eq. 2 and 4), where r = p_target / p. Within a step of the ECDF, r(x) breaks ties.
 
     Raises:
-      ValueError: shapes that do not fit, NaN, log confidences above 0, an empty population, an unknown mode or vote, gamma < 1, a outside
-        [0, 1], a place outside the population, fewer than 3 IN or OUT models (4 where `a` is tuned); offline, IN models
-        are not needed.
+      ValueError: shapes that do not fit, NaN, log confidences above 0, an empty population, an unknown mode or vote,
+        gamma < 1, a outside [0, 1], a place outside the population, fewer than 3 IN or OUT models (4 where `a` is
+        tuned); offline, IN models are not needed.
     """
     tuned = a == "tuned"
     known_a = tuned if isinstance(a, str) else 0 <= a <= 1
