@@ -42,6 +42,8 @@ def choice(default: Any, *choices: str, some: bool = False) -> Any:
 @dataclasses.dataclass(frozen=True)
 class Data:
     name: str = "digits"
+    # what the axes of npz: arrays mean; "auto" asks where a shape can be read in several ways
+    layout: str = choice("auto", "layout.LAYOUTS")
     dir: str = ""  # folder of the files of those sources that need any; JAXSNN_MIA_DATA where empty
     # by the population slice; "range": to [0, 1] by its range; "per_shadow": by a model's own training rows
     standardise: str = choice("dataset", "dataset", "range", "per_shadow", "none")
@@ -281,9 +283,11 @@ def as_dict(config: Any) -> dict:
 
 
 def recorded(config: Config) -> dict:
-    """`as_dict` as it is written and hashed: where there are no canaries their settings are left out, so that runs from
-    before they could be set have the same hash."""
+    """`as_dict` as it is written and hashed. A layout that is not named is left out, and settings of canaries where
+    there are none, so that runs from before they could be set have the same hash."""
     values = as_dict(config)
+    if config.data.layout == "auto":
+        del values["data"]["layout"]
     if not config.splits.canaries:
         values["splits"] = {name: value for name, value in values["splits"].items() if name not in CANARIES}
     return values

@@ -33,11 +33,11 @@ def check(
     if not images:
         require(d.augment == "none", "data.augment", d.augment, "'none'", "no uint8 images")
         require(c.signals.queries == 1, "signals.queries", c.signals.queries, "1", "no uint8 images")
-        frames = timed and len(shape) == 4
+        pictures = len(shape) == 4 if timed else len(shape) == 3
         tables = "'dense' or 'recurrent'"
         require(
-            frames or m.architecture not in models.ON_IMAGES,
-            "model.architecture", m.architecture, tables, "no uint8 images",
+            pictures or m.architecture not in models.ON_IMAGES,
+            "model.architecture", m.architecture, tables, "no pictures",
         )  # fmt: skip
     if timed:
         require(m.encoding == "direct", "model.encoding", m.encoding, "'direct'", "events")

@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxsnn_mia import attacks, models
 from jaxsnn_mia.attacks.attribute.scores import ATTRIBUTE_ATTACKS
-from jaxsnn_mia.data import canaries, splits
+from jaxsnn_mia.data import canaries, layout, splits
 from jaxsnn_mia.kernels import neuron
 from jaxsnn_mia.settings import Range
 from jaxsnn_mia.signals import views
@@ -18,6 +18,7 @@ LISTS: dict[str, Collection] = {
     "attacks.ATTACKS": attacks.ATTACKS,
     "attacks.ATTRIBUTE_ATTACKS": ATTRIBUTE_ATTACKS,
     "canaries.KINDS": canaries.KINDS,
+    "layout.LAYOUTS": layout.LAYOUTS,
     "models.ENCODINGS": models.ENCODINGS,
     "models.FAMILIES": models.FAMILIES,
     "models.NORMS": models.NORMS,

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from jaxsnn_mia.data import cifar, events, glyphs, idx, image_folder, npz, records, shd, sklearn_sets, tfds
 from jaxsnn_mia.data.dataset import Dataset, make_dataset, units
+from jaxsnn_mia.data.events import from_recordings
+from jaxsnn_mia.data.npz import from_arrays, save
 
 
 class Source(NamedTuple):
@@ -46,9 +48,14 @@ def check_name(name: str) -> str:
     return name
 
 
-def load(name: str, folder: str = "") -> Dataset:
-    """The named data set; `folder` (data.dir or JAXSNN_MIA_DATA) holds the files of those that need any."""
+def load(name: str, folder: str = "", layout: str = "auto") -> Dataset:
+    """The named data set; `folder` (data.dir or JAXSNN_MIA_DATA) holds the files of those that need any. `layout` says
+    what the axes of a user's own arrays mean."""
     source, _, argument = check_name(name).partition(":")
+    if source == "npz":
+        return npz.load(argument, folder, layout)
+    if layout != "auto":
+        raise ValueError(f"`data.layout` must be 'auto' for {name}, whose layout is known, got {layout!r}.")
     return SOURCES[source].load(argument, folder)
 
 
@@ -58,4 +65,7 @@ def fingerprint(name: str, folder: str = "") -> str:
     return SOURCES[source].fingerprint(argument, folder)
 
 
-__all__ = ["SOURCES", "Dataset", "Source", "check_name", "fingerprint", "load", "make_dataset", "units"]
+__all__ = [
+    "SOURCES", "Dataset", "Source", "check_name", "fingerprint", "from_arrays", "from_recordings", "load",
+    "make_dataset", "save", "units",
+]  # fmt: skip

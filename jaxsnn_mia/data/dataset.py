@@ -10,8 +10,9 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """x float32 [N, ...], or uint8 [N, H, W, channels] for images; y int32 [N] in [0, C); test_n bool [N] or None where
-    the source has no test split. Where `timed`, x is [N, T, ...], counts of events in T bins of time, uint8."""
+    """x float32 or float64 [N, ...], as exact as its source; or uint8 [N, H, W, channels] for images; y int32 [N] in
+    [0, C); test_n bool [N] or None where the source has no test split. Where `timed`, x is [N, T, ...]: uint8 counts of
+    events in T bins of time, or a float series."""
 
     x: np.ndarray
     y: np.ndarray
@@ -31,24 +32,23 @@ class Dataset:
 def make_dataset(x, y, class_names, source: str, test_n=None, *, timed: bool = False, features=()) -> Dataset:
     """A checked `Dataset`; uint8 stays uint8 for images [N, H, W, channels] and where `timed`.
 
-    Raises ValueError for x that is not numeric [N, ...] or has NaN or infinity, for labels that are not
+    Raises ValueError for x that is not of real numbers [N, ...] or has NaN or infinity, for labels that are not
     integers in [0, C), of another length, or of one class only, and for names of columns that are not one for each.
     """
     x, y = np.asarray(x), np.asarray(y)
-    if x.ndim < 2 or not (np.issubdtype(x.dtype, np.number) or x.dtype == bool):
+    if x.ndim < 2 or not is_numeric(x):
         raise ValueError(f"{source}: x must be a numeric array [N, ...], got {x.dtype} {x.shape}.")
     if y.shape != x.shape[:1]:
         raise ValueError(f"{source}: y must have shape {x.shape[:1]} like x {x.shape}, got {y.shape}.")
     as_bytes = x.dtype == np.uint8 and (x.ndim == 4 or timed)
-    with np.errstate(over="ignore"):
-        x = np.ascontiguousarray(x, np.uint8 if as_bytes else np.float32)
+    x = np.ascontiguousarray(x, np.uint8 if as_bytes else wide_enough(x.dtype))
     finite = np.ones(len(x), bool) if as_bytes else np.isfinite(x.reshape(len(x), -1)).all(1)
     if not finite.all():
         raise ValueError(
-            f"{source}: x must be finite in float32, got NaN or infinity in {np.sum(~finite)} rows (the first is row "
+            f"{source}: x must be finite, got NaN or infinity in {np.sum(~finite)} rows (the first is row "
             f"{np.flatnonzero(~finite)[0]}). Drop or impute them."
         )
-    if not np.issubdtype(y.dtype, np.integer):
+    if not (np.issubdtype(y.dtype, np.integer) or y.dtype == bool):
         raise ValueError(f"{source}: labels must be integers, got {y.dtype}. Number the classes from 0.")
     class_names = tuple(str(name) for name in class_names)
     if len(y) and not 0 <= y.min() <= y.max() < len(class_names):
@@ -71,6 +71,17 @@ def make_dataset(x, y, class_names, source: str, test_n=None, *, timed: bool = F
             raise ValueError(f"{source}: test must be boolean {y.shape}, got {test_n.dtype} {test_n.shape}.")
         sha.update(test_n.tobytes())
     return Dataset(x, y, class_names, source, sha.hexdigest(), test_n, timed, features)
+
+
+def wide_enough(dtype: np.dtype) -> type:
+    """The narrower of float32 and float64 that holds every value of a type."""
+    exact = dtype.kind == "b" or dtype.itemsize < 4 or (dtype.kind == "f" and dtype.itemsize == 4)
+    return np.float32 if exact else np.float64
+
+
+def is_numeric(x: np.ndarray) -> bool:
+    """Whether an array holds real numbers of any type, bfloat16 among them, or booleans."""
+    return x.dtype.kind in "fiub" or x.dtype.name == "bfloat16"
 
 
 def named_file(folder: str, file: str, source: str, origin: str) -> Path:

@@ -5,7 +5,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ def bins(
     Raises ValueError for an event outside the sensor and a factor that does not divide H and W.
     """
     fields = ("y", "x", "p") if len(shape) == 3 else ("x",)
+    events = widened(events, fields)
     reduced = tuple(size // factor if field != "p" else size for field, size in zip(fields, shape, strict=True))
     if any(size % factor for field, size in zip(fields, shape, strict=True) if field != "p"):
         raise ValueError(f"`factor` must divide the sensor's {shape}, got {factor}.")
@@ -56,8 +57,48 @@ def bins(
     return np.minimum(counts, 255).astype(np.uint8).reshape(T, *reduced)
 
 
+def widened(events: np.ndarray, fields: tuple[str, ...]) -> np.ndarray:
+    """The events with 64-bit integers in every field: products of narrow times and T would wrap. Times that are floats
+    stay so."""
+    lacking = [field for field in ("t", *fields) if field not in (events.dtype.names or ())]
+    if lacking:
+        raise ValueError(f"events need the fields {', '.join(('t', *fields))}, got {events.dtype}.")
+    time = np.float64 if events["t"].dtype.kind == "f" else np.int64
+    if not np.isfinite(events["t"].astype(np.float64)).all():
+        raise ValueError("times of events must be finite, got NaN or infinity.")
+    wide = np.empty(len(events), [("t", time), *((field, np.int64) for field in fields)])
+    for field in ("t", *fields):
+        wide[field] = events[field]
+    return wide
+
+
+def from_recordings(
+    recordings: Iterable[tuple[np.ndarray, int]], shape: tuple[int, ...], T: int, *, class_names: Any = None,
+    test: Any = None, source: str = "recordings",
+) -> Dataset:  # fmt: skip
+    """A `Dataset` from recordings in memory, such as a dataset object of tonic.
+
+    Args:
+      recordings: pairs of events (a structured array with the fields t, x and, of a camera, y and p) and a label >= 0.
+      shape: of the sensor, (H, W, P) or (W,); tonic has (W, H, P).
+      T: bins of time, see `bins`.
+      class_names, test: as `Dataset` has them.
+    """
+    counts, labels = [], []
+    for number, (events, label) in enumerate(recordings):
+        try:
+            counts.append(bins(np.asarray(events), shape, T))
+        except ValueError as error:
+            raise ValueError(f"{source}: recording {number}: {error}") from None
+        labels.append(int(label))
+    names = [str(c) for c in range(max(labels, default=0) + 1)] if class_names is None else class_names
+    return make_dataset(np.stack(counts), np.array(labels), names, source, test, timed=True)
+
+
 def as_events(t: Any, x: Any, y: Any = 0, p: Any = 0) -> np.ndarray:
     """The four columns as one array of `EVENT`s [E]."""
+    if len(t) != len(x):
+        raise ValueError(f"{len(t)} times of {len(x)} events")
     events = np.empty(len(x), EVENT)
     for field, column in zip(EVENT.names or (), (t, x, y, p), strict=True):
         events[field] = column

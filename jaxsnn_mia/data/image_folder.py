@@ -8,7 +8,8 @@ import numpy as np
 from jaxsnn_mia.data.dataset import Dataset, make_dataset
 from jaxsnn_mia.store.files import digest
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+BESIDE = (".txt", ".md", ".json", ".csv", ".xml", ".db", ".ini")  # notes, and what file managers leave
 
 
 def subfolders(path: Path) -> list[Path]:
@@ -16,14 +17,24 @@ def subfolders(path: Path) -> list[Path]:
 
 
 def images(path: Path) -> list[Path]:
-    return sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    """The images of a class in order of their names; ValueError for anything else that would be left out silently."""
+    held = sorted(
+        file for file in path.iterdir() if not file.name.startswith(".") and file.suffix.lower() not in BESIDE
+    )
+    for file in held:
+        if file.is_dir() or file.suffix.lower() not in SUFFIXES:
+            what = "a folder within a class" if file.is_dir() else "no image that can be read"
+            raise ValueError(
+                f"folder: {file} is {what}; a class holds {', '.join(SUFFIXES)} files. Move it out or convert it."
+            )
+    return held
 
 
 def files(place: str) -> list[tuple[Path, str, bool]]:
     """(file, class, whether of the test split) in order of their names. The folder is split where it has subfolders
     `train` and `test` that hold folders; ValueError for one without images, or splits of other classes."""
     root = Path(place).expanduser()
-    layout = "Put images (png, jpg, jpeg, bmp) into DIR/CLASS, or into DIR/train/CLASS and DIR/test/CLASS."
+    layout = "Put images (png, jpg, bmp, webp, tif) into DIR/CLASS, or into DIR/train/CLASS and DIR/test/CLASS."
     if not root.is_dir():
         raise ValueError(f"folder:{place}: no such folder. {layout}")
     names = {path.name for path in subfolders(root)}
@@ -53,14 +64,16 @@ def fingerprint(place: str, folder: str = "") -> str:
 
 
 def read(file: Path) -> np.ndarray:
-    """uint8 [H, W] of a grey image, [H, W, 3] of any other; transparency is dropped."""
-    from PIL import Image
+    """uint8 [H, W] of a grey image, [H, W, 3] of any other, turned as its EXIF orientation says; transparency is
+    dropped."""
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(file) as image:
             if image.mode in ("I", "F") or image.mode.startswith("I;"):
                 raise ValueError(f"expected 8 bits per channel, got mode {image.mode}")
-            return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+            upright = ImageOps.exif_transpose(image)
+            return np.asarray(upright.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"folder: cannot read {file} ({error}). Save it again as an 8-bit png, or remove it."

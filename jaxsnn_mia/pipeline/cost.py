@@ -53,11 +53,12 @@ def synthetic_work(c: Config) -> Inputs:
     keep_sn = np.arange(coins) % 2 == (np.arange(c.splits.n_shadows) % 2)[:, None]
     keep_sn = splits.with_always(keep_sn, n - coins + c.splits.canaries * c.splits.poison)
     rows = np.arange(keep_sn.shape[1]) % n if c.splits.canaries else slice(n)
+    x = dataset.x if dataset.x.dtype == np.uint8 else dataset.x.astype(np.float32)
     held = slice(0, max(int(free * c.data.validation), 1))
-    validation = (dataset.x[held], dataset.y[held])
+    validation = (x[held], dataset.y[held])
     pixels = [[0.0], [255.0]] if dataset.x.dtype == np.uint8 else None
     return training_inputs(
-        c, dataset.x[rows], dataset.y[rows], len(dataset.class_names), keep_sn, validation=validation, pixels=pixels,
+        c, x[rows], dataset.y[rows], len(dataset.class_names), keep_sn, validation=validation, pixels=pixels,
         timed=dataset.timed,
     )  # fmt: skip
 

@@ -17,11 +17,16 @@ from jaxsnn_mia.store.files import read_array, write_array
 from jaxsnn_mia.store.stage import Stage, read_manifest
 from jaxsnn_mia.store.stage import run as run_stage
 
+ROUNDING = 1e-12  # of float64: a column that varies by less is constant
+BLOCK = 2**24  # values that are moved at once
+
 
 def stage(c: Config, workdir: Path) -> Stage:
     """The data stage of a variant. Raises ValueError for a source that is not there."""
     fingerprint = data.fingerprint(c.data.name, c.data.dir)
     inputs = {**as_dict(c.data), "dir": "", "augment": "", "seed": c.splits.seed, "fingerprint": fingerprint}
+    if c.data.layout == "auto":
+        del inputs["layout"]  # as before it could be set
     if c.splits.canaries:
         inputs |= {name: getattr(c.splits, name) for name in CANARIES}
     return Stage("data", workdir, inputs)
@@ -108,7 +113,7 @@ def check_roles(
 def chosen_rows(c: Config) -> tuple[data.Dataset, np.ndarray, int]:
     """(the data set, or `data.rows` of its examples at random, in their order, without exact duplicates where they are
     to be dropped; unit_n of what is left, see `data.units`; how many duplicates there are)."""
-    dataset = data.load(c.data.name, c.data.dir)
+    dataset = data.load(c.data.name, c.data.dir, c.data.layout)
     if 0 < c.data.rows < len(dataset.x):
         rng = np.random.default_rng(c.splits.seed)
         dataset = rows_at(dataset, np.sort(rng.choice(len(dataset.x), c.data.rows, replace=False)))
@@ -128,8 +133,12 @@ def rows_at(dataset: data.Dataset, at: np.ndarray) -> data.Dataset:
 def standardised(
     c: Config, x: np.ndarray, role_n: np.ndarray, timed: bool
 ) -> tuple[np.ndarray, list[list[float]] | None, dict[str, list[float]]]:
-    """(x by `data.standardise`, None, its "shift" and "scale" where they are the same for all); or, for uint8 images
-    and events, (x as it is, [a, b], {}): a step sees (x - a) / b, a and b for each channel."""
+    """(x float32 by `data.standardise`, None, its "shift" and "scale" where they are the same for all); or, for uint8
+    images and events, (x as it is, [a, b], {}): a step sees (x - a) / b, a and b for each channel.
+
+    Floats are moved in float64 and cast last. Columns of a table have a shift and a scale each; pictures and series
+    share them over pixels and steps.
+    """
     how, public = c.data.standardise, x[role_n == splits.POPULATION]
     if len(public) < 2 and how in ("dataset", "range"):
         raise ValueError(f"`data.population` gives {len(public)} rows of {c.data.name}, at least 2 are needed.")
@@ -142,12 +151,37 @@ def standardised(
             return x, [[0.0], [255.0]], {}
         pixels = public.astype(np.float64)
         return x, [pixels.mean((0, 1, 2)).tolist(), np.maximum(pixels.std((0, 1, 2)), 1e-3).tolist()], {}
+    over = tuple(range(max(x.ndim - 1, 1)))
     if how == "dataset":
-        shift, scale = public.mean(0), public.std(0)
+        shift, scale = mean_and_deviation(public, over)
     elif how == "range":
-        shift, scale = public.min(0), np.ptp(public, 0)
+        shift = public.min(over).astype(np.float64)
+        scale = public.max(over) - shift
+    elif how == "per_shadow":  # each model moves it further; in float32 large numbers of small spread would be equal
+        shift, scale = mean_and_deviation(x, over)
     else:
-        return x, None, {}
-    scale = np.where(scale > 1e-6, scale, 1.0)
-    x = ((x - shift) / scale).astype(np.float32)
-    return np.clip(x, 0, 1) if how == "range" else x, None, {"shift": shift.tolist(), "scale": scale.tolist()}
+        return in_float32(c, x), None, {}
+    largest = np.maximum(np.abs(x.min(over)), np.abs(x.max(over)))
+    scale = np.where(scale > ROUNDING * largest, scale, 1.0)
+    moved = np.empty(x.shape, np.float32)
+    for rows in np.array_split(np.arange(len(x)), -(-x.size // BLOCK)):
+        moved[rows] = in_float32(c, (x[rows] - shift) / scale)
+    moved = np.clip(moved, 0, 1, out=moved) if how == "range" else moved
+    return moved, None, {"shift": shift.tolist(), "scale": scale.tolist()}
+
+
+def mean_and_deviation(x: np.ndarray, over: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    return x.mean(over, dtype=np.float64), x.std(over, dtype=np.float64)
+
+
+def in_float32(c: Config, x: np.ndarray) -> np.ndarray:
+    """x float32; ValueError for rows that it cannot hold."""
+    with np.errstate(over="ignore"):
+        narrow = x.astype(np.float32)
+    finite_n = np.isfinite(narrow.reshape(len(narrow), -1)).all(1)
+    if not finite_n.all():
+        raise ValueError(
+            f"{c.data.name}: {np.sum(~finite_n)} rows are not finite in float32 (the first is row "
+            f"{np.flatnonzero(~finite_n)[0]}). Rescale them, or set data.standardise=dataset."
+        )
+    return narrow

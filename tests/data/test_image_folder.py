@@ -107,3 +107,28 @@ def test_faults_of_an_image_folder_are_named(tmp_path):
     shutil.rmtree(tmp_path / "split" / "test" / "b")
     with pytest.raises(ValueError, match=r"the same classes, got \[\['a', 'b'\], \['a'\]\]"):
         data.load(f"folder:{tmp_path / 'split'}")
+
+
+@pytest.mark.parametrize("suffix", ["webp", "tif"])
+def test_other_formats_of_eight_bits(tmp_path, suffix):
+    write_images(tmp_path, suffix=suffix)
+    assert data.load(f"folder:{tmp_path}").x.shape == (6, 5, 4, 3)
+
+
+def test_a_photograph_is_turned_as_its_exif_says(tmp_path):
+    write_images(tmp_path, sizes=((5, 4),))
+    upright = np.asarray(Image.open(tmp_path / "a" / "0.png"))
+    turned = Image.fromarray(np.rot90(upright))  # as a camera on its side stores it: to be turned back by 90 degrees
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "a" / "0.png", exif=exif)
+    np.testing.assert_array_equal(data.load(f"folder:{tmp_path}").x[0], upright)
+
+
+@pytest.mark.parametrize("extra", ["a/deeper/0.png", "a/clip.gif"])
+def test_what_would_be_left_out_silently_is_refused(tmp_path, extra):
+    write_images(tmp_path)
+    (tmp_path / extra).parent.mkdir(exist_ok=True)
+    shutil.copy(tmp_path / "a" / "0.png", tmp_path / extra)
+    with pytest.raises(ValueError, match=r"a folder within a class|no image that can be read"):
+        data.load(f"folder:{tmp_path}")

@@ -16,7 +16,7 @@ from jaxsnn_mia import data
 def test_embedded_tables(name, shape, classes):
     dataset = data.load(name)
     assert dataset.x.shape == shape
-    assert dataset.x.dtype == np.float32
+    assert dataset.x.dtype == np.float64  # as in scikit-learn
     assert len(dataset.class_names) == classes == len(np.unique(dataset.y))
     assert dataset.sha256 == data.load(name).sha256
     assert "scikit-learn" in data.fingerprint(name)
@@ -28,10 +28,10 @@ def test_iris_has_a_duplicate():
 
 
 def test_an_npz_of_ones_own(tmp_path):
-    x, y = np.random.default_rng(0).normal(size=(20, 2, 3)), np.arange(20) % 2
+    x, y = np.random.default_rng(0).normal(size=(20, 6)), np.arange(20) % 2
     np.savez(tmp_path / "mine.npz", x=x, y=y)
     dataset = data.load(f"npz:{tmp_path / 'mine.npz'}")
-    assert dataset.shape == (2, 3)
+    assert dataset.shape == (6,)
     before = data.fingerprint(f"npz:{tmp_path / 'mine.npz'}")
     np.savez(tmp_path / "mine.npz", x=x + 1, y=y)
     assert data.fingerprint(f"npz:{tmp_path / 'mine.npz'}") != before
@@ -51,7 +51,6 @@ def bad(**arrays):
         (bad(y=np.arange(6) / 2), "must be integers, got float64"),
         (bad(y=np.arange(5) % 2), r"shape \(6,\)"),
         (bad(x=np.zeros(6)), r"\[N, ...\]"),
-        (bad(x=np.full((6, 2), 1e300)), "finite in float32"),
         (bad(y=np.arange(6) % 2 * 7), r"without gaps, got \[0, 7\]"),
         (bad(test=np.arange(2)), r"test must be boolean \(6,\), got int64 \(2,\)"),
         (bad(x=np.array([[{}]] * 6)), "Pickled objects are refused"),

@@ -77,6 +77,54 @@ def test_augmentation_keeps_the_data_and_validation_rows_are_no_candidates(tmp_p
     assert not work.spec.model.timed
 
 
+def own_table(tmp_path, **columns):
+    """An npz of 120 rows with the named columns and a random one."""
+    x = np.stack([*columns.values(), RNG.normal(size=120)], 1)
+    np.savez(tmp_path / "own.npz", x=x, y=np.arange(120) % 2)
+    return {"name": f"npz:{tmp_path / 'own.npz'}"}
+
+
+@pytest.mark.parametrize("standardise", ["dataset", "range", "per_shadow"])
+def test_large_numbers_of_small_spread_stay_different(tmp_path, standardise):
+    """120 Unix times a second apart, a column of 1e37, one of 1e-9: float32 has 1, an infinite and no deviation."""
+    place = np.arange(120) / 120
+    folder = prepared(tmp_path, data={**own_table(tmp_path, time=1.7e9 + np.arange(120), large=1e37 * place,
+                                                  small=1e-9 * place), "standardise": standardise})  # fmt: skip
+    x, _, role = arrays(folder)
+    assert x.dtype == np.float32
+    assert read_manifest(folder)["duplicates"] == 0
+    candidate = x[role == splits.CANDIDATE]
+    for column in range(3):
+        assert len(np.unique(candidate[:, column])) > 0.9 * len(candidate)
+        assert 0.1 < candidate[:, column].std() < 3
+
+
+def test_a_constant_column_is_zero_and_what_float32_cannot_hold_is_refused(tmp_path):
+    x, *_ = arrays(prepared(tmp_path, data=own_table(tmp_path, constant=np.full(120, 0.1))))
+    assert np.abs(x[:, 0]).max() < 1e-6
+    with pytest.raises(ValueError, match=r"120 rows are not finite in float32.*row 0"):
+        prepared(tmp_path / "none", data={**own_table(tmp_path, huge=np.full(120, 1e300)), "standardise": "none"})
+
+
+def test_series_and_float_pictures_share_what_moves_them(tmp_path):
+    series = RNG.normal(3, 2, (120, 5, 2)) * [1, 10]
+    np.savez(tmp_path / "own.npz", x=series, y=np.arange(120) % 2)
+    shared = {"name": f"npz:{tmp_path / 'own.npz'}"}
+    with pytest.raises(ValueError, match="can be read in several ways"):
+        prepared(tmp_path / "asked", data=shared)
+    folder = prepared(tmp_path / "series", data={**shared, "layout": "series"}, model={"time_steps": 5})
+    x, _, role = arrays(folder)
+    public = series[role == splits.POPULATION]
+    np.testing.assert_allclose(x, (series - public.mean((0, 1))) / public.std((0, 1)), rtol=1e-5, atol=1e-6)
+    assert read_manifest(folder)["timed"]
+    c = config.from_dict({**QUICK, "data": {**shared, "layout": "series"}, "model": {"time_steps": 5}})
+    spec = load_inputs(c, data_and_splits(c, tmp_path / "series")).spec.model
+    assert (spec.timed, spec.in_shape) == (True, (5, 2))
+    np.savez(tmp_path / "own.npz", x=RNG.random((120, 8, 8, 3)), y=np.arange(120) % 2)
+    folder = prepared(tmp_path / "pictures", data=shared, model={"architecture": "convnet", "family": "ann"})
+    assert arrays(folder)[0].shape == (120, 8, 8, 3)
+
+
 def test_a_few_rows_that_miss_a_class(tmp_path):
     with pytest.raises(ValueError, match=r"have no candidate\. Set data\.rows higher"):
         prepared(tmp_path, data={"rows": 16})
