@@ -6,13 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsnn_mia.kernels.numerics import floating
+
 
 def check_bits(bits: Any, name: str = "bits") -> int | None:
     """`bits` as an int in [2, 16], or None for float (None or 32); ValueError otherwise."""
-    if bits is None or (type(bits) is int and bits == 32):
+    is_int = isinstance(bits, (int, np.integer)) and not isinstance(bits, bool)
+    if bits is None or (is_int and bits == 32):
         return None
-    if type(bits) is int and 2 <= bits <= 16:
-        return bits
+    if is_int and 2 <= bits <= 16:
+        return int(bits)
     raise ValueError(
         f"`{name}` must be an int in [2, 16] or None, got {bits!r}. Pass None (32 on the command line) for float."
     )
@@ -66,50 +69,35 @@ def fake_quant(x: jax.Array, scale: Any, lo: Any, hi: Any, *, learned: bool = Fa
     Esser et al. 2020 (arXiv 1902.08153), eq. 3.
     """
     check_scale(scale)
+    x = floating(x)
     scale, lo, hi = (jnp.asarray(a, x.dtype) for a in (scale, lo, hi))
     return (_learned_quant if learned else _fake_quant)(x, scale, lo, hi)
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def _fake_quant(x, scale, lo, hi):
     return jnp.where(hi > 0, jnp.clip(jnp.round(x / scale), lo, hi) * scale, x)
 
 
-def _fake_quant_forward(x, scale, lo, hi):
+@_fake_quant.defjvp
+def _fake_quant_tangent(primals, tangents):
+    x, scale, lo, hi = primals
     code = jnp.round(x / scale)
     inside = ((code >= lo) & (code <= hi)) | (hi <= 0)
-    return _fake_quant(x, scale, lo, hi), inside  # straight-through again where a gradient is differentiated
+    return _fake_quant(*primals), jnp.where(inside, tangents[0], 0.0)
 
 
-def _fake_quant_backward(inside, cotangent):
-    return jnp.where(inside, cotangent, 0.0), None, None, None
-
-
-_fake_quant.defvjp(_fake_quant_forward, _fake_quant_backward)
-
-
-@jax.custom_vjp
+@jax.custom_jvp
 def _learned_quant(x, scale, lo, hi):
     return _fake_quant(x, scale, lo, hi)
 
 
-def _learned_forward(x, scale, lo, hi):
-    return _fake_quant(x, scale, lo, hi), (x, scale, lo, hi)
-
-
-def _learned_backward(saved, cotangent):
-    x, scale, lo, hi = saved
+@_learned_quant.defjvp
+def _learned_tangent(primals, tangents):
+    x, scale, lo, hi = primals
     ratio = x / scale
     code = jnp.round(ratio)
     inside = (code >= lo) & (code <= hi)
-    by_scale = jnp.where(hi > 0, jnp.where(inside, code - ratio, jnp.clip(code, lo, hi)), 0.0) * cotangent
-    return jnp.where(inside | (hi <= 0), cotangent, 0.0), summed_to(by_scale, scale.shape), None, None
-
-
-_learned_quant.defvjp(_learned_forward, _learned_backward)
-
-
-def summed_to(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """x summed to the shape of what was broadcast to it."""
-    x = x.sum(tuple(range(x.ndim - len(shape))))
-    return x.sum(tuple(i for i, n in enumerate(shape) if n == 1 != x.shape[i]), keepdims=True)
+    by_scale = jnp.where(hi > 0, jnp.where(inside, code - ratio, jnp.clip(code, lo, hi)), 0.0)
+    tangent = jnp.where(inside | (hi <= 0), tangents[0], 0.0) + by_scale * tangents[1]
+    return _learned_quant(*primals), tangent.astype(x.dtype)

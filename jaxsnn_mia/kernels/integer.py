@@ -39,9 +39,21 @@ def weight_codes(w: jax.Array, bits: int, *, axis: int | None = None) -> tuple[j
 
 
 def dot(a: jax.Array, w: jax.Array) -> jax.Array:
-    """Integer product int32 [..., O] of codes a [..., I], int8 or uint8, and w int8 [I, O]."""
+    """Integer product int32 [..., O] of codes a [..., I], int8 or uint8, and w int8 [I, O].
+
+    Raises ValueError where the sum of so many products could pass 2^31: I over 65,793 for uint8, 131,071 for int8.
+    """
+    check_terms(a, w.shape[0])
     dims = (((a.ndim - 1,), (0,)), ((), ()))
     return lax.dot_general(a, w, dims, preferred_element_type=jnp.int32)
+
+
+def check_terms(a: jax.Array, terms: int) -> None:
+    """ValueError where int32 could not hold a sum of `terms` products of a code of a's type and an int8 code."""
+    largest = 255 if a.dtype == jnp.uint8 else 128
+    if terms * largest * 128 > 2**31 - 1:
+        most = (2**31 - 1) // (largest * 128)
+        raise ValueError(f"{terms} products of {a.dtype} and int8 may pass 2^31; at most {most} are summed in int32.")
 
 
 def conv(a: jax.Array, w: jax.Array, *, strides: tuple[int, int] = (1, 1), padding: Padding = "SAME") -> jax.Array:
@@ -50,6 +62,7 @@ def conv(a: jax.Array, w: jax.Array, *, strides: tuple[int, int] = (1, 1), paddi
     XLA's convolution refuses mixed types, so uint8 codes are shifted by 128 into int8, padded with what stands for 0,
     and 128 times the sum of the weights is added again.
     """
+    check_terms(a, w.shape[0] * w.shape[1] * w.shape[2])
     pads = padding if not isinstance(padding, str) else lax.padtype_to_pads(a.shape[1:3], w.shape[:2], strides, padding)
     shift = 128 if a.dtype == jnp.uint8 else 0
     shifted = (a.astype(jnp.int32) - shift).astype(jnp.int8)

@@ -7,16 +7,18 @@ import jax
 import jax.numpy as jnp
 
 from jaxsnn_mia.kernels.grid import qmax_unsigned
-from jaxsnn_mia.kernels.numerics import align
+from jaxsnn_mia.kernels.numerics import align, floating
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def snapped(v: jax.Array, level: jax.Array) -> jax.Array:
     """`level`, with the gradient of v everywhere (no clipping), as snnTorch's state quantizers have it."""
     return level
 
 
-snapped.defvjp(lambda v, level: (snapped(v, level), None), lambda _, cotangent: (cotangent, None))
+@snapped.defjvp
+def _snapped_tangent(primals, tangents):
+    return snapped(*primals), tangents[0]
 
 
 def levels_top(bits: int | None, qmax: Any, dtype: Any) -> jax.Array:
@@ -46,6 +48,7 @@ def state_uniform(
 
     Returns [...], the gradient 1 everywhere. Source: snnTorch 1.0 `state_quant`, uniform.
     """
+    v = floating(v)
     top = levels_top(bits, qmax, v.dtype)
     threshold = align(threshold, v)
     low, high = -threshold * (1 + lower), threshold * (1 + upper)
@@ -81,6 +84,7 @@ def state_exponential(
     """
     if not upper > 0:
         raise ValueError(f"`upper` must be above 0, got {upper}: levels that end at the threshold never fire.")
+    v = floating(v)
     top = levels_top(bits, qmax, v.dtype)
     threshold = align(threshold, v)
     below, above = (2 + lower, upper) if threshold_centred else (1 + lower, 1 + upper)  # in thresholds

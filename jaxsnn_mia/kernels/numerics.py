@@ -1,9 +1,20 @@
-"""What all kernels share: broadcasting and clipping."""
+"""What all kernels share: dtypes, broadcasting and clipping."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+
+def floating(x: Any) -> jax.Array:
+    """x as an array of its own floating dtype; integers and booleans become float32, in which a decay of .9 is not 0
+    and 255 + 1 is not 0. ValueError for complex numbers."""
+    x = jnp.asarray(x)
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return x
+    if not (jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == bool):
+        raise ValueError(f"real numbers are needed, got {x.dtype}.")
+    return x.astype(jnp.float32)
 
 
 def unit_clip(x: jax.Array) -> jax.Array:

@@ -14,6 +14,7 @@ from jax import lax
 
 from jaxsnn_mia.kernels.grid import check_bits, check_scale, fake_quant, qmax_symmetric, qmax_unsigned, without_sign
 from jaxsnn_mia.kernels.levels import state_exponential, state_uniform
+from jaxsnn_mia.kernels.numerics import floating
 
 __all__ = [
     "activation", "check_bits", "check_scale", "fake_quant", "largest", "qmax_symmetric", "qmax_unsigned", "running",
@@ -40,6 +41,7 @@ def weight(
     Raises:
       ValueError: `bits` not in [2, 16]; `axis` out of range.
     """
+    w = floating(w)
     qmax = jnp.asarray(qmax_symmetric(bits) if qmax is None else qmax, w.dtype)
     scale = weight_scale(w if differentiate else lax.stop_gradient(w), qmax, axis)
     return fake_quant(w, scale, -qmax, qmax, learned=differentiate)
@@ -78,6 +80,7 @@ def activation(
       ValueError: `bits` not in [2, 16]; a range that is not positive and finite, where it is known (not under jit,
         where a range of 0 stands for 1).
     """
+    x = floating(x)
     if qmax is None:
         qmax = qmax_symmetric(bits) if signed else qmax_unsigned(bits)
     if not isinstance(qmax, jax.core.Tracer) and np.any(np.asarray(qmax) > 0):
@@ -90,7 +93,7 @@ def activation(
 
 def largest(x: jax.Array, percentile: float | None = None) -> jax.Array:
     """The range to calibrate with: max |x|, or a percentile of |x| in (0, 100]; scalar, no gradient."""
-    magnitude = jnp.abs(lax.stop_gradient(x))
+    magnitude = jnp.abs(lax.stop_gradient(floating(x)))
     return magnitude.max() if percentile is None else jnp.percentile(magnitude, percentile)
 
 

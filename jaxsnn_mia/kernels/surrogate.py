@@ -1,7 +1,7 @@
 """Spike functions: a Heaviside step forward, a surrogate derivative backward.
 
 ``spike = arctan(alpha=2.0)`` makes a `Surrogate`; ``spike(x)`` with x = membrane - threshold is 0 or 1
-in the shape and dtype of x. Its parameters are leaves of a pytree and operands of the custom_vjp, so they
+in the shape and dtype of x. Its parameters are leaves of a pytree and operands of the custom derivative, so they
 may be traced (one slope per model under vmap, inside scan and grad). Their own cotangent is zero.
 
 Every factory takes `scale`, which multiplies the derivative (libraries differ in it, and it acts like a learning
@@ -10,6 +10,7 @@ docstring is the derivative at x.
 """
 
 import dataclasses
+import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,33 +19,47 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxsnn_mia.kernels.numerics import floating
+
 Derivative = Callable[..., jax.Array]
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["params"],
-    meta_fields=["name", "derivative", "at_zero", "stochastic"],
+    meta_fields=["name", "derivative", "at_zero", "stochastic", "reverse"],
 )
 @dataclasses.dataclass(frozen=True)
 class Surrogate:
     """A spike function. `derivative(x, **params)` multiplies the cotangent; a stochastic one is
-    `derivative(x, spikes, uniform, **params)` with uniform draws in [0, 1) of the shape of x."""
+    `derivative(x, spikes, uniform, **params)` with uniform draws in [0, 1) of the shape of x.
+
+    It is differentiated in forward and in reverse mode; with `reverse` in the latter alone, where the derivative is not
+    computed before the backward (what the fused neurons take). Two with the same parameters are equal and hash alike,
+    unless a parameter is an array.
+    """
 
     params: Mapping[str, Any]
     name: str
     derivative: Derivative
     at_zero: float = 0.0
     stochastic: bool = False
+    reverse: bool = False
+
+    def __hash__(self) -> int:
+        params = tuple(sorted(self.params.items()))
+        return hash((self.name, self.derivative, self.at_zero, self.stochastic, self.reverse, params))
 
     def __call__(self, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Spikes 0 or 1 [...], in the dtype of x = membrane - threshold [...] (any floating dtype).
+        """Spikes 0 or 1 [...], in the dtype of x = membrane - threshold [...] (any floating dtype; integers count as
+        float32).
 
-        `key` is a typed key, one per model, layer and step; only stochastic surrogates use it, in the backward.
+        `key` is a typed key, one per model, layer and step; only stochastic surrogates use it, in the derivative.
         """
         if self.stochastic and key is None:
             raise ValueError(f"`{self.name}` draws in its backward: pass key=, one per model, layer and step.")
-        return _spike((self.derivative, self.at_zero, self.stochastic), x, dict(self.params), key)
+        rule = (self.derivative, self.at_zero, self.stochastic)
+        return (_spike_in_reverse if self.reverse else _spike)(rule, floating(x), dict(self.params), key)
 
 
 def heaviside(x: jax.Array, at_zero: float = 0.0) -> jax.Array:
@@ -56,8 +71,29 @@ def heaviside(x: jax.Array, at_zero: float = 0.0) -> jax.Array:
     return jnp.where(x == 0, jnp.asarray(at_zero, x.dtype), (x > 0).astype(x.dtype))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def slope_at(rule, x, params, key):
+    """The surrogate derivative at x, in its dtype, computed in float32 or wider."""
+    derivative, at_zero, stochastic = rule
+    wide = x.dtype if x.dtype.itemsize >= 4 else jnp.dtype(jnp.float32)
+    params = {name: jnp.asarray(value, wide) for name, value in params.items()}
+    scale = params.pop("scale")
+    drawn = (heaviside(x, at_zero).astype(wide), jax.random.uniform(key, x.shape, wide)) if stochastic else ()
+    return (scale * derivative(x.astype(wide), *drawn, **params)).astype(x.dtype)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _spike(rule, x, params, key):
+    return heaviside(x, rule[1])
+
+
+@_spike.defjvp
+def _spike_tangent(rule, primals, tangents):
+    x, params, key = primals
+    return heaviside(x, rule[1]), tangents[0] * slope_at(rule, x, params, key)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _spike_in_reverse(rule, x, params, key):
     return heaviside(x, rule[1])
 
 
@@ -66,17 +102,10 @@ def _spike_forward(rule, x, params, key):
 
 
 def _spike_backward(rule, saved, cotangent):
-    derivative, at_zero, stochastic = rule
-    x, params, key = saved
-    wide = x.dtype if x.dtype.itemsize >= 4 else jnp.dtype(jnp.float32)
-    params = {name: jnp.asarray(value, wide) for name, value in params.items()}
-    scale = params.pop("scale")
-    drawn = (heaviside(x, at_zero).astype(wide), jax.random.uniform(key, x.shape, wide)) if stochastic else ()
-    slope = scale * derivative(x.astype(wide), *drawn, **params)
-    return (cotangent * slope.astype(x.dtype)).astype(x.dtype), None, None
+    return (cotangent * slope_at(rule, *saved)).astype(saved[0].dtype), None, None
 
 
-_spike.defvjp(_spike_forward, _spike_backward)
+_spike_in_reverse.defvjp(_spike_forward, _spike_backward)
 
 
 def custom(
@@ -269,6 +298,15 @@ SURROGATES: dict[str, Callable[..., Surrogate]] = {
         tanh, erf, piecewise_quadratic, piecewise_exp, multi_gaussian,
     )
 }  # fmt: skip
+
+
+def named(name: str) -> Surrogate:
+    """The surrogate of a name with its defaults. ValueError for an unknown one, with the nearest known one."""
+    if name not in SURROGATES:
+        near = difflib.get_close_matches(name, SURROGATES, 1)
+        hint = f'Did you mean "{near[0]}"?' if near else f"Known: {', '.join(SURROGATES)}."
+        raise ValueError(f"`spike` must be a surrogate or the name of one, got {name!r}. {hint}")
+    return SURROGATES[name]()
 
 
 def slope_name(factory: Callable[..., Surrogate]) -> str:

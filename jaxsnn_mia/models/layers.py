@@ -2,7 +2,7 @@
 
 They run in `spyx.nn.Sequential` and `spyx.nn.run` beside Spyx's own, take this project's surrogates and conventions
 (`**neuron.PRESETS["snntorch"]`, reset=, emit=, ...), and may learn their threshold. `over_time(x_tb)` runs a whole
-sequence at once, with the fused backward. `exchange.to_nir` writes all but LI and ALIF, for which NIR has no node.
+sequence at once, with the fused backward. `exchange` writes all but ALIF as NIR graphs, where their reset is to zero.
 
 Every layer takes what Spyx's layer of its name takes: hidden_shape, decays (None: one a neuron, drawn around .5; a
 number: one for all; either learns), threshold, activation; then learn_threshold and the conventions of

@@ -1,58 +1,167 @@
-"""A network of this project runs in Spyx and goes through NIR with its weights."""
+"""Networks as layers, and layers as NIR graphs: the same spikes by NIR's own equations, and back."""
+
+import dataclasses
 
 import jax
 import jax.numpy as jnp
+import nir
 import numpy as np
 import pytest
+import spyx
+from flax import nnx
 
 from jaxsnn_mia import models
-from jaxsnn_mia.models import Hyper, ModelSpec
+from jaxsnn_mia.models import Hyper, ModelSpec, exchange, layers
 
-SPEC = ModelSpec("snn", (6,), 3, hidden=(8,), time_steps=7, readout="spike_count")
+T, N = 12, 5
+SPEC = ModelSpec("snn", (6,), 3, hidden=(8,), time_steps=T, readout="spike_count", reset="zero")
 HYPER = Hyper(beta=0.8, threshold=0.4)
 X = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+DRIVE = np.random.default_rng(1).normal(0.5, 0.8, (T, 7, N)).astype(np.float32)
+IN_NIR = ("IF", "LIF", "CuBaLIF", "RIF", "RLIF", "RCuBaLIF")
+HELD = {"reset": "zero", "reset_delay": False}
 
 
-@pytest.fixture(scope="module")
-def exported():
-    from jaxsnn_mia.models import exchange
-
-    model = models.build(SPEC)
-    params = model.init(jax.random.key(0))
-    return model, params, exchange.to_spyx(SPEC, params, HYPER)
-
-
-def test_spyx_runs_the_same_network(exported):
-    import spyx
-
-    model, params, sequential = exported
-    with jax.numpy_rank_promotion("allow"):  # flax's own Linear adds its bias so
-        spikes_tbc, _ = spyx.nn.run(sequential, jnp.broadcast_to(X, (7, *X.shape)))
-    counts = model.apply(params, X, HYPER, jax.random.key(0), train=False).logits_bc
-    np.testing.assert_array_equal(spikes_tbc.sum(0), counts)
-    assert float(counts.sum()) > 0
-
-
-def test_weights_and_constants_survive_a_round_trip_through_nir(exported):
-    import spyx
-
-    from jaxsnn_mia.models import exchange
-
-    _, params, sequential = exported
-    graph = exchange.to_nir(sequential, (6,), (3,))
-    affine, lif = graph.nodes["layer_2"], graph.nodes["layer_3"]
-    np.testing.assert_array_equal(affine.weight, np.asarray(params["params"]["layers"][1]["kernel"]).T)
-    np.testing.assert_allclose(lif.tau, 1 / (1 - 0.8), rtol=1e-6)
-    np.testing.assert_allclose(lif.v_threshold, 0.4, rtol=1e-6)
+@pytest.fixture(autouse=True)
+def broadcasting():
+    """Spyx and flax broadcast parameters [n] against [B, n]."""
     with jax.numpy_rank_promotion("allow"):
-        back, _ = spyx.nir.from_nir(graph, jnp.asarray(X)[None], dt=1)
-    kernels = [layer.kernel[...] for layer in back.layers if hasattr(layer, "kernel")]
-    np.testing.assert_array_equal(kernels[0], params["params"]["layers"][0]["kernel"])
-    np.testing.assert_array_equal(kernels[1], params["params"]["layers"][1]["kernel"])
+        yield
 
 
-def test_another_family_is_refused():
-    from jaxsnn_mia.models import exchange
+def euler(graph: nir.NIRGraph, x_tb: np.ndarray, dt: float) -> np.ndarray:
+    """What the graph says, by NIR's differential equations and Euler's rule, a node and a step at a time, float64."""
+    order, state, spikes_of = exchange.chain(graph), {}, {}
+    outputs = []
+    for x in x_tb.astype(np.float64):
+        for name in order:
+            node = graph.nodes[name]
+            if isinstance(node, (nir.Affine, nir.Linear)):
+                x = x @ node.weight.T + getattr(node, "bias", 0.0)
+                continue
+            for weight in exchange.feedback_of(graph, name):
+                x = x + spikes_of.get(name, np.zeros_like(x)) @ weight.T
+            v, current = state.get(name, (np.zeros_like(x), np.zeros_like(x)))
+            if isinstance(node, nir.CubaLIF):
+                current = current + dt / node.tau_syn * (-current + node.w_in * x)
+                v = v + dt / node.tau_mem * (node.v_leak - v + node.r * current)
+            elif isinstance(node, nir.IF):
+                v = v + dt * node.r * x
+            else:
+                v = v + dt / node.tau * (node.v_leak - v + node.r * x)
+            if isinstance(node, nir.LI):
+                x = v
+            else:
+                x = (v > node.v_threshold).astype(np.float64)
+                v = np.where(x > 0, node.v_reset, v)
+            state[name], spikes_of[name] = (v, current), x
+        outputs.append(x)
+    return np.stack(outputs)
 
-    with pytest.raises(ValueError, match="got family 'ann'"):
-        exchange.to_spyx(ModelSpec("ann", (6,), 3), {}, HYPER)
+
+def trained(**changes):
+    spec = dataclasses.replace(SPEC, **changes)
+    model = models.build(spec)
+    params = model.init(jax.random.key(0))
+    for layer in params["params"]["layers"].values():
+        layer["kernel"] = 2 * layer["kernel"]  # fires
+    logits = model.apply(params, X, HYPER, jax.random.key(0), train=False).logits_bc
+    return np.asarray(logits), exchange.to_layers(spec, params, HYPER)
+
+
+@pytest.mark.parametrize("architecture", ["dense", "recurrent"])
+@pytest.mark.parametrize("readout", exchange.HELD)
+@pytest.mark.parametrize("dt", [1.0, 1e-3])
+def test_a_network_says_the_same_as_layers_and_as_a_graph(architecture, readout, dt):
+    logits, sequential = trained(architecture=architecture, readout=readout)
+    shown = np.broadcast_to(X, (T, *X.shape))
+    ours, _ = spyx.nn.run(sequential, jnp.asarray(shown))
+    by_graph = euler(exchange.to_nir(sequential, (6,), dt=dt), shown, dt)
+    for output in (ours, by_graph):
+        found = output.sum(0) if readout == "spike_count" else output[-1]
+        np.testing.assert_allclose(found, logits, rtol=1e-4, atol=1e-5)
+    assert np.abs(logits).max() > 0
+
+
+def layer_of(name, **options):
+    layer = getattr(layers, name)((N,), threshold=0.7, learn_threshold=True, rngs=nnx.Rngs(0), **{**HELD, **options})
+    layer.threshold[...] = jnp.linspace(0.5, 0.9, N)
+    return layer
+
+
+@pytest.mark.parametrize("name", IN_NIR)
+@pytest.mark.parametrize("dt", [1.0, 1e-4])
+def test_every_neuron_fires_as_nirs_equations_say_and_comes_back(name, dt):
+    linear = nnx.Linear(N, N, rngs=nnx.Rngs(2))
+    model = spyx.nn.Sequential(linear, layer_of(name))
+    graph = exchange.to_nir(model, (N,), dt=dt)
+    spikes = np.asarray(spyx.nn.run(model, jnp.asarray(DRIVE))[0])
+    assert 0.02 < spikes.mean() < 0.98
+    np.testing.assert_array_equal(euler(graph, DRIVE, dt), spikes)
+    back = exchange.from_nir(graph, dt=dt)
+    assert type(back.layers[1]).__name__ == name
+    np.testing.assert_array_equal(spyx.nn.run(back, jnp.asarray(DRIVE))[0], spikes)
+
+
+def test_a_graph_is_written_and_read_as_a_file(tmp_path):
+    graph = exchange.to_nir(spyx.nn.Sequential(layer_of("RLIF")), (N,))
+    nir.write(tmp_path / "own.nir", graph)
+    back = exchange.from_nir(nir.read(tmp_path / "own.nir"))
+    want = np.asarray(spyx.nn.run(spyx.nn.Sequential(layer_of("RLIF")), jnp.asarray(DRIVE))[0])
+    np.testing.assert_array_equal(spyx.nn.run(back, jnp.asarray(DRIVE))[0], want)
+
+
+def test_a_resistance_becomes_part_of_the_threshold():
+    """r = 2 tau / dt: twice the input, or half the threshold."""
+    tau, threshold = np.full(N, 5.0), np.full(N, 0.8)
+    node = nir.LIF(tau=tau, r=2 * tau, v_leak=np.zeros(N), v_threshold=threshold)
+    one = {"input": nir.Input({"input": np.array([N])}), "a": node, "output": nir.Output({"output": np.array([N])})}
+    graph = nir.NIRGraph(nodes=one, edges=[("input", "a"), ("a", "output")])
+    np.testing.assert_array_equal(
+        spyx.nn.run(exchange.from_nir(graph), jnp.asarray(DRIVE))[0], euler(graph, DRIVE, 1.0)
+    )
+    node.v_leak = np.ones(N)
+    with pytest.raises(ValueError, match="v_leak must be 0"):
+        exchange.from_nir(graph)
+
+
+@pytest.mark.parametrize(
+    ("layer", "says"),
+    [
+        (layer_of("LIF", reset="subtract"), "got reset='subtract'"),
+        (layer_of("LIF", reset="none"), "got reset='none'"),
+        (layer_of("LIF", emit="pre"), "emit='pre'"),
+        (layer_of("CuBaLIF", reset_delay=True), "delayed reset"),
+        (layers.ALIF((N,), rngs=nnx.Rngs(0)), "threshold adapts"),
+        (spyx.nn.LIF((N,), rngs=nnx.Rngs(0)), "NIR cannot hold a spyx"),
+        (nnx.Conv(1, 1, (3, 3), rngs=nnx.Rngs(0)), "NIR cannot hold a flax.*Conv"),
+        (layers.LI((N,), beta=1.0, rngs=nnx.Rngs(0)), "finite time constant, got beta=1"),
+    ],
+)
+def test_what_nir_cannot_hold_is_refused(layer, says):
+    with pytest.raises(ValueError, match=says):
+        exchange.to_nir(spyx.nn.Sequential(layer), (N,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"family": "ann"}, "got family 'ann'"),
+        ({"architecture": "convnet"}, "architecture 'convnet'"),
+        ({"readout": "membrane_last"}, "must be one of .*got 'membrane_last'"),
+    ],
+)
+def test_networks_that_are_no_layers_are_refused(changes, says):
+    with pytest.raises(ValueError, match=says):
+        exchange.to_layers(dataclasses.replace(SPEC, **changes), {}, HYPER)
+
+
+def test_other_graphs_are_refused():
+    graph = exchange.to_nir(spyx.nn.Sequential(layer_of("LIF")), (N,))
+    graph.edges = [("input", "layer_0")]
+    with pytest.raises(ValueError, match="must be one chain, got 0 nodes after 'layer_0'"):
+        exchange.from_nir(graph)
+    graph = exchange.to_nir(spyx.nn.Sequential(layer_of("LIF")), (N,), dt=0.1)
+    graph.nodes["layer_0"].tau = np.full(N, 0.5)
+    with pytest.raises(ValueError, match=r"at least dt=1.0, got 0.5"):
+        exchange.from_nir(graph, dt=1.0)

@@ -1,4 +1,4 @@
-"""The layers beside Spyx's own, in its containers, and through NIR and back."""
+"""The layers beside Spyx's own, and in its containers."""
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +8,11 @@ import spyx
 from flax import nnx
 
 from jaxsnn_mia.kernels import neuron, surrogate
-from jaxsnn_mia.models import exchange, layers
+from jaxsnn_mia.models import layers
 
 N = 5
 X = jnp.asarray(np.random.default_rng(0).normal(0.4, 0.8, (9, 3, N)), jnp.float32)
 FIRING = ("IF", "LIF", "CuBaLIF", "ALIF", "RIF", "RLIF", "RCuBaLIF")
-IN_NIR = tuple(name for name in FIRING if name != "ALIF")
 
 
 @pytest.fixture(autouse=True)
@@ -71,28 +70,6 @@ def test_every_parameter_learns(name):
     leaves = jax.tree.leaves(gradient)
     assert len(leaves) == 1 + len(layer.decays) + hasattr(layer, "recurrent_w")
     assert all(float(jnp.abs(leaf).max()) > 0 for leaf in leaves)
-
-
-@pytest.mark.parametrize("name", IN_NIR)
-@pytest.mark.parametrize("learn_threshold", [False, True])
-def test_a_round_trip_through_nir_keeps_every_parameter(name, learn_threshold):
-    layer = make(name, learn_threshold=learn_threshold)
-    if learn_threshold:
-        layer.threshold[...] = jnp.linspace(0.5, 0.9, N)
-    linear = nnx.Linear(N, N, rngs=nnx.Rngs(2))
-    graph = exchange.to_nir(spyx.nn.Sequential(linear, layer), (N,), (N,))
-    model, _ = spyx.nir.from_nir(graph, X, dt=1)
-    _, back = model.layers
-    assert type(back).__name__ == name
-    np.testing.assert_allclose(np.broadcast_to(back.threshold, (N,)), np.broadcast_to(layer.threshold, (N,)), rtol=1e-6)
-    for theirs, _ in (*layer.decays, *([("recurrent_w", "")] if hasattr(layer, "recurrent_w") else [])):
-        np.testing.assert_allclose(getattr(back, theirs)[...], getattr(layer, theirs)[...], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("layer", [layers.LI((N,), rngs=nnx.Rngs(0)), layers.ALIF((N,), rngs=nnx.Rngs(0))])
-def test_a_layer_without_a_node_in_nir_is_refused_not_left_out(layer):
-    with pytest.raises(ValueError, match="NIR has no node for"):
-        exchange.to_nir(spyx.nn.Sequential(layer), (N,), (N,))
 
 
 def test_an_unknown_convention_is_refused_where_the_layer_is_made():

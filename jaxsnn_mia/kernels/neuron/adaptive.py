@@ -8,6 +8,7 @@ import jax
 from jaxsnn_mia.kernels.neuron.cell import Cell, Parameters
 from jaxsnn_mia.kernels.neuron.reset import conventions, integrate, settle
 from jaxsnn_mia.kernels.neuron.unroll import Spike, StateFn, parameters, sequence, states
+from jaxsnn_mia.kernels.numerics import floating
 
 
 class Adaptive(NamedTuple):
@@ -28,7 +29,11 @@ def adaptive_lif_step(
     spike: Spike,
     key: jax.Array | None = None,
     state_fn: StateFn | None = None,
-    **reset: Any,
+    reset: str = "subtract",
+    reset_delay: bool = True,
+    detach_reset: bool = True,
+    emit: str = "post",
+    reset_again: bool = False,
 ) -> tuple[Adaptive, jax.Array]:
     """One step of a neuron whose threshold rises as it fires: `lif_step` with threshold + strength a, then
     a' = rho a + (1 - rho) s.
@@ -37,7 +42,8 @@ def adaptive_lif_step(
     (state, spikes).
     Source: Bellec et al. 2018 (arXiv 1803.09574), section 2; Spyx's `ALIF` is PRESETS["spyx"].
     """
-    c = conventions(**reset)
+    c = conventions(reset, reset_delay, detach_reset, emit, reset_again)
+    state, current = Adaptive(*map(floating, state)), floating(current)
     like = state.membrane
     p = parameters(
         like, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key, rho=rho, strength=strength
@@ -77,11 +83,16 @@ def adaptive_lif(
     state_dtype: Any = None,
     method: str = "auto",
     checkpoint_every: int | None = None,
-    **reset: Any,
+    reset: str = "subtract",
+    reset_delay: bool = True,
+    detach_reset: bool = True,
+    emit: str = "post",
+    reset_again: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """A whole sequence of `adaptive_lif_step`: (spikes_tb, membrane_tb) [T, B, ...]. The arguments are those
     of `adaptive_lif_step` and `lif`."""
-    c = conventions(**reset)
+    c = conventions(reset, reset_delay, detach_reset, emit, reset_again)
+    current_tb = floating(current_tb)
     start = Adaptive(*states(current_tb, steps, state_dtype, *(state or (None, None))))
     like = start.membrane
     p = parameters(

@@ -8,6 +8,7 @@ import jax
 from jaxsnn_mia.kernels.neuron.cell import Cell
 from jaxsnn_mia.kernels.neuron.reset import conventions, late_reset, settle, take_off
 from jaxsnn_mia.kernels.neuron.unroll import Spike, StateFn, parameters, sequence, states
+from jaxsnn_mia.kernels.numerics import floating
 
 
 class Synaptic(NamedTuple):
@@ -28,7 +29,11 @@ def synaptic_step(
     gain: Any = 1.0,
     key: jax.Array | None = None,
     state_fn: StateFn | None = None,
-    **reset: Any,
+    reset: str = "subtract",
+    reset_delay: bool = True,
+    detach_reset: bool = True,
+    emit: str = "post",
+    reset_again: bool = False,
 ) -> tuple[Synaptic, jax.Array]:
     """One step of a current-based neuron: i' = a i + x, then the membrane of `lif_step` with the current gain i'.
 
@@ -37,7 +42,8 @@ def synaptic_step(
     PRESETS["norse"].
     Source: snnTorch 1.0 `Synaptic`; Pehle and Pedersen 2021 (Norse).
     """
-    c = conventions(**reset)
+    c = conventions(reset, reset_delay, detach_reset, emit, reset_again)
+    state, current = Synaptic(*map(floating, state)), floating(current)
     like = state.membrane
     p = parameters(
         like, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key, alpha=alpha, gain=gain
@@ -79,11 +85,16 @@ def synaptic(
     state_dtype: Any = None,
     method: str = "auto",
     checkpoint_every: int | None = None,
-    **reset: Any,
+    reset: str = "subtract",
+    reset_delay: bool = True,
+    detach_reset: bool = True,
+    emit: str = "post",
+    reset_again: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """A whole sequence of `synaptic_step`: (spikes_tb, membrane_tb) [T, B, ...]. The arguments are those of
     `synaptic_step` and `lif`; recurrent spikes enter the synaptic current."""
-    c = conventions(**reset)
+    c = conventions(reset, reset_delay, detach_reset, emit, reset_again)
+    current_tb = floating(current_tb)
     start = Synaptic(*states(current_tb, steps, state_dtype, *(state or (None, None))))
     like = start.membrane
     p = parameters(

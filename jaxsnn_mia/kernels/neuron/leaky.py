@@ -15,7 +15,7 @@ from jax import lax
 from jaxsnn_mia.kernels.neuron.cell import Cell, Parameters
 from jaxsnn_mia.kernels.neuron.reset import conventions, integrate, settle
 from jaxsnn_mia.kernels.neuron.unroll import Spike, StateFn, parameters, scaled, sequence, states
-from jaxsnn_mia.kernels.numerics import align, unit_clip
+from jaxsnn_mia.kernels.numerics import align, floating, unit_clip
 
 
 def lif_step(
@@ -28,21 +28,25 @@ def lif_step(
     gain: Any = 1.0,
     key: jax.Array | None = None,
     state_fn: StateFn | None = None,
-    **reset: Any,
+    reset: str = "subtract",
+    reset_delay: bool = True,
+    detach_reset: bool = True,
+    emit: str = "post",
+    reset_again: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """One time step of a leaky integrate-and-fire neuron.
 
     Args:
       membrane: membrane potential before the step [...], in the unit of the threshold.
-      current: input current [...], float32, bfloat16 or float16.
+      current: input current [...], float32, bfloat16 or float16; integers count as float32.
       beta: decay per step, clipped to [0, 1]; scalar or broadcastable to [...]. 1 is a neuron without leak.
       threshold: firing threshold; scalar or broadcastable.
-      spike: a `Surrogate`, or any function of membrane - threshold (a `spyx.axn` one too).
+      spike: a `Surrogate`, the name of one, or any function of membrane - threshold (a `spyx.axn` one too).
       gain: multiplies the current (SpikingJelly's `decay_input` is 1 - beta).
       key: typed key of a stochastic surrogate, for this step.
       state_fn: acts on the membrane after integration and before firing (membrane quantization).
-      **reset: reset="subtract" | "zero" | "none", reset_delay=True, detach_reset=True (no gradient through the reset),
-        emit="post" | "pre", reset_again=False; see `reset.py`.
+      reset: "subtract", "zero" or "none"; detach_reset: no gradient through it.
+      reset_delay, emit ("post" or "pre"), reset_again: see `reset.py`, and `PRESETS` for those of the libraries.
 
     Returns:
       (membrane [...] after the step, in its own dtype; spikes [...] 0 or 1, in the dtype of `current`).
@@ -52,7 +56,8 @@ def lif_step(
 
     Source: Eshraghian et al. 2023 (arXiv 2109.12894), section III; snnTorch 1.0 `Leaky`.
     """
-    c = conventions(**reset)
+    c = conventions(reset, reset_delay, detach_reset, emit, reset_again)
+    membrane, current = floating(membrane), floating(current)
     p = parameters(membrane, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key)
     raw = integrate(c, p, membrane, scaled(current, gain, membrane.dtype), 0)
     membrane, spikes = settle(c, p, membrane, raw, 0)
@@ -74,7 +79,11 @@ def lif(
     state_dtype: Any = None,
     method: str = "auto",
     checkpoint_every: int | None = None,
-    **reset: Any,
+    reset: str = "subtract",
+    reset_delay: bool = True,
+    detach_reset: bool = True,
+    emit: str = "post",
+    reset_again: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """A whole sequence of `lif_step`. Its backward stores the membrane alone where the reset is delayed and spikes are
     emitted after integration (the default), and the state before each step beside it otherwise.
@@ -98,7 +107,8 @@ def lif(
     Raises:
       ValueError: as `lif_step`; `checkpoint_every` below 1.
     """
-    c = conventions(**reset)
+    c = conventions(reset, reset_delay, detach_reset, emit, reset_again)
+    current_tb = floating(current_tb)
     (state,) = states(current_tb, steps, state_dtype, state)
     p = parameters(state, beta=beta, threshold=threshold, spike=spike, state_fn=state_fn, key=key)
 
@@ -123,6 +133,7 @@ def leaky_integrator(
 
     `associative` takes a parallel scan over time, of depth log T, instead of the sequential one.
     """
+    current_tb = floating(current_tb)
     (state,) = states(current_tb, None, None, state)
     beta = unit_clip(align(beta, state))
     if associative:

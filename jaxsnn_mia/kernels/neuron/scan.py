@@ -6,6 +6,7 @@ that is 4 bytes stored per neuron-step in float32, and 24 moved: current in, spi
 cotangent in, current cotangent out. The time loop is a `lax.scan`, or one Pallas kernel on a GPU.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +27,7 @@ from jaxsnn_mia.kernels.neuron.cell import (
     sum_to,
     widened,
 )
+from jaxsnn_mia.kernels.surrogate import Surrogate
 
 METHODS = ("auto", "plain", "fused", "pallas")
 LONGEST_UNROLLED = 10  # XLA fuses this many steps well; beyond, it recomputes the chain for every step
@@ -38,8 +40,9 @@ def over_time(
     """(last carry, out_tb) of the cell over currents x [T, B, ...] at the steps `times` int [T]; where `x_tb` is None,
     over the current p.constant [B, ...] at each of them.
 
-    `method` is "plain" (a scan that jax differentiates: the reference), "fused", "pallas" (compiled on a GPU,
-    interpreted elsewhere) or "auto": Pallas where it was seen to work, else fused. Raises ValueError for another
+    `method` is "plain" (a scan that jax differentiates, in forward mode too: the reference), "fused", "pallas"
+    (compiled on a GPU, interpreted elsewhere) or "auto": Pallas where it was seen to work, else fused. These two have a
+    backward of their own, so `jax.jvp`, `jacfwd`, `hessian` and `linearize` refuse them. Raises ValueError for another
     method, or for "pallas" where a step is not made of elementwise operations alone.
     """
     if method not in METHODS:
@@ -49,6 +52,8 @@ def over_time(
     p, carry, x_tb = over_the_same_axes(p, carry, x_tb)
     if method == "plain":
         return plain_scan(cell, p, carry, x_tb, times)
+    if isinstance(p.spike, Surrogate):
+        p = p._replace(spike=dataclasses.replace(p.spike, reverse=True))
     refusal = pallas.refusal(p) or ("current that is the same at each step" if x_tb is None else None)
     if method == "pallas" and refusal:
         raise ValueError(f'`method="pallas"` takes no {refusal}. Pass method="fused" or "auto".')

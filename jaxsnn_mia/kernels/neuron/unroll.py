@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxsnn_mia.kernels import surrogate
 from jaxsnn_mia.kernels.neuron.cell import Cell, Parameters, hoist
 from jaxsnn_mia.kernels.neuron.scan import checkpointed, over_time
-from jaxsnn_mia.kernels.numerics import align, unit_clip
+from jaxsnn_mia.kernels.numerics import align, floating, unit_clip
 
 StateFn = Callable[[jax.Array], jax.Array]
 Spike = Callable[..., jax.Array]
@@ -20,6 +21,8 @@ def parameters(
 ) -> Parameters:
     """The parameters of a neuron with a membrane as `like` [B, ...]: decays are clipped to [0, 1], functions of the
     caller's become pytrees."""
+    if isinstance(spike, str):
+        spike = surrogate.named(spike)
     numbers = {"threshold": threshold, "gain": gain, "strength": strength}
     return Parameters(
         beta=unit_clip(align(beta, like)),
@@ -41,10 +44,10 @@ def states(current_tb: jax.Array, steps: int | None, dtype: Any, *given: jax.Arr
     """Each state array in `dtype`, zeros [B, ...] where none is given."""
     if steps is not None and steps < 1:
         raise ValueError(f"`steps` must be at least 1, or None for a current over time [T, B, ...], got {steps}.")
-    known = next((state.dtype for state in given if state is not None), current_tb.dtype)
+    known = next((floating(state).dtype for state in given if state is not None), current_tb.dtype)
     dtype = jnp.dtype(known if dtype is None else dtype)
     zeros = jnp.zeros(current_tb.shape if steps else current_tb.shape[1:], dtype)
-    return [zeros if state is None else state.astype(dtype) for state in given]
+    return [zeros if state is None else jnp.asarray(state, dtype) for state in given]
 
 
 def sequence(
