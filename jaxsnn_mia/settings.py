@@ -170,6 +170,7 @@ class Signals:
 
 @dataclasses.dataclass(frozen=True)
 class Attacks:
+    # or "package.module:function" of your own, whose positional parameters are what it needs, see `attacks.named`
     names: tuple[str, ...] = choice(("loss", "lira", "lira_offline", "rmia"), "attacks.ATTACKS", some=True)
 
 

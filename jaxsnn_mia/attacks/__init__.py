@@ -1,5 +1,6 @@
 """Membership-inference attacks: arrays in, scores out, all S targets at once, higher = more likely a member."""
 
+import inspect
 import math
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +10,8 @@ import numpy as np
 
 from jaxsnn_mia.attacks import combine, difficulty, lira, population, quantile, rmia, shokri, signals
 from jaxsnn_mia.attacks.lira import bavaria, multivariate
+from jaxsnn_mia.runtime.own_code import imported
+from jaxsnn_mia.signals.catalogue import ACROSS, SIGNALS
 
 
 class Attack(NamedTuple):
@@ -123,17 +126,41 @@ LEARNED = ("shokri", "shokri_mlp", "shokri_predecessor", "trajectory", "rates", 
 NOT_SIGNALS = ("keep", "labels", "x", "scores")
 
 
+def named(name: str) -> Attack:
+    """The attack of a name of `ATTACKS`, or of "package.module:NAME" of the caller's own: an `Attack`, or a function
+    whose positional parameters are called as what it needs.
+
+    Raises ValueError for a name that is neither, and for a parameter that is no signal.
+    """
+    if name in ATTACKS:
+        return ATTACKS[name]
+    own = imported("attacks.names", name, ATTACKS, "function")
+    if not isinstance(own, Attack):
+        positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        given = inspect.signature(own).parameters.values()
+        own = Attack(own, tuple(parameter.name for parameter in given if parameter.kind in positional))
+    known = {*SIGNALS, *ACROSS}
+    unknown = [need for need in own.needs if need not in NOT_SIGNALS and need.removesuffix("_population") not in known]
+    unknown += [need for need in own.needs if need == "scores"]
+    if unknown or not own.needs:
+        raise ValueError(
+            f"`attacks.names` {name!r}: its positional parameters must be signals ({', '.join(sorted(known))}, perhaps "
+            f"with _population), keep, labels or x, got {list(own.needs)}."
+        )
+    return own
+
+
 def signals_of(names: tuple[str, ...]) -> tuple[str, ...]:
     """The signals that these attacks need."""
-    needs = {need.removesuffix("_population") for name in names for need in ATTACKS[name].needs}
+    needs = {need.removesuffix("_population") for name in names for need in named(name).needs}
     return tuple(sorted(needs - set(NOT_SIGNALS)))
 
 
 def fewest_shadows(names: tuple[str, ...]) -> int:
     """How many shadows the named attacks need. `combine` runs those that it combines without a fold of pairs too, so
     what is left must be enough for them."""
-    fewest = max(ATTACKS[name].fewest for name in names)
-    if not any("scores" in ATTACKS[name].needs for name in names):
+    fewest = max(named(name).fewest for name in names)
+    if not any("scores" in named(name).needs for name in names):
         return fewest
     of_combined = max((ATTACKS[name].fewest for name in names if name not in LEARNED), default=fewest)
     pairs = of_combined // 2
@@ -144,5 +171,5 @@ def fewest_shadows(names: tuple[str, ...]) -> int:
 
 __all__ = [
     "ATTACKS", "LEARNED", "NOT_SIGNALS", "Attack", "combine", "difficulty", "fewest_shadows", "lira", "multivariate",
-    "population", "quantile", "rmia", "shokri", "signals", "signals_of",
+    "named", "population", "quantile", "rmia", "shokri", "signals", "signals_of",
 ]  # fmt: skip

@@ -67,7 +67,7 @@ def able(models: Models, separate: bool, part: Attackable, paired: bool = True) 
 
 def lacks(name: str, models: Models, separate: bool, part: Attackable, paired: bool) -> str:
     """What an attack needs and these arrays lack, in words; "" where they are enough."""
-    attack = attacks.ATTACKS[name]
+    attack = attacks.named(name)
     known = {*models.known, "keep", *(() if models.labels_n is None or separate else ("labels",))}
     missing = sorted(set(attack.needs) - known)
     if separate and name in attacks.LEARNED:
@@ -93,7 +93,7 @@ def check_names(names: Sequence[str]) -> None:
     if not names:
         raise ValueError("at least one attack is needed. Leave the names out for all that the arrays are enough for.")
     for name in names:
-        if name not in attacks.ATTACKS:
-            near = difflib.get_close_matches(name, attacks.ATTACKS, 1)
-            hint = f'did you mean "{near[0]}"?' if near else f"known: {', '.join(attacks.ATTACKS)}."
-            raise ValueError(f"unknown attack {name!r}; {hint}")
+        near = difflib.get_close_matches(name, attacks.ATTACKS, 1)
+        if name not in attacks.ATTACKS and ":" not in name and near:
+            raise ValueError(f'unknown attack {name!r}; did you mean "{near[0]}"?')
+        attacks.named(name)

@@ -206,7 +206,7 @@ DEFAULT = ("loss", "lira", "lira_offline", "rmia", "rmia_tuned", "attack_p", "sh
 
 def scores(name: str, asked: Asked) -> np.ndarray:
     """[S, N] of all models as targets, or [K, N] of separate targets against all models."""
-    attack, models, targets = attacks.ATTACKS[name], asked.models, asked.targets
+    attack, models, targets = attacks.named(name), asked.models, asked.targets
     if "keep" not in attack.needs:
         return attack.fn(*map(asked.own.signal, attack.needs))
     given: dict[str, Any] = {"keep": asked.keep_sn, "labels": models.labels_n}

@@ -55,9 +55,7 @@ def check_data(c: Config) -> None:
     both = c.data.population + c.data.validation
     require(both <= 0.8, "data.population + data.validation", "at most 0.8", both)
     needing = [
-        name
-        for name in c.attacks.names
-        if any(signal.endswith("_population") for signal in attacks.ATTACKS[name].needs)
+        name for name in c.attacks.names if any(signal.endswith("_population") for signal in attacks.named(name).needs)
     ]
     if c.data.standardise in ("dataset", "range"):
         needing.append(f"data.standardise={c.data.standardise}")

@@ -31,19 +31,26 @@ LISTS: dict[str, Collection] = {
 }
 
 
+# lists beside which code of the caller's own may be named, and what checks it
+OWN = {"attacks.ATTACKS": attacks.named}
+
+
 def check_fields(section: Any, prefix: str) -> None:
     """ValueError for a setting of a section that is out of its range or none of its choices."""
     for field in dataclasses.fields(section):
         if not field.metadata:
             continue
         name, value = f"{prefix}.{field.name}", getattr(section, field.name)
-        limits, choices = field.metadata.get("range"), known(field.metadata.get("choices", ()))
+        limits, of_field = field.metadata.get("range"), field.metadata.get("choices", ())
+        choices, own = known(of_field), OWN.get(of_field[0]) if len(of_field) == 1 else None
         if field.metadata["some"]:
             what = f"of {sorted(choices)}" if choices else field.metadata["some"]
             require(len(value) > 0, name, f"one or more {what}", value)
         for one in value if isinstance(value, tuple) else (value,):
             if limits:
                 require(holds(limits, one), name, expected(limits), one, limits.remedy)
+            elif own and isinstance(one, str) and ":" in one:
+                own(one)
             else:
                 one_of(choices, name, one)
 

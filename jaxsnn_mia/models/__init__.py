@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from flax import nnx
 
-from jaxsnn_mia.models import by_name
 from jaxsnn_mia.models.coding import ENCODINGS
 from jaxsnn_mia.models.convnet import ConvNet
 from jaxsnn_mia.models.dense import DenseANN, DenseSNN
@@ -22,6 +21,7 @@ from jaxsnn_mia.models.spec import (
     pure,
 )  # fmt: skip
 from jaxsnn_mia.models.vgg import VGG
+from jaxsnn_mia.runtime.own_code import imported
 
 # architecture -> family -> module
 MODELS: dict[str, dict[str, type[nnx.Module]]] = {
@@ -44,7 +44,7 @@ def modules(architecture: str) -> Mapping[str, type[nnx.Module]]:
     module as `pure` takes it, which then stands for every family. ValueError for a name that is neither."""
     if architecture in MODELS:
         return MODELS[architecture]
-    own = by_name.imported("model.architecture", architecture, MODELS, "Class")
+    own = imported("model.architecture", architecture, MODELS, "Class")
     if not (isinstance(own, type) and issubclass(own, nnx.Module)):
         raise ValueError(f"`model.architecture` {architecture!r} must be a flax.nnx.Module class, got {own!r}.")
     return dict.fromkeys(FAMILIES, own)

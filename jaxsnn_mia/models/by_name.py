@@ -1,27 +1,10 @@
-"""Surrogates and code of the caller's own, by name. Kernels and networks take functions: names end here."""
+"""Surrogates by name. Kernels and networks take functions: names end here."""
 
-import importlib
 import inspect
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable
 
 from jaxsnn_mia.kernels.surrogate import SURROGATES, Surrogate
-
-
-def imported(setting: str, name: str, known: Collection[str], kind: str) -> Any:
-    """What "package.module:NAME" names, a `kind` of the caller's own ("function", "Class").
-
-    Raises ValueError for a name of another form, with the `known` ones that `setting` may have instead, and for what
-    is not there.
-    """
-    module, colon, attribute = name.partition(":")
-    remedy = f"Name an own one package.module:{kind}, with its folder in PYTHONPATH."
-    if not colon:
-        raise ValueError(f"`{setting}` must be one of {sorted(known)}, got {name!r}. {remedy}")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"`{setting}` {name!r} could not be found: {error!r}. {remedy}") from error
+from jaxsnn_mia.runtime.own_code import imported
 
 
 def surrogate(name: str) -> Callable[..., Surrogate]:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from jaxsnn_mia import settings
 
+STREAMS = 3000  # plus a number, folded into a key: apart from dropout, encoding and stochastic surrogates
 NORMS = ("group", "tdbn")
 READOUTS = ("membrane_last", "membrane_mean", "spike_count", "leaky_integrator")
 QUANTIZED = {
@@ -121,25 +123,52 @@ class Model(NamedTuple):
 
 def pure(module: Callable[..., nnx.Module], spec: ModelSpec) -> Model:
     """The pure functions of a flax.nnx module class with `__init__(spec, rngs=)` and
-    `__call__(x, hyper, key, train) -> Output`."""
-    abstract = nnx.eval_shape(lambda: module(spec, rngs=nnx.Rngs(params=jax.random.key(0))))
-    graph, *empty = nnx.split(abstract, nnx.Param, ...)
+    `__call__(x, hyper, key, train) -> Output`.
+
+    `rngs` has every stream. Those that layers keep (`nnx.Dropout(rngs=rngs)`) start anew from `key` at each call, and
+    the layers are told whether it is training. Logits are given in float32.
+    """
+    abstract = nnx.eval_shape(lambda: module(spec, rngs=nnx.Rngs(jax.random.key(0))))
+    graph, *empty = nnx.split(abstract, nnx.Param, nnx.RngState, ...)
 
     def variables(instance):
-        _, params, statistics = nnx.split(instance, nnx.Param, ...)
+        _, params, _, statistics = nnx.split(instance, nnx.Param, nnx.RngState, ...)
         return {"params": nnx.to_pure_dict(params), "statistics": nnx.to_pure_dict(statistics)}
 
     def init(key):
-        return variables(module(spec, rngs=nnx.Rngs(params=key)))
+        return variables(module(spec, rngs=nnx.Rngs(key)))
 
     def apply(given, x, hyper, key, *, train):
-        states = [jax.tree.map(lambda leaf: leaf, state) for state in empty]
-        for state, name in zip(states, ("params", "statistics"), strict=True):
-            nnx.replace_by_pure_dict(state, given[name])
-        instance = nnx.merge(graph, *states)
+        params, streams, statistics = (jax.tree.map(lambda leaf: leaf, state) for state in empty)
+        nnx.replace_by_pure_dict(params, given["params"])
+        nnx.replace_by_pure_dict(statistics, given["statistics"])
+        instance = nnx.merge(graph, params, restarted(streams, key), statistics)
+        if jax.tree.leaves(streams) or own_modes(spec):
+            instance.train() if train else instance.eval()
         output = instance(x, hyper, key, train)
+        if not isinstance(output, Output):
+            raise ValueError(
+                f"{module.__name__} must return Output(logits [B, C], logits over time or None, {{}}), got "
+                f"{type(output).__name__}."
+            )
+        output = output._replace(logits_bc=output.logits_bc.astype(jnp.float32))
         if train:
             output.aux["statistics"] = variables(instance)["statistics"]
         return output
 
     return Model(init, apply)
+
+
+def own_modes(spec: ModelSpec) -> bool:
+    """Whether a module is of the caller's own: its layers may behave differently in training."""
+    return ":" in spec.architecture
+
+
+def restarted(streams: nnx.State, key: jax.Array) -> nnx.State:
+    """The streams of random numbers that layers keep, each with a key of its own and nothing drawn."""
+    leaves, tree = jax.tree.flatten(streams)
+    fresh = []
+    for i, leaf in enumerate(leaves):
+        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        fresh.append(jax.random.fold_in(key, STREAMS + i) if is_key else jnp.zeros(leaf.shape, leaf.dtype))
+    return jax.tree.unflatten(tree, fresh)

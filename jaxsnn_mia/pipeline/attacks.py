@@ -1,6 +1,7 @@
 """The attacks stages: the signals that an attack needs, given to it."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from jaxsnn_mia.data.prepared import PARTS, candidates, rows_of
 from jaxsnn_mia.pipeline.splits import read_keep
 from jaxsnn_mia.pipeline.trained import read_signal
 from jaxsnn_mia.settings import Config
-from jaxsnn_mia.store.files import write_array
+from jaxsnn_mia.store.files import file_sha256, write_array
 from jaxsnn_mia.store.stage import Stage
 from jaxsnn_mia.store.stage import run as run_stage
 from jaxsnn_mia.training.history import valid_shadows
@@ -29,6 +30,8 @@ def stage(name: str, c: Config, folder: Path, paths: dict[str, Path]) -> Stage:
         "signals": [paths[f"signals/{signal}"].name for signal in signals],
         "combined": parts,
     }
+    if ":" in name:  # of the caller's own
+        inputs["source"] = file_sha256(Path(inspect.getfile(attacks.named(name).fn)))
     return Stage("attacks", folder, inputs)
 
 
@@ -47,7 +50,7 @@ def run(c: Config, folder: Path, paths: dict[str, Path]) -> dict[str, Path]:
 
 def is_combination(name: str) -> bool:
     """Whether an attack is made of the scores of others."""
-    return "scores" in attacks.ATTACKS[name].needs
+    return "scores" in attacks.named(name).needs
 
 
 def combined(name: str, c: Config) -> list[str]:
@@ -70,7 +73,7 @@ def scores(name: str, c: Config, paths: dict[str, Path]) -> np.ndarray:
 
 def ready(name: str, c: Config, paths: dict[str, Path]) -> Callable[..., np.ndarray]:
     """An attack with everything that it needs but valid_s."""
-    attack = attacks.ATTACKS[name]
+    attack = attacks.named(name)
     options: dict[str, Any] = {}
     arrays = [operand(need, paths) for need in attack.needs]
     if "keep" in attack.needs:

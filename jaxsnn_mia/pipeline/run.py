@@ -7,7 +7,18 @@ import jax
 
 from jaxsnn_mia.config import sweep
 from jaxsnn_mia.config.sweep import FOLLOWING
-from jaxsnn_mia.pipeline import attacks, attribute, data, inversion, metrics, releases, signals, splits, train
+from jaxsnn_mia.pipeline import (
+    attacks,
+    attribute,
+    data,
+    inversion,
+    metrics,
+    own_model,
+    releases,
+    signals,
+    splits,
+    train,
+)
 from jaxsnn_mia.report import page
 from jaxsnn_mia.runtime import stopping, tracking
 from jaxsnn_mia.settings import Config, recorded
@@ -51,6 +62,7 @@ def lead(c: Config, workdir: Path, until: str, share: Share) -> dict[str, Path]:
     """Runs every stage in a workdir that this process holds."""
     variants = sweep.variants(c)
     paths = {name: data_and_splits(variant, workdir) for name, variant in variants.items()}  # all data is checked first
+    own_model.check(variants, paths)
     write_config(workdir, recorded(c))
     if upto("train", until):
         paths = train.run(variants, workdir, paths, share)

@@ -4,7 +4,7 @@
 
 PROTOCOL_2.md says what the tables are, `TABLES` in design.py lists them. FOLDER holds the files of Location-30 and of
 MNIST-10k, and the tables on persons under tables/. A second call trains nothing twice. cost.csv says how many models
-each run trained and how long it took; its rows come once a run is whole.
+each run trained and how long it took, sets.csv what the data sets are. Rows come once a run is whole.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from typing import Any
 os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
 import jax
+import numpy as np
 
 from experiments.study import sheet
 from experiments.study.run import add_cost, remove_stages, rows_and_cost
@@ -47,10 +48,24 @@ def point(path: Path, epochs: int) -> list[dict[str, str]]:
     return [wide]
 
 
+def describe(results: Path, dataset: str, data_dir: str) -> None:
+    """Adds what a data set is to sets.csv: its shape, its classes, the share of the largest one, its hash."""
+    from jaxsnn_mia import data
+
+    found = data.load(design.source(dataset, data_dir), data_dir)
+    row = {
+        "dataset": dataset, "rows": len(found.y), "features": found.x[0].size, "classes": len(found.class_names),
+        "largest_share": round(float(np.bincount(found.y).max() / len(found.y)), 6), "sha256": found.sha256,
+    }  # fmt: skip
+    sheet.replace(results / "sets.csv", [row], tuple(row), ("dataset",))
+
+
 def run(table: str, datasets: tuple[str, ...], workdir: Path, results: Path, data_dir: str, scale: str) -> None:
     """Adds the rows of a table to results/TABLE/DATASET.csv, a run at a time. Checkpoints and signals of finished runs
     are removed."""
     make, _ = design.TABLES[table]
+    for dataset in datasets:
+        describe(results, dataset, data_dir)
     for name, dataset, settings in make(datasets, data_dir):
         folder = workdir / table / name
         done = rows_and_cost(design.SCALES[scale](settings), folder, data_dir, point)

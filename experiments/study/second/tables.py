@@ -1,0 +1,137 @@
+"""Tables and figures of the second study from its rows.
+
+    python -m experiments.study.second.tables [--results=FOLDER]
+
+Reads FOLDER/*/*.csv (experiments/results/study2 by default) and writes README.md and the figures beside them. What is
+missing is left out.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from experiments.study.second import design, effects, figures
+from experiments.study.second.effects import Both
+from experiments.study.second.run import RESULTS
+from experiments.study.second_look import Together, table, together
+
+ALPHA = 0.05
+
+
+def level(sets: int) -> float:
+    """Of an interval on one of so many deciding data sets."""
+    return 1 - ALPHA / max(sets, 1)
+
+
+def shown(low: float, mean: float, high: float) -> str:
+    return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def cells(both: Both | None, of_level: float) -> list[str]:
+    """Estimate and interval in AUC and in log10 TPR, the differences at the shares, the verdict."""
+    if both is None:
+        return ["void", "", "", ""]
+    intervals = []
+    for effect in both:
+        low, high = effect.interval(of_level)
+        intervals.append(shown(low, effect.mean, high))
+    at = ", ".join(f"{value:+.3f}" for value in both.auc.at)
+    return [*intervals, at, both.verdict(of_level)]
+
+
+def over_sets(by_dataset: Mapping[str, Both | None]) -> list[Together]:
+    """Random-effects means in AUC and log10 TPR; none of fewer than 3 data sets."""
+    known = [both for both in by_dataset.values() if both is not None]
+    if len(known) < 3:
+        return []
+    return [together([e.mean for e in of], [max(e.error, 1e-6) for e in of]) for of in zip(*known, strict=True)]
+
+
+def in_words(t: Together) -> str:
+    return f"{t.mean:+.3f} [{t.low:+.3f}, {t.high:+.3f}], prediction [{t.predicted_low:+.3f}, {t.predicted_high:+.3f}]"
+
+
+def b0_section(results: Path) -> list[str]:
+    """ANN against SNN between envelopes."""
+    rows, known = effects.rows_of(results, "frontiers"), effects.sets(results)
+    if not rows:
+        return []
+    parts = ["## b0: does a spiking network leak less than its ANN twin of equal accuracy?", ""]
+    for readout, decides in ((effects.LEAKY, "decides"), (effects.LAST, "is shown")):
+        found = effects.b0(rows, known, readout)
+        found = {name: both for name, both in found.items() if ran(rows, name, readout)}
+        if not found:
+            continue
+        deciding = level(len(found))
+        heads = ["data set", "", "AUC(ANN) - AUC(SNN)", "log10 TPR at 1 %", "AUC at .95, .98, 1 of the best", "verdict"]
+        lines = [
+            [name, "confirmatory" if name in design.CONFIRMATORY else "exploratory", *cells(both, deciding)]
+            for name, both in found.items()
+        ]
+        parts += [f"Readout `{readout}`, which {decides}. Intervals of {100 * deciding:.2f} %.", ""]
+        parts += [*table(heads, lines), ""]
+        for metric, t in zip(("AUC", "log10 TPR at 1 %"), over_sets(found), strict=False):
+            parts += [f"Over data sets, {metric}: {in_words(t)}.", ""]
+        if readout == effects.LEAKY:
+            figures.forest(found, over_sets(found), deciding, results / "b0.svg")
+            parts += ["![Effects by data set](b0.svg)", ""]
+    figures.frontiers(rows, known, results / "frontiers.svg")
+    return [*parts, "![Leak over accuracy](frontiers.svg)", ""]
+
+
+def ran(rows: effects.Rows, dataset: str, readout: str) -> bool:
+    """Whether both families of a data set are there."""
+    there = {(row["family"], row["readout"]) for row in rows if row["dataset"] == dataset}
+    return ("snn", readout) in there and any(family == "ann" for family, _ in there)
+
+
+def best_section(results: Path) -> list[str]:
+    """What each condition reaches: its best mean accuracy, and the leak there."""
+    rows = effects.rows_of(results, "frontiers")
+    lines = []
+    for dataset in dict.fromkeys(row["dataset"] for row in rows):
+        for family, readout in (("ann", ""), ("snn", effects.LEAKY), ("snn", effects.LAST)):
+            where = {"dataset": dataset, "family": family, "readout": readout}
+            auc, tpr = (effects.condition(rows, f"strongest {metric}", **where) for metric in ("auc", "tpr@0.01"))
+            if auc is None or tpr is None:
+                continue
+            mean = auc.accuracy.mean(0)
+            best = np.unravel_index(np.nanargmax(mean), mean.shape)
+            lines.append([
+                dataset, family, readout, f"{mean[best]:.3f}", f"{auc.leak.mean(0)[best]:.3f}",
+                f"{100 * 10 ** tpr.leak.mean(0)[best]:.2f} %",
+            ])  # fmt: skip
+    if not lines:
+        return []
+    heads = ["data set", "family", "readout", "best test accuracy", "AUC there", "TPR at 1 % FPR there"]
+    return ["## What each condition reaches", "", *table(heads, lines), ""]
+
+
+SECTIONS = (best_section, b0_section)
+
+
+def page(results: Path) -> str:
+    lines = [
+        "# Rows of the second study",
+        "",
+        "By the rules of `experiments/study/PROTOCOL_2.md`; `python -m experiments.study.second.tables` made this page. "
+        "An effect is positive where the second condition leaks less.",
+        "",
+    ]
+    for section in SECTIONS:
+        lines += section(results)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    results = parser.parse_args(argv).results
+    (results / "README.md").write_text(page(results))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
