@@ -56,10 +56,24 @@ def parse(argv: list[str]) -> list[str]:
         return rest
     except SystemExit:
         raise
-    except KeyError as error:
-        fail(f"unknown setting {error}; jaxsnn_mia/settings.py lists all.")
+    except (KeyError, AttributeError) as error:
+        fail(unknown(str(error)))
     except Exception as error:
         fail(error)
+
+
+def unknown(message: str) -> str:
+    """What to say of a setting that is not there: the nearest ones, or those that other programs call so."""
+    from jaxsnn_mia.config import parse as settings
+
+    given = next((name for flag in sys.argv if (name := setting_of(flag)) and not settings.is_known(name)), "")
+    return settings.unknown(given) if given else f"unknown setting: {message}"
+
+
+def setting_of(flag: str) -> str:
+    """NAME of --config.NAME=VALUE; "" of any other flag."""
+    name = flag.removeprefix("--").partition("=")[0]
+    return name.removeprefix("config.") if name.startswith("config.") else ""
 
 
 def check() -> None:
@@ -74,7 +88,7 @@ def check() -> None:
         if WORKDIR.value is None:
             fail("--workdir=DIR is needed.")
         return
-    if CONFIG.value is None or (WORKDIR.value is None and not DRY_RUN.value):
+    if CONFIG.value is None or (not WORKDIR.value and not DRY_RUN.value):
         fail("--config=FILE and --workdir=DIR are needed, as in --config=experiments/configs/quickstart.py.")
     CONFIG.value.to_dict()  # a config file that cannot be loaded fails here, not before
 
@@ -112,6 +126,8 @@ def audit() -> None:
         run_pipeline(c, workdir, until=STAGE.value, share=share)
         if STAGE.value == "report" and share.rank == 0:
             print(tables.as_text(tables.table(tables.read(workdir))))
+            for name, reason in tables.left_out(workdir).items():
+                print(f"{name} is left out: {reason}")
             print(f"\n{WORKDIR.value.rstrip('/')}/report.html")
 
 

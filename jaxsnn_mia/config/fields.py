@@ -61,7 +61,7 @@ def known(choices: tuple[str, ...]) -> Collection:
 
 
 def holds(limits: Range, value: float) -> bool:
-    """Whether a number is in a range; NaN never is."""
+    """Whether a number is in a range; NaN and infinity never are."""
     if limits.also is not None and value == limits.also:
         return True
     return (
@@ -69,7 +69,7 @@ def holds(limits: Range, value: float) -> bool:
         and (limits.above is None or value > limits.above)
         and (limits.most is None or value <= limits.most)
         and (limits.below is None or value < limits.below)
-        and (not limits.finite or value < float("inf"))
+        and value < float("inf")
         and (not limits.even or value % 2 == 0)
     )
 

@@ -32,6 +32,39 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     return check(section(Config, values, ""))
 
 
+# what other programs call a setting
+CALLED = {
+    "learning_rate": "train.lr", "num_epochs": "train.epochs", "epoch": "train.epochs", "batch": "train.batch_size",
+    "num_shadows": "splits.n_shadows", "shadows": "splits.n_shadows", "timesteps": "model.time_steps",
+    "num_steps": "model.time_steps", "T": "model.time_steps", "dataset": "data.name", "num_bits": "quantization.bits",
+    "hidden_size": "model.hidden", "tau": "model.beta", "v_threshold": "model.threshold", "attack": "attacks.names",
+}  # fmt: skip
+
+
+def names() -> list[str]:
+    """Every setting, "section.field"."""
+    hints = typing.get_type_hints(Config)
+    return [f"{name}.{field.name}" for name, kind in hints.items() for field in dataclasses.fields(kind)]
+
+
+def is_known(name: str) -> bool:
+    return name in names() or name in typing.get_type_hints(Config)
+
+
+def unknown(name: str) -> str:
+    """What to say of a setting that is not there, with what may have been meant."""
+    last = name.rpartition(".")[2]
+    sections = list(typing.get_type_hints(Config))
+    by_field = {known.rpartition(".")[2]: known for known in names() if not known.startswith("sweep.")}
+    near = [
+        CALLED.get(last), by_field.get(last), *difflib.get_close_matches(name, [*names(), *sections], 1),
+        *(by_field[field] for field in difflib.get_close_matches(last, by_field, 1)),
+    ]  # fmt: skip
+    meant = next((one for one in near if one), None)
+    hint = f"did you mean `config.{meant}`?" if meant else "jaxsnn_mia/settings.py lists all."
+    return f'unknown setting "{name}"; {hint}'
+
+
 def section(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = typing.get_type_hints(kind)
@@ -40,9 +73,7 @@ def section(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
     }
     for name in values:
         if name not in fields:
-            near = difflib.get_close_matches(name, fields, 1)
-            hint = f'did you mean "{prefix}{near[0]}"?' if near else f"known: {', '.join(fields)}."
-            raise ValueError(f'unknown setting "{prefix}{name}"; {hint}')
+            raise ValueError(unknown(prefix + name))
     return kind(**{name: cast(hints[name], value, prefix + name) for name, value in values.items()})
 
 

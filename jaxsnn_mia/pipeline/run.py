@@ -4,9 +4,12 @@ import time
 from pathlib import Path
 
 import jax
+from absl import logging
 
+from jaxsnn_mia import attacks as attack_functions
 from jaxsnn_mia.config import sweep
 from jaxsnn_mia.config.sweep import FOLLOWING
+from jaxsnn_mia.data import splits as data_splits
 from jaxsnn_mia.pipeline import (
     attacks,
     attribute,
@@ -25,9 +28,11 @@ from jaxsnn_mia.settings import Config, recorded
 from jaxsnn_mia.store.stage import MANIFEST, Stage, upto
 from jaxsnn_mia.store.workdir import check_config, is_locked, lock, write_config
 from jaxsnn_mia.training.claims import POLL_SECONDS, Share, wait_for
+from jaxsnn_mia.training.history import valid_shadows
 
 Paths = dict[str, Path]  # stage -> its folder: "data", "train", "signals/phi", "attacks/lira", ...
 ALONE = Share()
+LEAST_USABLE = 4  # models, whatever the attacks: intervals and the choice of an attack take two pairs
 
 
 def run_pipeline(c: Config, workdir: Path, *, until: str = "report", share: Share = ALONE) -> dict[str, Path]:
@@ -66,13 +71,39 @@ def lead(c: Config, workdir: Path, until: str, share: Share) -> dict[str, Path]:
     write_config(workdir, recorded(c))
     if upto("train", until):
         paths = train.run(variants, workdir, paths, share)
+    left_out = {}
     for name, variant in variants.items():
         stopping.check()
+        reason = diverged(variant, paths[name]["train"]) if upto("attacks", until) else ""
+        if reason:
+            left_out[name] = reason
+            logging.warning("%s is left out: %s", name, reason)
+            paths.pop(name)
+            continue
         paths[name] = run_variant(name, variant, workdir / name, paths[name], until)
+    if left_out and not paths:
+        raise ValueError(f"no variant can be attacked. {'; '.join(f'{n}: {why}' for n, why in left_out.items())}")
     if until == "report":
-        rows = releases.run(variants, workdir, paths)
-        page.write(recorded(c), workdir, paths, title=c.report.title, level=c.metrics.level, releases=rows)
+        rest = {name: variant for name, variant in variants.items() if name not in left_out}
+        rows = releases.run(rest, workdir, paths)
+        page.write(
+            recorded(c), workdir, paths, title=c.report.title, level=c.metrics.level, releases=rows,
+            left_out={name: (metrics.labels(variants[name]), why) for name, why in left_out.items()},
+        )  # fmt: skip
     return {name: of["metrics"] for name, of in paths.items() if "metrics" in of}
+
+
+def diverged(c: Config, train: Path) -> str:
+    """Why a trained variant cannot be attacked, in words; "" where enough of its models are usable."""
+    valid_s = valid_shadows(train)
+    usable = int((valid_s & valid_s[data_splits.partners(len(valid_s))]).sum())
+    fewest = max(attack_functions.fewest_shadows(c.attacks.names), LEAST_USABLE)
+    if usable >= fewest:
+        return ""
+    return (
+        f"{int((~valid_s).sum())} of {len(valid_s)} models diverged, and {usable} are left whose partner did not; "
+        f"attacks need {fewest}. Lower train.lr."
+    )
 
 
 def data_and_splits(c: Config, workdir: Path) -> Paths:

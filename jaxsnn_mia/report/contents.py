@@ -15,11 +15,20 @@ class Contents(NamedTuple):
     pairs: Sequence[tuple[str, str]]  # (variant, reference) of the differences
     how: str  # a sentence: what was left out with a target
     releases: Sequence[Mapping[str, Any]] = ()  # of models of which several versions are attacked together
+    left_out: Mapping[str, tuple[Mapping[str, Any], str]] = {}  # variants that are not here: labels and the reason
     records: Sequence[Mapping[str, Any]] = ()  # the most exposed of an auditor's own, with their ids
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         return [row for variant in self.variants.values() for row in variant.rows]
+
+    @property
+    def rows_left_out(self) -> list[dict[str, Any]]:
+        """A row for each variant that is left out: the metric is "diverged", the value n/a, "chosen" has the reason."""
+        return [
+            {**labels, "variant": name, "attack": "", "metric": "diverged", "value": float("nan"), "chosen": reason}
+            for name, (labels, reason) in self.left_out.items()
+        ]
 
     @property
     def by_dataset(self) -> dict[str, dict[str, Variant]]:

@@ -22,7 +22,7 @@ Paths = Mapping[str, Mapping[str, Path]]
 def write(
     settings: dict[str, Any], workdir: Path, paths: Paths, *, title: str, level: float,
     pairs: Sequence[tuple[str, str]] | None = None, how: str = HOW, releases: Sequence[Mapping[str, Any]] = (),
-    records: Sequence[Mapping[str, Any]] = (),
+    records: Sequence[Mapping[str, Any]] = (), left_out: Mapping[str, tuple[Mapping[str, Any], str]] | None = None,
 ) -> None:  # fmt: skip
     """Makes the report, unless it is up to date.
 
@@ -35,20 +35,22 @@ def write(
       pairs: (variant, reference) of each difference. None: each variant against the first with the same splits.
       how: a sentence that says what was left out with a target.
       releases: rows of `pipeline.releases`, of models of which several versions are attacked together.
+      left_out: the labels of each variant that is not in `paths`, and why.
       records: rows of `audit.records`, the most exposed examples by the ids of their owner.
     """
     names = {
         name: {stage: path.parent.name + "/" + path.name for stage, path in of.items()} for name, of in paths.items()
     }
     made = [file_sha256(of["metrics"] / "summary.json") for of in paths.values()]
-    inputs = digest([TEMPLATE_VERSION, settings, names, made, pairs, how, *releases, *records])
+    left_out = left_out or {}
+    inputs = digest([TEMPLATE_VERSION, settings, names, made, pairs, how, *releases, *records, left_out])
     if is_current(workdir, inputs):
         return
     variants = reading.read(paths)
     pairs = against_first(variants) if pairs is None else pairs
-    contents = Contents(settings, variants, level, pairs, how, releases, records)
+    contents = Contents(settings, variants, level, pairs, how, releases, left_out, records)
     rows = [{key: nan_for_none(value) for key, value in row.items()} for row in contents.rows]
-    write_text(workdir / "results.csv", tables.as_csv(rows))
+    write_text(workdir / "results.csv", tables.as_csv([*rows, *contents.rows_left_out]))
     write_text(workdir / "report.html", html(title, contents))
     summary = {
         "inputs": inputs,
@@ -57,6 +59,7 @@ def write(
         "stages": {
             name: {stage: os.path.relpath(path, workdir) for stage, path in of.items()} for name, of in paths.items()
         },
+        "left_out": {name: reason for name, (_, reason) in left_out.items()},
         "variants": {name: variant.summary for name, variant in variants.items()},
     }
     write_json(workdir / "summary.json", summary)

@@ -19,6 +19,7 @@ def answer_section(page: Contents, show: Any) -> Section | None:
     for dataset, variants in page.by_dataset.items():
         said = [answers.answer(name, variant.measured) for name, variant in variants.items()]
         parts += [show.heading(dataset), show.answers(said)]
+    parts += [show.note(f"{name} is left out: {reason}") for name, (_, reason) in page.left_out.items()]
     parts.append(
         show.note(
             f"{page.how} Bars: AUC from .5 (guessing) to 1. Brackets: {100 * page.level:g} % intervals by a crossed "

@@ -43,6 +43,11 @@ def read(workdir: Path) -> list[dict[str, Any]]:
     return [row for summary in variants.values() for row in summary["rows"]]
 
 
+def left_out(workdir: Path) -> dict[str, str]:
+    """The variants that the report of a workdir leaves out, and why."""
+    return json.loads((workdir / "summary.json").read_text()).get("left_out", {})
+
+
 def attack_names(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The membership attacks of the rows, each once, in order."""
     names = dict.fromkeys(row["attack"] for row in rows)

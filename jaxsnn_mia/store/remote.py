@@ -27,7 +27,9 @@ def opened(workdir: str, *, alone: bool = True) -> Iterator[Path]:
     """The folder to work in: `workdir` itself, or a mirror of an object store. ValueError for an object store where
     this process is not `alone`."""
     if not workdir.startswith(SCHEMES):
-        yield Path(workdir)
+        if not workdir.strip() or "://" in workdir:
+            raise ValueError(f"--workdir must be a folder, or a place in gs:// or s3://, got {workdir!r}.")
+        yield Path(workdir).expanduser()
         return
     if not alone:
         raise ValueError(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from absl import logging
 
 from jaxsnn_mia import __version__
@@ -20,7 +21,7 @@ MANIFEST = "manifest.json"
 STAGES = ("data", "splits", "train", "signals", "attacks", "metrics", "report")
 # part of every hash: raise it when a stage's code changes what the stage writes
 STAGE_VERSION = {
-    "data": 3,
+    "data": 4,
     "splits": 1,
     "train": 6,
     "signals": 5,
@@ -30,6 +31,8 @@ STAGE_VERSION = {
     "metrics": 9,
     "releases": 1,
 }
+
+USUAL_NUMBERS = {"jax_default_prng_impl": "threefry2x32", "jax_threefry_partitionable": True, "jax_enable_x64": False}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +47,18 @@ class Stage:
     @functools.cached_property
     def path(self) -> Path:
         """`parent/name-<hash>`."""
-        return self.parent / f"{self.name}-{digest([self.name, STAGE_VERSION[self.name], self.inputs])}"
+        parts = [self.name, STAGE_VERSION[self.name], self.inputs, *unusual_numbers()]
+        return self.parent / f"{self.name}-{digest(parts)}"
 
     @property
     def is_done(self) -> bool:
         return is_done(self.path)
+
+
+def unusual_numbers() -> list[Any]:
+    """The options of JAX that change what a key draws, where they are not as usual; they are part of every hash."""
+    options = {name: getattr(jax.config, name) for name in USUAL_NUMBERS}
+    return [] if options == USUAL_NUMBERS else [options]
 
 
 def run(stage: Stage, make: Callable[[Path], dict[str, Any] | None]) -> Path:

@@ -8,8 +8,8 @@ from jaxsnn_mia import config
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"quantization": {"bitz": 4}}, 'unknown setting "quantization.bitz"; did you mean "quantization.bits"'),
-        ({"modle": {}}, 'did you mean "model"'),
+        ({"quantization": {"bitz": 4}}, 'unknown setting "quantization.bitz"; did you mean `config.quantization.bits`'),
+        ({"modle": {}}, "did you mean `config.model`"),
         ({"quantization": {"bits": 1}}, r"`quantization\.bits` must be an int in \[2, 16\] or None, got 1"),
         ({"model": {"time_steps": 0}}, r"`model\.time_steps` must be in \[1, 1000\], got 0"),
         (

@@ -112,6 +112,23 @@ def test_a_diverged_shadow_is_recorded_and_excluded_with_its_pair(tmp_path, monk
     assert {row["n_shadows"] for row in tables.read(tmp_path)} == {6}
 
 
+def test_a_variant_that_diverged_whole_costs_no_report(tmp_path):
+    """One learning rate of a sweep is absurd: the other has its rows, this one a row that says why."""
+    sweep = {"dataset": ("iris",), "lr": (1e-3, 1e30)}
+    c = small(sweep=sweep, splits={"n_shadows": 6}, train={"epochs": 2, "snapshot_epochs": ()})
+    assert list(run_pipeline(c, tmp_path)) == ["iris-ann-lr0.001"]
+    assert {row["variant"] for row in tables.read(tmp_path)} == {"iris-ann-lr0.001"}
+    (reason,) = tables.left_out(tmp_path).values()
+    assert reason.startswith("6 of 6 models diverged, and 0 are left whose partner did not")
+    with (tmp_path / "results.csv").open() as file:
+        (row,) = [row for row in csv.DictReader(file) if row["metric"] == "diverged"]
+    assert (row["lr"], row["value"], row["chosen"]) == ("1e+30", "n/a", reason)
+    assert f"iris-ann-lr1e+30 is left out: {reason}" in (tmp_path / "report.html").read_text()
+    alone = small(sweep={**sweep, "lr": (1e30,)}, splits={"n_shadows": 6}, train={"epochs": 2, "snapshot_epochs": ()})
+    with pytest.raises(ValueError, match=r"no variant can be attacked\. iris-ann-lr1e\+30: 6 of 6 models diverged"):
+        run_pipeline(alone, tmp_path)
+
+
 @pytest.mark.long
 def test_online_lira_beats_the_loss_threshold_on_digits(tmp_path):
     """64 shadows of the quickstart: online LiRA well above the loss threshold, for both twins."""

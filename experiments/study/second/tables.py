@@ -117,7 +117,7 @@ def page(results: Path) -> str:
     lines = [
         "# Rows of the second study",
         "",
-        "By the rules of `experiments/study/PROTOCOL_2.md`; `python -m experiments.study.second.tables` made this page. "
+        "By the rules of `experiments/study/PROTOCOL_2.md`; `experiments.study.second.tables` made this page. "
         "An effect is positive where the second condition leaks less.",
         "",
     ]
