@@ -26,6 +26,11 @@ QUANTIZERS = {
 }
 
 
+def some(names, *by_default):
+    """The names, those that are not `by_default` for --all."""
+    return [pytest.param(name, marks=[] if name in by_default else pytest.mark.long) for name in names]
+
+
 def both_modes_agree(fn, x):
     """jvp, jacfwd, jacrev and linearize of fn at x."""
     v = jnp.asarray(RNG.normal(size=x.shape), x.dtype)
@@ -38,7 +43,7 @@ def both_modes_agree(fn, x):
     return np.asarray(reverse)
 
 
-@pytest.mark.parametrize("name", list(surrogate.SURROGATES))
+@pytest.mark.parametrize("name", some(surrogate.SURROGATES, "arctan", "stochastic_spike"))
 def test_every_surrogate(name):
     spike = surrogate.SURROGATES[name]()
     jacobian = both_modes_agree(partial(spike, key=KEY), X)
@@ -58,7 +63,7 @@ def test_the_derivative_of_reverse_mode_alone_is_the_same(name):
         jax.jvp(partial(alone, key=KEY), (X,), (V,))
 
 
-@pytest.mark.parametrize("name", list(QUANTIZERS))
+@pytest.mark.parametrize("name", some(QUANTIZERS, "weight", "activation_learned", "state_uniform"))
 def test_every_quantizer(name):
     assert np.abs(both_modes_agree(QUANTIZERS[name], X)).max() > 0
 
@@ -76,7 +81,7 @@ NEURONS = {
 }
 
 
-@pytest.mark.parametrize("name", list(NEURONS))
+@pytest.mark.parametrize("name", some(NEURONS, "lif"))
 def test_every_neuron_by_the_plain_method(name):
     x = jnp.asarray(2 * RNG.normal(size=(5, 1, 2)), jnp.float32)
     plain = partial(NEURONS[name], method="plain")

@@ -71,7 +71,7 @@ def trained(**changes):
 
 @pytest.mark.parametrize("architecture", ["dense", "recurrent"])
 @pytest.mark.parametrize("readout", exchange.HELD)
-@pytest.mark.parametrize("dt", [1.0, 1e-3])
+@pytest.mark.parametrize("dt", [1e-3, pytest.param(1.0, marks=pytest.mark.long)])
 def test_a_network_says_the_same_as_layers_and_as_a_graph(architecture, readout, dt):
     logits, sequential = trained(architecture=architecture, readout=readout)
     shown = np.broadcast_to(X, (T, *X.shape))
@@ -90,7 +90,7 @@ def layer_of(name, **options):
 
 
 @pytest.mark.parametrize("name", IN_NIR)
-@pytest.mark.parametrize("dt", [1.0, 1e-4])
+@pytest.mark.parametrize("dt", [1e-4, pytest.param(1.0, marks=pytest.mark.long)])
 def test_every_neuron_fires_as_nirs_equations_say_and_comes_back(name, dt):
     linear = nnx.Linear(N, N, rngs=nnx.Rngs(2))
     model = spyx.nn.Sequential(linear, layer_of(name))

@@ -1,0 +1,1 @@
+"""Five ways in, each a script that runs in a minute: what users bring, and what they get."""
