@@ -52,17 +52,22 @@ def is_known(name: str) -> bool:
 
 
 def unknown(name: str) -> str:
-    """What to say of a setting that is not there, with what may have been meant."""
-    last = name.rpartition(".")[2]
-    sections = list(typing.get_type_hints(Config))
-    by_field = {known.rpartition(".")[2]: known for known in names() if not known.startswith("sweep.")}
-    near = [
-        CALLED.get(last), by_field.get(last), *difflib.get_close_matches(name, [*names(), *sections], 1),
-        *(by_field[field] for field in difflib.get_close_matches(last, by_field, 1)),
-    ]  # fmt: skip
-    meant = next((one for one in near if one), None)
-    hint = f"did you mean `config.{meant}`?" if meant else "jaxsnn_mia/settings.py lists all."
+    """What to say of a setting that is not there: what may have been meant, or the known ones of its section."""
+    sections = typing.get_type_hints(Config)
+    head, _, last = name.rpartition(".")
+    within = [field.name for field in dataclasses.fields(sections[head])] if head in sections else []
+    meant = CALLED.get(last) or nearest(last, {field: f"{head}.{field}" for field in within})
+    if not within and not meant:
+        by_field = {known.rpartition(".")[2]: known for known in names() if not known.startswith("sweep.")}
+        meant = nearest(last, {section: section for section in sections}) or nearest(last, by_field)
+    hint = f"did you mean `config.{meant}`?" if meant else f"known: {', '.join(within or sections)}."
     return f'unknown setting "{name}"; {hint}'
+
+
+def nearest(name: str, known: Mapping[str, str]) -> str:
+    """The value of the key that is most alike; "" where none is."""
+    near = difflib.get_close_matches(name, known, 1)
+    return known[near[0]] if near else ""
 
 
 def section(kind: type, values: Mapping[str, Any], prefix: str) -> Any:

@@ -13,8 +13,8 @@ NAN, INF = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("limits", "words", "inside", "outside"),
     [
-        (Range(above=0), "above 0", (1e-9, 5, INF), (0, -1, NAN)),
-        (Range(least=1), "at least 1", (1, INF), (0.99, NAN)),
+        (Range(above=0), "above 0", (1e-9, 5), (0, -1, NAN, INF)),
+        (Range(least=1), "at least 1", (1, 1e30), (0.99, NAN, INF)),
         (Range(least=0, finite=True), "finite and at least 0", (0, 1e30), (INF, NAN, -1)),
         (Range(least=0, most=1), "in [0, 1]", (0, 1), (-0.1, 1.1)),
         (Range(least=0, below=1), "in [0, 1)", (0, 0.9), (1, -0.1)),

@@ -25,7 +25,7 @@ BAD = {
     "a typo in a setting": ([CONFIG, WORKDIR, "--config.quantization.bitz=4"], "did you mean"),
     "another program's name": (
         [CONFIG, WORKDIR, "--config.train.learning_rate=1e-3"],
-        "did you mean --config.train.lr?",
+        "did you mean `config.train.lr`",
     ),
     "a field of no section": ([CONFIG, WORKDIR, "--config.epochs=3"], "did you mean `config.train.epochs`"),
     "an infinite rate": ([CONFIG, WORKDIR, "--config.train.lr=inf"], "`train.lr` must be above 0, got inf"),
