@@ -29,6 +29,7 @@ ONLY = {
     "dp_accounting": {"privacy"},
     "flax": {"models"},
     "h5py": {"data"},
+    "nir": {"models"},
     "optax": {"training", "privacy", "attacks", "reconstruction"},
     "orbax": {"store"},
     "sklearn": {"data", "attacks", "reconstruction"},

@@ -222,12 +222,12 @@ def as_layer(node: Any, back: np.ndarray | None, dt: float, spike: Any, rngs: nn
         type(node)
     ]  # fmt: skip
     gain = gain * node.w_in * dt / node.tau_syn if current_based else gain
-    made = kinds[type(node)][back is not None](
+    made: Any = kinds[type(node)][back is not None](
         node.v_threshold.shape, threshold=0.0, activation=spike, learn_threshold=True, rngs=rngs, reset="zero",
         reset_delay=False, detach_reset=False,
     )  # fmt: skip
     made.threshold[...] = jnp.asarray(node.v_threshold / gain, jnp.float32)
-    decays = {"beta": getattr(node, "tau_mem", getattr(node, "tau", None))}
+    decays: dict[str, Any] = {"beta": getattr(node, "tau_mem", getattr(node, "tau", None))}
     decays |= {"alpha": node.tau_syn} if current_based else {}
     for theirs, _ in made.decays:
         setattr(made, theirs, nnx.Param(decay(decays[theirs], dt)))
