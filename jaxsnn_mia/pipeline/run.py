@@ -36,8 +36,14 @@ LEAST_USABLE = 4  # models, whatever the attacks: intervals and the choice of an
 
 
 def run_pipeline(c: Config, workdir: Path, *, until: str = "report", share: Share = ALONE) -> dict[str, Path]:
-    """Runs every stage of every variant up to `until`; the processes of `share` divide the training. Gives the metrics
-    folder of each variant to the process that leads, where `until` reaches them.
+    """`run_stages`, of which it gives the metrics folder of each variant, where `until` reaches them."""
+    paths = run_stages(c, workdir, until=until, share=share)
+    return {name: of["metrics"] for name, of in paths.items() if "metrics" in of}
+
+
+def run_stages(c: Config, workdir: Path, *, until: str = "report", share: Share = ALONE) -> dict[str, Paths]:
+    """Runs every stage of every variant up to `until`; the processes of `share` divide the training. Gives the folders
+    of each variant's stages to the process that leads.
 
     Raises ValueError for data that does not fit the config, StoreError for a workdir that cannot be used.
     """
@@ -63,7 +69,7 @@ def follow(c: Config, workdir: Path, share: Share) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def lead(c: Config, workdir: Path, until: str, share: Share) -> dict[str, Path]:
+def lead(c: Config, workdir: Path, until: str, share: Share) -> dict[str, Paths]:
     """Runs every stage in a workdir that this process holds."""
     variants = sweep.variants(c)
     paths = {name: data_and_splits(variant, workdir) for name, variant in variants.items()}  # all data is checked first
@@ -90,7 +96,7 @@ def lead(c: Config, workdir: Path, until: str, share: Share) -> dict[str, Path]:
             recorded(c), workdir, paths, title=c.report.title, level=c.metrics.level, releases=rows,
             left_out={name: (metrics.labels(variants[name]), why) for name, why in left_out.items()},
         )  # fmt: skip
-    return {name: of["metrics"] for name, of in paths.items() if "metrics" in of}
+    return paths
 
 
 def diverged(c: Config, train: Path) -> str:

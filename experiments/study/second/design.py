@@ -55,9 +55,10 @@ def trained(dataset: str, family: str, data_dir: str, **changes: dict[str, Any])
 
 def frontiers(datasets: tuple[str, ...], data_dir: str) -> Iterator[Run]:
     """E1: both families, the spiking one with both readouts."""
-    for dataset, family, readout in conditions.kinds(datasets):
-        settings = trained(dataset, family, data_dir, model={"readout": readout})
-        yield Run(f"{dataset}-{family}-{readout}", dataset, settings)
+    for one in datasets:
+        for dataset, family, readout in conditions.kinds((one,)):
+            settings = trained(dataset, family, data_dir, model={"readout": readout})
+            yield Run(f"{dataset}-{family}-{readout}", dataset, settings)
 
 
 def bits(datasets: tuple[str, ...], data_dir: str) -> Iterator[Run]:

@@ -8,6 +8,7 @@ each run trained and how long it took, sets.csv what the data sets are. Rows com
 """
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -19,8 +20,13 @@ import jax
 import numpy as np
 
 from experiments.study import sheet
-from experiments.study.run import add_cost, remove_stages, rows_and_cost
+from experiments.study.conditions import merged
+from experiments.study.run import add_cost, of_code, remove_stages, spent
 from experiments.study.second import design
+from experiments.study.second.design import Settings
+from jaxsnn_mia.pipeline import run as pipeline_run
+from jaxsnn_mia.report.tables import shown
+from jaxsnn_mia.settings import Config
 
 RESULTS = sheet.RESULTS.parent / "study2"
 CONDITION = (
@@ -29,23 +35,51 @@ CONDITION = (
 POINT = ("lr", "epoch", "seed")
 ACCURACIES = ("train_accuracy", "test_accuracy", "validation_accuracy")
 MEASURED = ("auc", "tpr@0.01")
+FPRS = (0.01, 0.001)
 LOW = "strongest tpr@0.001"  # where it is resolved
 LEAKS = tuple(f"{attack} {metric}" for attack in ("strongest", *design.ATTACKS) for metric in MEASURED)
 COLUMNS = ("dataset", *CONDITION, *POINT, *ACCURACIES, "chosen", *LEAKS, LOW)
 KEY = ("dataset", *CONDITION, *POINT)
 
 
-def point(path: Path, epochs: int) -> list[dict[str, str]]:
-    """One row with the accuracies and the leaks of one variant, from its results.csv."""
-    rows = sheet.read(path)
-    wide = dict.fromkeys(COLUMNS[1:], "") | {column: rows[0][column] for column in (*CONDITION, *POINT)}
-    for row in rows:
-        name = f"{row['attack']} {row['metric']}".strip()
-        if name in COLUMNS:
-            wide[name] = row["value"]
-        if name == "strongest auc":
-            wide["chosen"] = row["chosen"]
-    return [wide]
+def point(name: str, c: Config, paths: dict[str, Path]) -> dict[str, Any]:
+    """One row with the accuracies and the leaks of one variant, from its scores. Intervals within a seed are not used,
+    so none is computed."""
+    from jaxsnn_mia import metrics
+    from jaxsnn_mia.metrics import comparisons
+    from jaxsnn_mia.pipeline.metrics import audit
+    from jaxsnn_mia.report.rows import accuracy_rows
+
+    a = audit(name, c, paths)
+    wide = {column: a.labels[column] for column in (*CONDITION, *POINT) if column in a.labels}
+    wide |= {"n_shadows": int(a.usable_s.sum()), "n_examples": a.keep_sn.shape[1]}
+    wide |= {row["metric"]: row["value"] for row in accuracy_rows(a)[0]}
+    for attack, scores in a.scores.items():
+        wide[f"{attack} auc"] = metrics.auc(scores, a.keep_sn, a.usable_s)
+        wide[f"{attack} tpr@0.01"] = metrics.tpr_at_fpr(scores, a.keep_sn, 0.01, a.usable_s)[0]
+    best = comparisons.strongest(a.scores, a.keep_sn, a.pair_s, FPRS, a.usable_s)
+    wide["chosen"] = ", ".join(dict.fromkeys(best["auc"].chosen))
+    for criterion, strongest in best.items():
+        wide["strongest auc" if criterion == "auc" else f"strongest tpr@{criterion:g}"] = strongest.value
+    return {column: shown(wide.get(column, "")) for column in COLUMNS[1:]}
+
+
+def measured(settings: Settings, folder: Path, data_dir: str) -> dict[str, Any]:
+    """The "rows" and the "cost" of one run, from its file in `folder`; the run is made where that file is not there."""
+    from jaxsnn_mia import config
+    from jaxsnn_mia.config import sweep
+    from jaxsnn_mia.settings import as_dict, recorded
+    from jaxsnn_mia.store.files import digest, write_json
+
+    c = config.from_dict(settings)
+    finished = folder / f"rows-{digest([recorded(c), COLUMNS, *of_code(c, data_dir)])}.json"
+    if not finished.exists():
+        here = config.from_dict(merged(as_dict(c), {"data": {"dir": data_dir}}))
+        made = pipeline_run.run_stages(here, folder, until="attacks")
+        variants = sweep.variants(here)
+        rows = [point(name, variants[name], paths) for name, paths in made.items()]
+        write_json(finished, {"rows": rows, "cost": spent(folder)})
+    return json.loads(finished.read_text())
 
 
 def describe(results: Path, dataset: str, data_dir: str) -> None:
@@ -68,7 +102,7 @@ def run(table: str, datasets: tuple[str, ...], workdir: Path, results: Path, dat
         describe(results, dataset, data_dir)
     for name, dataset, settings in make(datasets, data_dir):
         folder = workdir / table / name
-        done = rows_and_cost(design.SCALES[scale](settings), folder, data_dir, point)
+        done = measured(design.SCALES[scale](settings), folder, data_dir)
         rows: list[dict[str, Any]] = [{"dataset": dataset, **row} for row in done["rows"]]
         sheet.replace(results / table / f"{dataset}.csv", rows, COLUMNS, KEY)
         add_cost(results, {"table": table, "run": name, **done["cost"]})
