@@ -9,6 +9,7 @@ from jaxsnn_mia.config.specs import bits, privacy
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.data.prepared import PARTS, canaries, candidates
 from jaxsnn_mia.kernels import surrogate
+from jaxsnn_mia.metrics import energy
 from jaxsnn_mia.models import by_name
 from jaxsnn_mia.pipeline import threat
 from jaxsnn_mia.pipeline.splits import read_keep, training_keep
@@ -34,6 +35,8 @@ def stage(name: str, c: Config, folder: Path, paths: dict[str, Path]) -> Stage:
     }
     if "signals/phi" in paths:
         inputs["confidence"] = paths["signals/phi"].name
+    if "signals/rates" in paths:
+        inputs["rates"] = paths["signals/rates"].name
     if "signals/trajectory" in paths:
         inputs["losses"] = paths["signals/trajectory"].name
     beyond = beyond_membership(paths)
@@ -78,6 +81,7 @@ def audit(name: str, c: Config, paths: dict[str, Path]) -> Audit:
         correct_validation=correct(paths, "validation"),
         confidence_sn=confidence(paths),
         losses_snt=losses(paths),
+        work=work(c, paths, timed=about["timed"]),
         data=digest([about["sha256"], *(about["inputs"][name] for name in roles)]),
         scores={
             attack: np.asarray(read_array(paths[f"attacks/{attack}"] / f"{attack}.npy")) for attack in c.attacks.names
@@ -101,6 +105,24 @@ def correct(paths: dict[str, Path], part: str) -> np.ndarray | None:
 def losses(paths: dict[str, Path]) -> np.ndarray | None:
     """float32 [S, N, T], along the training, where they were asked for."""
     return read_signal(paths, "trajectory") if "signals/trajectory" in paths else None
+
+
+def work(c: Config, paths: dict[str, Path], *, timed: bool) -> energy.Work | None:
+    """What an inference costs, from the firing rates; None where these were not asked for, and for convolutions."""
+    if "signals/rates" not in paths or c.model.architecture not in ("dense", "recurrent"):
+        return None
+    x = candidates(paths["data"])[0]
+    features = int(np.prod(x.shape[2:] if timed else x.shape[1:]))
+    coded = timed or c.model.encoding != "direct"
+    density = {"rate": np.mean(x), "latency": np.mean(x > 0) / c.model.time_steps}
+    return energy.work(
+        (features, *c.model.hidden, len(read_manifest(paths["data"])["class_names"])),
+        np.asarray(read_signal(paths, "rates"))[valid_shadows(paths["train"])],
+        c.model.time_steps,
+        spiking=c.model.family != "ann",
+        recurrent=c.model.architecture == "recurrent",
+        input_rate=float(np.mean(x != 0) if timed else density[c.model.encoding]) if coded else None,
+    )
 
 
 def confidence(paths: dict[str, Path]) -> np.ndarray | None:

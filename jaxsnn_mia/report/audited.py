@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxsnn_mia.metrics import energy
 from jaxsnn_mia.privacy import accounting
 from jaxsnn_mia.settings import Metrics
 
@@ -35,6 +36,7 @@ class Audit(NamedTuple):
       confidence_sn: float [S, N], the logit confidence, mean over queries; it tells which examples are exposed.
       losses_snt: float [S, N, T], the loss at snapshots of the training and at its end; None where not asked for.
       data: a hash that only the same examples in the same roles have.
+      work: the operations of one inference and their energy; None where they were not counted.
       canary_n: bool [N], which examples are canaries; None where there are none. The rows are then those of the natural
         examples, and those of the canaries have names that begin with `tables.CANARY`.
     """
@@ -58,6 +60,7 @@ class Audit(NamedTuple):
     confidence_sn: np.ndarray | None = None
     losses_snt: np.ndarray | None = None
     data: str = ""
+    work: energy.Work | None = None
     canary_n: np.ndarray | None = None
 
 

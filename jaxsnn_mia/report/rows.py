@@ -32,7 +32,7 @@ def compute_metrics(folder: Path, audit: Audit) -> None:
     else:
         of_canaries, drawn_of_canaries = canary_rows(canaries)
         rows, drawn = rows + of_canaries, drawn | drawn_of_canaries
-    rows += [*trace_rows(natural), *privacy_rows(audit), *audit.beyond]
+    rows += [*trace_rows(natural), *work_rows(audit), *privacy_rows(audit), *audit.beyond]
     about = {
         "variant": audit.name, "n_shadows": int(audit.usable_s.sum()), "n_examples": natural.keep_sn.shape[1],
     }  # fmt: skip
@@ -236,6 +236,13 @@ def trace_rows(audit: Audit) -> list[dict[str, Any]]:
     ranking_sn = exposure.loss_trace_iqr(audit.losses_snt[usable_s])
     value = exposure.precision(ranking_sn, exposed_n, audit.keep_sn[usable_s], share=TOP)
     return [{"attack": "", "metric": f"lt_iqr_precision@{TOP:g}", "value": value}]
+
+
+def work_rows(audit: Audit) -> list[dict[str, Any]]:
+    """What one inference costs: "firing_rate", "synops", "macs" and "energy_nj", where they were counted."""
+    if audit.work is None:
+        return []
+    return [{"attack": "", "metric": metric, "value": value} for metric, value in audit.work._asdict().items()]
 
 
 def privacy_rows(audit: Audit) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxsnn_mia.metrics import energy
 from jaxsnn_mia.report import answers, exposed, figures, plots, stability, tables, tradeoff
 from jaxsnn_mia.report.contents import Contents, Section
 from jaxsnn_mia.report.provenance import made_section
@@ -245,6 +246,40 @@ def training_section(page: Contents, show: Any) -> Section | None:
     return Section("training", "Training curves", "Training", [show.paragraph(said), show.figures(drawn)])
 
 
+def energy_section(page: Contents, show: Any) -> Section | None:
+    """Privacy, accuracy and the work of one inference side by side."""
+    lines = []
+    for name, variant in page.variants.items():
+        measured = variant.measured
+        counted = {row["metric"]: row["value"] for row in variant.rows if row["metric"] in WORK}
+        if not counted:
+            continue
+        auc, accuracy = measured.row("strongest", "auc"), measured.row("", "test_accuracy")
+        lines.append(
+            {
+                "model": name,
+                "test accuracy": "n/a" if accuracy is None else f"{accuracy['value']:.3f}",
+                "AUC of the strongest attack": "n/a" if auc is None else f"{auc['value']:.3f}",
+                **{head: in_figures(counted[metric]) for metric, head in WORK.items()},
+            }
+        )
+    if not lines:
+        return None
+    said = (
+        "The work of one inference, a mean over models and examples. SynOps are additions that spikes cause, MACs are "
+        f"products of real numbers. Energy: {energy.ADDITION} pJ an addition, {energy.MAC} pJ a MAC (45 nm, 32-bit "
+        "floats; Horowitz 2014). The dynamics of neurons and memory are left out."
+    )
+    return Section("energy", "Energy", "Energy", [show.paragraph(said), show.table("Energy", lines, "energy")])
+
+
+WORK = {"firing_rate": "spikes a neuron and step", "synops": "SynOps", "macs": "MACs", "energy_nj": "energy, nJ"}
+
+
+def in_figures(value: float | None) -> str:
+    return "-" if value is None or np.isnan(value) else f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
+
+
 def privacy_section(page: Contents, show: Any) -> Section | None:
     """What is guaranteed of variants that were trained privately."""
     lines = tables.privacy_lines(page.rows)
@@ -294,6 +329,7 @@ SECTIONS = (
     exposed_section,
     records_section,
     stability_section,
+    energy_section,
     training_section,
     privacy_section,
     beyond_section,

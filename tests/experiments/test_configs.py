@@ -50,7 +50,15 @@ def smoke(name, workdir, *flags):
     [
         *(
             pytest.param(n, marks=pytest.mark.long)
-            for n in ("quickstart", "dp_sgd", "moving_glyphs", "all_attacks", "quantization_sweep", "canaries")
+            for n in (
+                "quickstart",
+                "triangle",
+                "dp_sgd",
+                "moving_glyphs",
+                "all_attacks",
+                "quantization_sweep",
+                "canaries",
+            )
         ),
     ],
 )
