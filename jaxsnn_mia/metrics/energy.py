@@ -1,8 +1,8 @@
 """Operations and energy of one inference: the third side of privacy and accuracy.
 
 Public: `Work`, `work`. Synaptic operations (SynOps) are additions that spikes cause: a spike of a neuron with F
-synapses onwards costs F. Products of real inputs and weights are multiply-accumulates (MACs). The dynamics of neurons, memory
-and the sparsity of weights are left out, so this compares networks and predicts no chip.
+synapses onwards costs F. Products of real inputs and weights are multiply-accumulates (MACs). The dynamics of neurons,
+memory and the sparsity of weights are left out, so this compares networks and predicts no chip.
 """
 
 import itertools

@@ -13,7 +13,7 @@ from jaxsnn_mia.report.reading import Variant
 from jaxsnn_mia.report.sections import SECTIONS
 from jaxsnn_mia.store.files import digest, file_sha256, intact, write_json, write_text
 
-TEMPLATE_VERSION = 14
+TEMPLATE_VERSION = 15
 HOW = "Every model is a target once, attacked with the others, its complement left out."
 FILES = ("results.csv", "report.html")
 Paths = Mapping[str, Mapping[str, Path]]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxsnn_mia.metrics import energy
-from jaxsnn_mia.report import answers, exposed, figures, plots, stability, tables, tradeoff
+from jaxsnn_mia.report import answers, exposed, figures, glossary, plots, stability, tables, tradeoff
 from jaxsnn_mia.report.contents import Contents, Section
 from jaxsnn_mia.report.provenance import made_section
 
@@ -232,6 +232,12 @@ def stability_section(page: Contents, show: Any) -> Section | None:
     return Section("stability", "Stability", "Stability", parts)
 
 
+def glossary_section(page: Contents, show: Any) -> Section | None:
+    """What the words mean, and what each attack of the run does."""
+    told = glossary.lines(tables.attack_names(page.rows))
+    return Section("glossary", "What the words mean", "Words", [show.table("Words and attacks", told, "glossary")])
+
+
 def training_section(page: Contents, show: Any) -> Section | None:
     """Loss and accuracy along training, a figure for each data set."""
     drawn = []
@@ -333,5 +339,6 @@ SECTIONS = (
     training_section,
     privacy_section,
     beyond_section,
+    glossary_section,
     made_section,
 )

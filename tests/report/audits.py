@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxsnn_mia import audit
+from jaxsnn_mia.audit.run import check, scores
 from jaxsnn_mia.report import reading
 from jaxsnn_mia.settings import Metrics
 from tests.attacks import planted
@@ -45,3 +46,9 @@ def folder() -> Path:
 
 def read(*names: str) -> dict[str, reading.Variant]:
     return reading.read({name: {"metrics": folder() / name / "metrics"} for name in names})
+
+
+def lira(effect: float) -> np.ndarray:
+    """The scores of online LiRA on `logits(effect)`."""
+    asked, _ = check(logits(effect), KEEP, None, None, None)
+    return scores("lira", asked)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxsnn_mia import audit
 from jaxsnn_mia.metrics import comparisons
 from jaxsnn_mia.report import answers
 from tests.report import audits
@@ -51,7 +50,7 @@ def test_paired_differences_are_those_of_the_scores_themselves():
     read = audits.read("leaks", "private")
     (found,) = answers.differences({n: v.measured for n, v in read.items()}, [("leaks", "private")], 0.95)
     scores = [
-        audit.scores("lira", audits.logits(effect), audits.KEEP, np.arange(S) ^ 1, None) for effect in (2.0, 0.0)
+        audits.lira(effect) for effect in (2.0, 0.0)
     ]  # fmt: skip
     shared = (audits.KEEP, np.arange(N), np.arange(S) // 2)
     want = comparisons.auc_difference(*scores, *shared, replicates=200, seed=0)

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import numpy as np
 
 from experiments import compare
-from jaxsnn_mia import audit
-from jaxsnn_mia.report import answers, page, reading
+from jaxsnn_mia import attacks, audit
+from jaxsnn_mia.report import answers, glossary, page, reading
 from jaxsnn_mia.report.contents import Section
 from jaxsnn_mia.store.files import file_sha256
 from tests.report import audits
@@ -55,7 +55,7 @@ def test_a_section_is_there_where_it_has_something_to_show(tmp_path, monkeypatch
     monkeypatch.setattr(page, "SECTIONS", (*page.SECTIONS, counted, lambda contents, show: None))
     compare.compare(two_runs(), tmp_path, "a")
     text = (tmp_path / "report.html").read_text()
-    there = ["answer", "tradeoff", "roc", "results", "exposed", "stability", "made", "counted"]
+    there = ["answer", "tradeoff", "roc", "results", "exposed", "stability", "glossary", "made", "counted"]
     assert Page(text).sections == there
     assert [link for link in Page(text).links if link[1:] in there] == [f"#{name}" for name in there]
     assert "<h2>Variants &lt;counted&gt;</h2>" in text
@@ -90,3 +90,10 @@ def test_a_page_is_made_once(tmp_path):
     (tmp_path / "report.html").write_text("cut")
     compare.compare(two_runs(), tmp_path, "a")
     assert file_sha256(tmp_path / "report.html") in (tmp_path / "summary.json").read_text()
+
+
+def test_every_attack_and_word_has_a_sentence():
+    assert set(glossary.ATTACKS) == set(attacks.ATTACKS)
+    told = glossary.lines(["lira", "own:attack"])
+    assert {line["word"] for line in told} == {*glossary.WORDS, "lira"}
+    assert all(line["meaning"].endswith(".") for line in told)
