@@ -23,7 +23,8 @@ RESETS = ("subtract", "zero", "none")
 EMITS = ("post", "pre")
 Spike = Callable[..., jax.Array]
 
-# keyword arguments of `lif`; Norse's two-state neuron is `synaptic` with alpha = 1 - dt/tau_syn, beta = 1 - dt/tau_mem,
+# keyword arguments of `lif`, for neurons without feedback: recurrent ones of these libraries differ further, see the
+# README of the kernels; Norse's two-state neuron is `synaptic` with alpha = 1 - dt/tau_syn, beta = 1 - dt/tau_mem,
 # gain = dt/tau_mem, and SpikingJelly's `decay_input` is gain = 1 - beta
 PRESETS: dict[str, dict[str, Any]] = {
     "snntorch": {"reset_delay": True, "detach_reset": True, "emit": "post"},
