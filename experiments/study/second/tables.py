@@ -82,6 +82,69 @@ def b0_section(results: Path) -> list[str]:
     return [*parts, "![Leak over accuracy](frontiers.svg)", ""]
 
 
+def named(bits: str) -> str:
+    """A width as the field calls it: a symmetric grid of 2 bits has the codes -1, 0 and 1."""
+    return "1.58 bits (2)" if bits == "2" else f"{bits} bits"
+
+
+def bits_section(results: Path) -> list[str]:
+    """Few bits against the envelope of the float model of the same family."""
+    rows, known = effects.rows_of(results, "bits"), effects.sets(results)
+    if not rows:
+        return []
+    both = [*effects.rows_of(results, "frontiers"), *rows]
+    parts = ["## a: do few bits leak less than the float model, stopped early?", ""]
+    heads = ["data set", "", "AUC(float) - AUC(bits)", "log10 TPR at 1 %", "AUC at .95, .98, 1 of the best", "verdict"]
+    for family in ("ann", "snn"):
+        for mode in ("qat", "ptq"):
+            for bits in map(str, design.WIDTHS):
+                found = {}
+                for dataset in dict.fromkeys(row["dataset"] for row in rows):
+                    of = {"dataset": dataset, "family": family, "readout": effects.LEAKY if family == "snn" else ""}
+                    quantized = {**of, "mode": mode, "bits_weight": bits}
+                    found[dataset] = effects.compared(both, known[dataset], {**of, "mode": ""}, quantized)
+                deciding = level(len(found))
+                lines = [[name, "", *cells(one, deciding)] for name, one in found.items()]
+                parts += [f"{family.upper()}, {named(bits)}, {mode.upper()}.", "", *table(heads, lines), ""]
+                for metric, t in zip(("AUC", "log10 TPR at 1 %"), over_sets(found), strict=False):
+                    parts += [f"Over data sets, {metric}: {in_words(t)}.", ""]
+    return parts
+
+
+def coding_section(results: Path) -> list[str]:
+    """Spikes against random codes: the families at each code, and the codes within a family."""
+    rows, known = effects.rows_of(results, "coding"), effects.sets(results)
+    if not rows:
+        return []
+    parts = ["## Spikes themselves, or random codes?", "", "AUC of the first less that of the second.", ""]
+    codes = sorted(
+        {(row["encoding"], row["T"]) for row in rows if row["family"] == "snn"}, key=lambda c: (c[0], int(c[1]))
+    )
+    heads = ["code", "pair", *(datasets := list(dict.fromkeys(row["dataset"] for row in rows)))]
+    lines = []
+    for encoding, steps in codes:
+        ann_steps = "1" if encoding == "direct" else steps
+        pairs = {
+            "ANN, SNN": ({"family": "ann", "encoding": encoding, "T": ann_steps},
+                         {"family": "snn", "encoding": encoding, "T": steps}),
+        }  # fmt: skip
+        if encoding == "rate":
+            pairs |= {
+                f"{family.upper()}: direct, rate": (
+                    {"family": family, "encoding": "direct", "T": "1" if family == "ann" else steps},
+                    {"family": family, "encoding": "rate", "T": steps},
+                )
+                for family in ("ann", "snn")
+            }
+        for head, (first, second) in pairs.items():
+            found = [
+                effects.compared(rows, known[d], {"dataset": d, **first}, {"dataset": d, **second}) for d in datasets
+            ]
+            shown_cells = [cells(one, level(len(datasets))) for one in found]
+            lines.append([f"{encoding}, T = {steps}", head, *(f"{c[0]}: {c[-1]}".rstrip(": ") for c in shown_cells)])
+    return [*parts, *table(heads, lines), ""]
+
+
 def ran(rows: effects.Rows, dataset: str, readout: str) -> bool:
     """Whether both families of a data set are there."""
     there = {(row["family"], row["readout"]) for row in rows if row["dataset"] == dataset}
@@ -110,7 +173,7 @@ def best_section(results: Path) -> list[str]:
     return ["## What each condition reaches", "", *table(heads, lines), ""]
 
 
-SECTIONS = (best_section, b0_section)
+SECTIONS = (best_section, b0_section, bits_section, coding_section)
 
 
 def page(results: Path) -> str:
