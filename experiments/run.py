@@ -38,6 +38,7 @@ PATIENCE = flags.DEFINE_float("patience", 60, "Seconds that a worker waits while
 TRACK = flags.DEFINE_enum("track", None, list(tracking.TRACKERS), "Send losses and times there as well.")
 LIST = flags.DEFINE_bool("list", False, "Print the stages of --workdir, finished or not; run nothing.")
 CLEAN = flags.DEFINE_bool("clean", False, "Remove the unfinished stages of --workdir, after asking; run nothing.")
+SETTINGS = flags.DEFINE_bool("settings", False, "Print every setting, what it may be and what sweeps it; run nothing.")
 YES = flags.DEFINE_bool("yes", False, "Let --clean remove without asking.")
 
 
@@ -48,8 +49,10 @@ def fail(message: object) -> NoReturn:
 
 def parse(argv: list[str]) -> list[str]:
     """The flags, or one line and exit code 2."""
+    for flag in argv:
+        check_config_file(flag)
     try:
-        rest = flags.FLAGS(argv)
+        rest = flags.FLAGS([listed(flag) for flag in argv])
         check()
         if rest[1:]:
             fail(f"unexpected argument {rest[1]!r}; flags start with --.")
@@ -60,6 +63,29 @@ def parse(argv: list[str]) -> list[str]:
         fail(unknown(str(error)))
     except Exception as error:
         fail(error)
+
+
+def check_config_file(flag: str) -> None:
+    """One line where --config names what a run wrote in place of a config file."""
+    name, _, value = flag.removeprefix("--").partition("=")
+    if name != "config" or not (Path(value).is_dir() or value.endswith((".json", ".html"))):
+        return
+    held = Path(value) if Path(value).is_dir() else Path(value).parent
+    fail(
+        f"--config takes a config file (.py), got {value}. To run the settings of a workdir again pass "
+        f"--config=experiments/resolved.py:{held / 'config.json'}."
+    )
+
+
+def listed(flag: str) -> str:
+    """--config.sweep.surrogate=arctan,fast_sigmoid as the tuple of texts that it means."""
+    from jaxsnn_mia.config import parse as settings
+
+    head, equals, value = flag.partition("=")
+    plain = value and not value.startswith(("(", "[", "'", '"'))
+    if not (equals and plain and settings.texts(setting_of(flag))):
+        return flag
+    return f"{head}={tuple(part.strip() for part in value.split(',') if part.strip())!r}"
 
 
 def unknown(message: str) -> str:
@@ -78,6 +104,8 @@ def setting_of(flag: str) -> str:
 
 def check() -> None:
     """Whether the flags go together."""
+    if SETTINGS.value:
+        return
     for group in ((WORKER, DISTRIBUTED, SPMD), (LIST, CLEAN, DRY_RUN)):
         given = [f"--{flag.name}" for flag in group if flag.value]
         if len(given) > 1:
@@ -133,6 +161,11 @@ def audit() -> None:
 
 def main(argv: list[str]) -> None:
     try:
+        if SETTINGS.value:
+            from jaxsnn_mia.config import parse as settings
+
+            print(settings.as_text())
+            return
         if LIST.value or CLEAN.value:
             keep_house()
             return

@@ -121,6 +121,8 @@ ATTACKS: dict[str, Attack] = {
     # all other attacks of the run
     "combine": Attack(combine.score, ("scores", "keep")),
 }
+# the name with its mode, beside the short one: both families may be called alike
+ALIASES = {"lira_online": "lira", "rmia_offline": "rmia"}
 # learned attacks, and one of halves of the shadows, which `combine` leaves out
 LEARNED = ("shokri", "shokri_mlp", "shokri_predecessor", "trajectory", "rates", "combine", "label_only_transfer")
 NOT_SIGNALS = ("keep", "labels", "x", "scores")
@@ -132,6 +134,7 @@ def named(name: str) -> Attack:
 
     Raises ValueError for a name that is neither, and for a parameter that is no signal.
     """
+    name = ALIASES.get(name, name)
     if name in ATTACKS:
         return ATTACKS[name]
     own = imported("attacks.names", name, ATTACKS, "function")
@@ -170,6 +173,6 @@ def fewest_shadows(names: tuple[str, ...]) -> int:
 
 
 __all__ = [
-    "ATTACKS", "LEARNED", "NOT_SIGNALS", "Attack", "combine", "difficulty", "fewest_shadows", "lira", "multivariate",
-    "named", "population", "quantile", "rmia", "shokri", "signals", "signals_of",
+    "ALIASES", "ATTACKS", "LEARNED", "NOT_SIGNALS", "Attack", "combine", "difficulty", "fewest_shadows", "lira",
+    "multivariate", "named", "population", "quantile", "rmia", "shokri", "signals", "signals_of",
 ]  # fmt: skip

@@ -38,6 +38,12 @@ class Models(NamedTuple):
         of = {"losses": OF_LOSSES, "labels": OF_LABELS}.get(self.kind or "", OF_CLASSES)
         return of if self.population is None else (*of, *(f"{name}_population" for name in of))
 
+    @property
+    def queries(self) -> int:
+        """How many answers there are of an example."""
+        with_queries = 4 if self.kind in outputs.OF_CLASSES else 3
+        return self.outputs.shape[2] if self.outputs.ndim == with_queries else 1
+
     def signal(self, name: str) -> np.ndarray:
         """A signal [M, N, A, ...] by the names of `attacks.Attack`, of models that are `understood`."""
         if name.endswith("_population"):
@@ -49,10 +55,10 @@ class Models(NamedTuple):
     def of_one(self, name: str, row: np.ndarray) -> np.ndarray:
         """A signal [N, A, ...] of one model."""
         if self.kind == "losses":
-            return of_losses(name, queries(np.minimum(np.asarray(row, np.float64), self.floor)))
+            return of_losses(name, as_queries(np.minimum(np.asarray(row, np.float64), self.floor)))
         assert self.labels_n is not None
         if self.kind == "labels":
-            correct_na = queries(np.asarray(row)) == self.labels_n[:, None]
+            correct_na = as_queries(np.asarray(row)) == self.labels_n[:, None]
             return correct_na.mean(1, keepdims=True, dtype=np.float32) if name == "label_noise" else correct_na * 1
         return of_logits(name, outputs.as_logits(row, str(self.kind), self.labels_n, self.floor), self.labels_n)
 
@@ -64,7 +70,7 @@ class Models(NamedTuple):
         return self._replace(outputs=self.outputs[:, examples_n], labels_n=labels_n)
 
 
-def queries(values: np.ndarray) -> np.ndarray:
+def as_queries(values: np.ndarray) -> np.ndarray:
     """[N, A] of [N] or [N, A]."""
     return values if values.ndim == 2 else values[:, None]
 

@@ -85,6 +85,7 @@ def run(
     check_fields(settings, "metrics")
     if names is not None:
         check_names(names)
+        names = tuple(dict.fromkeys(attacks.ALIASES.get(name, name) for name in names))
     if np.ndim(keep_sn) == 1 and targets is None:
         keep_sn, models = keep_sn[None], one_model(models)
     asked, ids = check(models, keep_sn, targets, member_kn, ids)
@@ -190,6 +191,8 @@ def all_scores(asked: Asked, names: tuple[str, ...] | None) -> tuple[dict[str, n
         return {name: scores(name, asked) for name in names}, {}
     skipped = {name: why for name in DEFAULT if (why := lacks(name, asked.own, separate, asked.part, paired))}
     scores_of = {}
+    if asked.own.queries == 1:
+        possible = tuple(name for name in possible if name != "lira_multivariate")  # of one query it is lira_pooled
     for name in possible:
         try:
             scores_of[name] = scores(name, asked)

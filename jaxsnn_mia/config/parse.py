@@ -6,6 +6,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
+from jaxsnn_mia.attacks import ALIASES
 from jaxsnn_mia.config.checks import check
 from jaxsnn_mia.settings import Config
 
@@ -64,6 +65,29 @@ def unknown(name: str) -> str:
     return f'unknown setting "{name}"; {hint}'
 
 
+def as_text() -> str:
+    """Every setting with its default, what it may be, and the axis of a sweep that varies it: one a line."""
+    from jaxsnn_mia.config.fields import expected, known
+    from jaxsnn_mia.config.sweep import SWEPT
+
+    swept = {f"{section}.{field}": f"sweep.{axis}" for axis, (section, field) in SWEPT.items()}
+    lines = [f"{'setting':30} {'default':28} {'swept by':22} may be"]
+    for section, of in typing.get_type_hints(Config).items():
+        for field in dataclasses.fields(of):
+            name, limits = f"{section}.{field.name}", field.metadata.get("range")
+            choices = known(field.metadata["choices"]) if "choices" in field.metadata else ()
+            may_be = expected(limits) if limits else ", ".join(map(str, choices))
+            lines.append(f"{name:30} {field.default!r:28.28} {swept.get(name, ''):22} {may_be}")
+    return "\n".join(lines)
+
+
+def texts(name: str) -> bool:
+    """Whether a setting is a tuple of texts."""
+    section, _, field = name.partition(".")
+    of = typing.get_type_hints(Config).get(section)
+    return of is not None and typing.get_type_hints(of).get(field) == tuple[str, ...]
+
+
 def nearest(name: str, known: Mapping[str, str]) -> str:
     """The value of the key that is most alike; "" where none is."""
     near = difflib.get_close_matches(name, known, 1)
@@ -79,7 +103,10 @@ def section(kind: type, values: Mapping[str, Any], prefix: str) -> Any:
     for name in values:
         if name not in fields:
             raise ValueError(unknown(prefix + name))
-    return kind(**{name: cast(hints[name], value, prefix + name) for name, value in values.items()})
+    given = {name: cast(hints[name], value, prefix + name) for name, value in values.items()}
+    if prefix == "attacks." and "names" in given:
+        given["names"] = tuple(dict.fromkeys(ALIASES.get(name, name) for name in given["names"]))
+    return kind(**given)
 
 
 def cast(hint: Any, value: Any, name: str) -> Any:

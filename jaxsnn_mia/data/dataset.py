@@ -87,7 +87,7 @@ def is_numeric(x: np.ndarray) -> bool:
 def named_file(folder: str, file: str, source: str, origin: str) -> Path:
     """`file` in `folder`, or in JAXSNN_MIA_DATA where that is empty; ValueError that says where to get it otherwise."""
     folder = folder or os.environ.get("JAXSNN_MIA_DATA", "")
-    path = Path(folder) / file
+    path = Path(folder).expanduser() / file
     if not folder or not path.is_file():
         raise ValueError(
             f"{source}: {file} not found in {folder or 'any folder'}. Get it from {origin} and name its folder by "

@@ -17,9 +17,10 @@ def fingerprint(path: str, folder: str = "") -> str:
 
 
 def existing(path: str) -> Path:
-    if not Path(path).is_file():
+    place = Path(path).expanduser()
+    if not place.is_file():
         raise ValueError(f"npz:{path}: no such file. Save one by numpy.savez(path, x=x, y=y).")
-    return Path(path)
+    return place
 
 
 def load(path: str, folder: str = "", layout: str = "auto") -> Dataset:

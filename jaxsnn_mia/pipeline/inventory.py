@@ -75,13 +75,27 @@ def as_text(stages: list[Item]) -> str:
         taken = "" if seconds is None else f"{seconds:.1f}", "" if peak is None else f"{peak / 1e6:.0f}"
         lines.append(
             f"{item.variant:24} {item.path.name:26} {item.about.get('inputs', {}).get('name', ''):16} "
-            f"{'finished' if item.about else 'unfinished':10} "
+            f"{'finished' if item.about else progress(item.path):10} "
             f"{age(time.time() - written):>11} {size(item.path) / 1e6:9.2f} "
             f"{taken[0]:>8} {taken[1]:>8}"
         )
     unfinished = sum(not item.about for item in stages)
     lines.append(f"{len(stages)} stages, {unfinished} unfinished, {sum(size(i.path) for i in stages) / 1e6:.2f} MB")
     return "\n".join(lines)
+
+
+def progress(path: Path) -> str:
+    """ "unfinished", or how much of a training is done, by the checkpoints of its groups."""
+    try:
+        plan = json.loads((path / "plan.json").read_text())
+        epochs = json.loads((path.parents[1] / "config.json").read_text())["config"]["train"]["epochs"]
+    except (OSError, ValueError, KeyError):
+        return "unfinished"
+    done = 0
+    for group in path.glob("group-?????"):
+        kept = [int(folder.name.removeprefix("epoch-")) for folder in group.glob("epoch-??????")]
+        done += max(kept, default=0)
+    return f"{100 * done / (plan['groups'] * epochs):.0f} % done"
 
 
 def leftovers(workdir: Path) -> list[Path]:

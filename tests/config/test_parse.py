@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jaxsnn_mia import config
-from jaxsnn_mia.config import sweep
+from jaxsnn_mia.config import parse, sweep
 from jaxsnn_mia.config.sweep import FOLLOWING
 from jaxsnn_mia.pipeline import splits
 from jaxsnn_mia.settings import Config, as_dict
@@ -54,3 +54,15 @@ def test_every_config_file_makes_a_checked_config():
     for path in folder.glob("*.py"):
         made = runpy.run_path(str(path))["get_config"]()
         assert sweep.variants(config.from_dict(made.to_dict())), path.name
+
+
+def test_every_setting_is_listed_with_what_it_may_be():
+    lines = {line.split()[0]: line for line in parse.as_text().splitlines()}
+    assert set(lines) == {"setting", *parse.names()}
+    assert lines["train.lr"].split()[1:] == ["0.001", "sweep.lr", "above", "0"]
+    assert "subtract, zero, none" in lines["model.reset"]
+
+
+def test_both_families_of_attacks_may_be_called_alike():
+    c = config.from_dict({"attacks": {"names": ("lira_online", "lira_offline", "rmia_online", "rmia_offline", "lira")}})
+    assert c.attacks.names == ("lira", "lira_offline", "rmia_online", "rmia")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxsnn_mia.pipeline import inventory
-from jaxsnn_mia.store.files import StoreError, write_array
+from jaxsnn_mia.store.files import StoreError, write_array, write_json
 from jaxsnn_mia.store.stage import MANIFEST, Stage, is_done
 from jaxsnn_mia.store.stage import run as run_stage
 from jaxsnn_mia.store.workdir import lock
@@ -55,6 +55,16 @@ def test_every_stage_is_listed(workdir):
     assert inventory.size(found[1].path) == (found[1].path / "group-00000/a.npy").stat().st_size + 18
     assert [inventory.age(s) for s in (59.0, 119.0, 120.0, 7200.0, 3 * 86400.0)] == [
         "59 seconds", "119 seconds", "2 minutes", "2 hours", "3 days"]  # fmt: skip
+
+
+def test_an_unfinished_training_says_how_much_is_done(workdir):
+    """Two groups of 40 epochs: one is at 30, of the other nothing is kept."""
+    train = Stage("train", workdir / "v", {}).path
+    write_json(train / "plan.json", {"groups": 2})
+    write_json(workdir / "config.json", {"config": {"train": {"epochs": 40}}})
+    for epoch in (10, 30):
+        (train / "group-00000" / f"epoch-{epoch:06d}").mkdir()
+    assert "38 % done" in inventory.as_text(inventory.items(workdir)).splitlines()[2]
 
 
 @pytest.mark.parametrize("answer", ["", "n", "yesterday", EOFError])
