@@ -49,10 +49,12 @@ def fail(message: object) -> NoReturn:
 
 def parse(argv: list[str]) -> list[str]:
     """The flags, or one line and exit code 2."""
+    from jaxsnn_mia.config import parse as settings
+
     for flag in argv:
         check_config_file(flag)
     try:
-        rest = flags.FLAGS([listed(flag) for flag in argv])
+        rest = flags.FLAGS([settings.listed(flag) for flag in argv])
         check()
         if rest[1:]:
             fail(f"unexpected argument {rest[1]!r}; flags start with --.")
@@ -77,29 +79,12 @@ def check_config_file(flag: str) -> None:
     )
 
 
-def listed(flag: str) -> str:
-    """--config.sweep.surrogate=arctan,fast_sigmoid as the tuple of texts that it means."""
-    from jaxsnn_mia.config import parse as settings
-
-    head, equals, value = flag.partition("=")
-    plain = value and not value.startswith(("(", "[", "'", '"'))
-    if not (equals and plain and settings.texts(setting_of(flag))):
-        return flag
-    return f"{head}={tuple(part.strip() for part in value.split(',') if part.strip())!r}"
-
-
 def unknown(message: str) -> str:
     """What to say of a setting that is not there: the nearest ones, or those that other programs call so."""
     from jaxsnn_mia.config import parse as settings
 
-    given = next((name for flag in sys.argv if (name := setting_of(flag)) and not settings.is_known(name)), "")
+    given = next((name for flag in sys.argv if (name := settings.setting_of(flag)) and not settings.is_known(name)), "")
     return settings.unknown(given) if given else f"unknown setting: {message}"
-
-
-def setting_of(flag: str) -> str:
-    """NAME of --config.NAME=VALUE; "" of any other flag."""
-    name = flag.removeprefix("--").partition("=")[0]
-    return name.removeprefix("config.") if name.startswith("config.") else ""
 
 
 def check() -> None:

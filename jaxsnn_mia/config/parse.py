@@ -81,6 +81,20 @@ def as_text() -> str:
     return "\n".join(lines)
 
 
+def setting_of(flag: str) -> str:
+    """NAME of --config.NAME=VALUE; "" of any other flag."""
+    name = flag.removeprefix("--").partition("=")[0]
+    return name.removeprefix("config.") if name.startswith("config.") else ""
+
+
+def listed(flag: str) -> str:
+    """--config.sweep.surrogate=arctan,fast_sigmoid as the tuple of texts that it means; another flag as it is."""
+    head, _, value = flag.partition("=")
+    if not value or value.startswith(("(", "[", "'", '"')) or not texts(setting_of(flag)):
+        return flag
+    return f"{head}={tuple(part.strip() for part in value.split(',') if part.strip())!r}"
+
+
 def texts(name: str) -> bool:
     """Whether a setting is a tuple of texts."""
     section, _, field = name.partition(".")

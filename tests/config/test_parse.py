@@ -66,3 +66,19 @@ def test_every_setting_is_listed_with_what_it_may_be():
 def test_both_families_of_attacks_may_be_called_alike():
     c = config.from_dict({"attacks": {"names": ("lira_online", "lira_offline", "rmia_online", "rmia_offline", "lira")}})
     assert c.attacks.names == ("lira", "lira_offline", "rmia_online", "rmia")
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("--config.sweep.surrogate=arctan,fast_sigmoid", "--config.sweep.surrogate=('arctan', 'fast_sigmoid')"),
+        ("--config.attacks.names=lira", "--config.attacks.names=('lira',)"),
+        ("--config.sweep.bits=4,8", "--config.sweep.bits=4,8"),
+        ("--config.sweep.family=('ann',)", "--config.sweep.family=('ann',)"),
+        ("--config.sweep.family=()", "--config.sweep.family=()"),
+        ("--config.report.title=a,b", "--config.report.title=a,b"),
+        ("--workdir=a,b", "--workdir=a,b"),
+    ],
+)
+def test_texts_may_be_listed_as_numbers_are(given, meant):
+    assert parse.listed(given) == meant

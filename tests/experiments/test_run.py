@@ -25,24 +25,6 @@ def test_a_bad_command_line_is_one_line_and_exit_code_2(case):
     assert BAD[case][1].lower() in done.stderr.lower()
 
 
-@pytest.mark.parametrize(
-    ("given", "meant"),
-    [
-        ("--config.sweep.surrogate=arctan,fast_sigmoid", "--config.sweep.surrogate=('arctan', 'fast_sigmoid')"),
-        ("--config.attacks.names=lira", "--config.attacks.names=('lira',)"),
-        ("--config.sweep.bits=4,8", "--config.sweep.bits=4,8"),
-        ("--config.sweep.family=('ann',)", "--config.sweep.family=('ann',)"),
-        ("--config.sweep.family=()", "--config.sweep.family=()"),
-        ("--config.report.title=a,b", "--config.report.title=a,b"),
-        ("--workdir=a,b", "--workdir=a,b"),
-    ],
-)
-def test_texts_may_be_listed_as_numbers_are(given, meant):
-    from experiments import run as command
-
-    assert command.listed(given) == meant
-
-
 @pytest.mark.long
 def test_the_command_itself_says_the_same():
     case = "a typo in a setting"
