@@ -193,6 +193,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
     results = parser.parse_args(argv).results
+    results.mkdir(parents=True, exist_ok=True)
     (results / "README.md").write_text(page(results))
 
 
