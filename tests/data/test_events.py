@@ -403,3 +403,9 @@ def test_fetch_with_tonic_leaves_what_the_source_reads(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.NMNIST, "download", download)
     fetch.fetch("nmnist", str(tmp_path))
     assert data.load("nmnist:3", str(tmp_path)).x.shape == (4, 3, 34, 34, 2)
+
+
+def test_as_many_times_as_events_are_needed():
+    """One time would be broadcast to all events of a recording whose times were cut."""
+    with pytest.raises(ValueError, match="1 times of 3 events"):
+        events.as_events([5], [0, 1, 2])
