@@ -1,6 +1,7 @@
 """Arrays from elsewhere: the same numbers as the attacks themselves, the report, and errors that say what is wrong."""
 
 import csv
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from jaxsnn_mia.store.workdir import lock
 from tests.attacks import planted
 from tests.runs import ROOT
 
+run_of_audit = importlib.import_module("jaxsnn_mia.audit.run")  # the package has a function of that name
 S, N, C, Z = 12, 200, 3, 150
 KEEP = planted.pairs(S, N)
 QUICK = Metrics(fprs=(0.05,), replicates_auc=50, replicates_tpr=20)
@@ -230,17 +232,30 @@ def test_one_model_alone_meets_the_attacks_without_references(tmp_path):
     assert "lira, it needs reference models" in audit.how(tmp_path)
 
 
-def test_the_default_set_leaves_out_and_names_what_cannot_run(tmp_path):
-    """Random halves without pairs: `rmia_tuned` needs pairs; without a population RMIA says what it needs."""
+def test_the_default_set_leaves_out_and_names_what_cannot_run(tmp_path, monkeypatch):
+    """Random halves without pairs: `rmia_tuned` needs pairs; without a population RMIA says what it needs; `watson` is
+    made to fail. Random numbers stand for the scores."""
+
+    def fake(name, asked):
+        if name == "watson":
+            raise ValueError("it is ill.")
+        return np.random.default_rng(0).normal(size=asked.keep_sn.shape)
+
+    monkeypatch.setattr(run_of_audit, "scores", fake)
     keep = np.argsort(np.random.default_rng(0).random((8, N)), axis=0) < 4
-    models = audit.Models(LOGITS[:8], LABELS, MODELS.population[:8], LABELS_Z)
+    losses = [-log_softmax(z[:8], -1) for z in (LOGITS, MODELS.population)]
+    losses = [loss[:, np.arange(loss.shape[1]), y] for loss, y in zip(losses, (LABELS, LABELS_Z), strict=True)]
+    models = audit.Models(losses[0], None, losses[1], kind="losses")
     rows = by_name(audit.run(models, keep, tmp_path, settings=QUICK))
     assert "rmia" in rows
-    assert "rmia_tuned" not in rows
-    assert "rmia_tuned, it needs complementary pairs of models" in (tmp_path / "report.html").read_text()
-    assert "rmia, it needs examples that no model trained on: pass --population_logits" in audit.Attackable(
-        np.ones(N, bool), True).in_words("", {"rmia": lacks("rmia", audit.understood(MODELS._replace(population=None)),
-                                                            False, audit.attackable(KEEP, False), True)})  # fmt: skip
+    assert not {"rmia_tuned", "shokri", "lira_multivariate", "watson"} & rows.keys()
+    said = audit.how(tmp_path)
+    assert said in (tmp_path / "report.html").read_text()
+    assert "watson, it is ill." in said
+    assert "rmia_tuned, it needs complementary pairs of models" in said
+    assert "shokri, it needs labels, logits, which losses do not give" in said
+    alone = audit.understood(models._replace(population=None))
+    assert lacks("rmia", alone, False, audit.attackable(keep, False), True).endswith("and --population_labels")
 
 
 def test_the_records_have_their_owners_ids_and_the_scores_are_kept(tmp_path):
