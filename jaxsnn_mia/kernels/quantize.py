@@ -44,6 +44,8 @@ def weight(
     w = floating(w)
     qmax = jnp.asarray(qmax_symmetric(bits) if qmax is None else qmax, w.dtype)
     scale = weight_scale(w if differentiate else lax.stop_gradient(w), qmax, axis)
+    if axis is None:  # XLA would multiply by a rounded 1 / scale, which takes other sides of ties than a division
+        scale = lax.optimization_barrier(jnp.broadcast_to(scale, w.shape))
     return fake_quant(w, scale, -qmax, qmax, learned=differentiate)
 
 

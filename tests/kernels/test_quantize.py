@@ -43,6 +43,18 @@ def test_weights_are_those_of_brevitas(bits, how, axis, differentiate):
     np.testing.assert_array_equal(got, GOLDEN[f"quant/brevitas_weight/{how}/{bits}"])
 
 
+def test_compiled_weights_of_one_scale_are_divided_by_it_ties_included():
+    """Values at and beside the ties of their grid, as numpy and torch round them: a product with 1 / scale takes other
+    sides of 8 % of them."""
+    rng, scale = np.random.default_rng(0), np.float32(0.0731)
+    ties = ((rng.integers(-7, 7, (64, 64)) + 0.5) * scale).astype(np.float32)
+    w = np.nextafter(ties, ties + rng.choice([-1, 0, 1], ties.shape).astype(np.float32))
+    w[0] = 7 * scale
+    step = np.abs(w).max() / np.float32(7)
+    want = np.clip(np.round(w / step), -7, 7) * step
+    np.testing.assert_array_equal(jax.jit(lambda w: quantize.weight(w, 4))(w), want)
+
+
 def test_float_is_selected_bitwise_under_a_traced_width():
     widths = jnp.array([0.0, 7.0])
     q = jax.vmap(lambda qmax: quantize.weight(W, qmax=qmax, axis=-1))(widths)
