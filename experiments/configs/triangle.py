@@ -3,7 +3,9 @@
     python experiments/run.py --config=experiments/configs/triangle.py --workdir=runs/triangle
 
 The report's section Energy has test accuracy, the AUC of the strongest attack, firing rates, synaptic operations and
-an estimate of the energy of one inference. `triangle.py:smoke` is a run on 600 rows.
+an estimate of the energy of one inference. Expected on 2 x86 cores: 70 seconds. Expected result, at 2, 4 and 10 steps:
+test accuracy .97 (ANN) and .96, .96, .95 (SNN), AUC .67 and .72, .72, .70, energy 44 and 38, 39, 41 nJ.
+`triangle.py:smoke` is a run on 600 rows.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,7 @@
     python -m experiments.examples.torch_like_logits --workdir=runs/torch_like
 
 The halves are no complementary pairs, so one random model of the other side is left out with each target and example.
-The records are called by the owner's ids. Here logistic regressions of scikit-learn stand for the models.
+The records are called by the owner's ids. Here boosted trees of scikit-learn stand for the models.
 """
 
 import argparse
@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
+from sklearn.ensemble import GradientBoostingClassifier
 
 from jaxsnn_mia import audit
 from jaxsnn_mia.report import tables
@@ -24,9 +23,8 @@ MODELS = 16
 def main(workdir: Path) -> dict[str, float]:
     """The AUC of each attack."""
     x, y = load_breast_cancer(return_X_y=True)
-    x = StandardScaler().fit_transform(x)
     keep = np.random.default_rng(0).random((MODELS, len(y))) < 0.5
-    margins = [LogisticRegression(C=1e4, max_iter=2000).fit(x[k], y[k]).decision_function(x) for k in keep]
+    margins = [GradientBoostingClassifier(n_estimators=30).fit(x[k], y[k]).decision_function(x) for k in keep]
     logits = np.stack([np.zeros((MODELS, len(y))), np.stack(margins)], -1)
     ids = np.array([f"patient {n:04d}" for n in range(len(y))])
     rows = audit.run(

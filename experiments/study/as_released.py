@@ -6,6 +6,7 @@ released_attack.py says what it does and what is replaced. A second call compute
 """
 
 import argparse
+import dataclasses
 import functools
 import os
 import sys
@@ -34,8 +35,9 @@ HIDDEN = {"location30": 256}  # 128 for the others
 def table(name: str, folder: str = "") -> data.Dataset:
     """A data set of rows of features, without exact duplicates."""
     d = data.load(name, folder)
-    if d.x.ndim != 2 or d.x.dtype != np.float32:
+    if d.x.ndim != 2 or d.x.dtype.kind != "f":
         raise ValueError(f"`--datasets` must be tables of float features, got {name} with {d.x.dtype} {d.x.shape}.")
+    d = dataclasses.replace(d, x=d.x.astype(np.float32))
     return rows_at(d, np.sort(np.unique(data.units(d.x), return_index=True)[1]))
 
 

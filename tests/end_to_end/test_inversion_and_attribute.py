@@ -47,6 +47,7 @@ def inverted(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.long
 def test_reconstructions_are_rows_and_pictures(inverted):
     found = rows_of(inverted)
     for variant in ("digits-snn-bits32", "digits-snn-bits4"):
@@ -68,6 +69,7 @@ def test_reconstructions_are_rows_and_pictures(inverted):
     assert text.count("Targets above their reconstructions") == 2 * 3
 
 
+@pytest.mark.long
 def test_the_targets_are_what_the_rows_are_about(inverted):
     """Errors of each reconstruction again, by a loop, against the example with its role of member."""
     c = sweep.variants(small(**INVERSION))["digits-snn-bits32"]
@@ -95,6 +97,7 @@ def test_the_targets_are_what_the_rows_are_about(inverted):
         assert float(found["digits-snn-bits32", "inversion_black", name]["value"]) == pytest.approx(value, rel=1e-4)
 
 
+@pytest.mark.long
 def test_a_second_run_reconstructs_nothing_again(inverted, monkeypatch):
     monkeypatch.setattr(reconstructing, "ask", None)
     before = (inverted / "results.csv").read_bytes()
@@ -102,6 +105,7 @@ def test_a_second_run_reconstructs_nothing_again(inverted, monkeypatch):
     assert (inverted / "results.csv").read_bytes() == before
 
 
+@pytest.mark.long
 def test_variants_are_compared_in_pairs(inverted, capsys):
     lines = list(threats.table(inverted, ["digits-snn-bits4"]))
     gap = next(line for line in lines if line.startswith("| inversion black | mse gap | digits-snn-bits32 |"))
@@ -157,6 +161,7 @@ def test_only_what_stands_against_all_comparisons_is_told(tmp_path):
     assert "bits8 more than bits4" in both
 
 
+@pytest.mark.long
 def test_a_class_is_held_against_its_members_and_its_others(inverted):
     """The nearest example and the mean of the examples, of each side, by loops."""
     c = sweep.variants(small(**INVERSION))["digits-snn-bits32"]

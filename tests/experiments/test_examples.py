@@ -5,6 +5,8 @@ import pytest
 
 from experiments.examples import dropout_module, kernels_elsewhere, one_target, spike_series, torch_like_logits
 
+pytestmark = pytest.mark.long
+
 
 def test_logits_of_another_framework(tmp_path):
     auc = torch_like_logits.main(tmp_path)
@@ -15,21 +17,18 @@ def test_logits_of_another_framework(tmp_path):
     assert "one random model of the other side" in page
 
 
-@pytest.mark.long
 def test_one_target_with_references_of_others(tmp_path):
     auc = one_target.main(tmp_path)
     assert auc["lira_offline"] > 0.7
     assert not {"lira", "lira_pooled"} & auc.keys()
 
 
-@pytest.mark.long
 def test_spike_trains_in_a_recurrent_network(tmp_path):
     auc = spike_series.main(tmp_path)
     assert {family for family, _ in auc} == {"ann", "snn"}
     assert auc["snn", "lira"] > 0.5
 
 
-@pytest.mark.long
 def test_a_module_with_dropout_and_bits(tmp_path):
     auc = dropout_module.main(tmp_path)
     assert {bits for bits, _ in auc} == {32, 2}

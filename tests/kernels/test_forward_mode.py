@@ -87,6 +87,13 @@ def test_every_neuron_by_the_plain_method(name):
     plain = partial(NEURONS[name], method="plain")
     jacobian = both_modes_agree(plain, x)
     np.testing.assert_allclose(jacobian, jax.jacrev(NEURONS[name])(x), rtol=1e-4, atol=1e-6)  # fused
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", list(NEURONS))
+def test_the_hessian_by_the_plain_method_alone(name):
+    x = jnp.asarray(2 * RNG.normal(size=(5, 1, 2)), jnp.float32)
+    plain = partial(NEURONS[name], method="plain")
     curvature = jax.hessian(lambda x: (plain(x) ** 2).sum())(x)
     again = jax.jacrev(jax.jacrev(lambda x: (plain(x) ** 2).sum()))(x)
     np.testing.assert_allclose(curvature, again, rtol=1e-3, atol=1e-3 * np.abs(again).max())

@@ -69,9 +69,15 @@ def trained(**changes):
     return np.asarray(logits), exchange.to_layers(spec, params, HYPER)
 
 
-@pytest.mark.parametrize("architecture", ["dense", "recurrent"])
-@pytest.mark.parametrize("readout", exchange.HELD)
-@pytest.mark.parametrize("dt", [1e-3, pytest.param(1.0, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("architecture", "readout", "dt"),
+    [
+        ("recurrent", "spike_count", 1e-3), ("dense", "leaky_integrator", 1e-3),
+        *(pytest.param(*case, marks=pytest.mark.long) for case in (
+            ("dense", "spike_count", 1.0), ("recurrent", "leaky_integrator", 1.0),
+        )),
+    ],
+)  # fmt: skip
 def test_a_network_says_the_same_as_layers_and_as_a_graph(architecture, readout, dt):
     logits, sequential = trained(architecture=architecture, readout=readout)
     shown = np.broadcast_to(X, (T, *X.shape))
@@ -89,7 +95,7 @@ def layer_of(name, **options):
     return layer
 
 
-@pytest.mark.parametrize("name", IN_NIR)
+@pytest.mark.parametrize("name", [*(pytest.param(n, marks=pytest.mark.long) for n in IN_NIR[:4]), *IN_NIR[4:]])
 @pytest.mark.parametrize("dt", [1e-4, pytest.param(1.0, marks=pytest.mark.long)])
 def test_every_neuron_fires_as_nirs_equations_say_and_comes_back(name, dt):
     linear = nnx.Linear(N, N, rngs=nnx.Rngs(2))

@@ -32,8 +32,9 @@ from tests.training.ensembles import spec as train_spec
 LONG = pytest.mark.long
 
 
-@pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
-@pytest.mark.parametrize("calibration", ["absmax", *[pytest.param(c, marks=LONG) for c in ("percentile", "lsq")]])
+@pytest.mark.long
+@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("calibration", ["absmax", "percentile", "lsq"])
 def test_the_logits_of_a_sample_do_not_depend_on_its_batch_mates(family, calibration):
     _, model = make(family, parts=("weight", "activation"), calibration=calibration)
     h = hyper(family, 4)
