@@ -97,7 +97,20 @@ def named_file(folder: str, file: str, source: str, origin: str) -> Path:
 
 
 def units(x: np.ndarray) -> np.ndarray:
-    """unit_n int64 [N]: rows of x that are exact duplicates share a number, counted from 0."""
+    """unit_n int64 [N]: rows of x that are exact duplicates share a number, counted from 0.
+
+    Roles and splits are drawn by these numbers, so they depend on the values and not on their type: rows are in the
+    order of their bytes in float32 (uint8 in its own), those that float32 cannot tell apart in that of float64.
+    """
+    if x.dtype != np.float64:
+        return by_bytes(x)
+    with np.errstate(over="ignore"):
+        narrow, wide = by_bytes(x.astype(np.float32)), by_bytes(x)
+    return np.unique(narrow * len(x) + wide, return_inverse=True)[1].reshape(-1)
+
+
+def by_bytes(x: np.ndarray) -> np.ndarray:
+    """int64 [N]: the place of each row in the order of their bytes; equal rows share it."""
     rows = np.ascontiguousarray(x.reshape(len(x), -1))
     keys = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
     return np.unique(keys, return_inverse=True)[1].reshape(-1)

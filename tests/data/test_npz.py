@@ -27,6 +27,16 @@ def test_iris_has_a_duplicate():
     assert len(unit) - len(np.unique(unit)) == 1
 
 
+def test_numbers_of_units_depend_on_values_and_not_on_their_type():
+    """Splits are drawn by them: the same table in float32 and float64 has the same splits."""
+    x = np.random.default_rng(0).integers(0, 3, (50, 2)) / 4  # exact in float32, with duplicates
+    np.testing.assert_array_equal(data.units(x), data.units(x.astype(np.float32)))
+    assert len(np.unique(data.units(x))) == len(np.unique(x, axis=0))
+    close = np.array([[1.7e9], [1.7e9 + 1], [1.7e9]])
+    assert data.units(close).tolist() == [0, 1, 0]
+    assert len(np.unique(data.units(close.astype(np.float32)))) == 1
+
+
 def test_an_npz_of_ones_own(tmp_path):
     x, y = np.random.default_rng(0).normal(size=(20, 6)), np.arange(20) % 2
     np.savez(tmp_path / "mine.npz", x=x, y=y)
