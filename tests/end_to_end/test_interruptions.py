@@ -59,6 +59,7 @@ def test_a_full_disk_keeps_the_last_chunk_and_the_next_run_goes_on(finished, tmp
     assert_same_scores(tmp_path, finished)
 
 
+@pytest.mark.long
 def test_a_stop_and_then_a_kill_in_training_change_no_bit(finished, tmp_path, caplog):
     stopped = start(tmp_path, *EACH_EPOCH)
     wait_until(lambda: list(tmp_path.glob("*/train-*/group-00000/epoch-000003/sha256.json")), stopped)

@@ -15,7 +15,7 @@ LONG = pytest.mark.long
 
 
 @pytest.mark.parametrize("family", ["ann", "snn"])
-@pytest.mark.parametrize("bits", [2, pytest.param(4, marks=LONG), 8, pytest.param(16, marks=LONG)])
+@pytest.mark.parametrize("bits", [8, *(pytest.param(bits, marks=LONG) for bits in (2, 4, 16))])
 @pytest.mark.parametrize("preset", ["default", pytest.param("brevitas", marks=LONG)])
 def test_a_frozen_model_gives_the_logits_of_the_fake_quantized_one(family, bits, preset):
     spec, model = make(family, parts=("weight", "activation", *(["state"] if family == "snn" else [])), preset=preset)

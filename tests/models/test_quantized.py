@@ -46,7 +46,7 @@ def test_the_logits_of_a_sample_do_not_depend_on_its_batch_mates(family, calibra
     np.testing.assert_allclose(logits(model, params, h, FEATURES[:1])[0], whole[0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("part", [pytest.param("weight", marks=LONG), "activation", "state"])
+@pytest.mark.parametrize("part", [pytest.param("weight", marks=LONG), "activation", pytest.param("state", marks=LONG)])
 @pytest.mark.parametrize("bits", [2, pytest.param(3, marks=LONG), pytest.param(4, marks=LONG)])
 def test_each_part_is_really_quantized(part, bits):
     for family in ("ann", "snn"):

@@ -52,6 +52,7 @@ def test_the_whole_study_runs_as_a_smoke(trained, tmp_path, monkeypatch):
     assert "| own_of_study:gentle |" in text
 
 
+@pytest.mark.long
 def test_a_sweep_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     """A death in the second of three runs: the same rows as without, and no model is trained twice."""
 
