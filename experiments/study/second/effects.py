@@ -18,9 +18,11 @@ class Both(NamedTuple):
     """The effect on each of the primary outcomes: the AUC, and log10 of the TPR at 1 % FPR."""
 
     auc: Effect
-    tpr: Effect
+    tpr: Effect | None  # None where so few non-members do not resolve the rate
 
     def verdict(self, level: float) -> str:
+        if self.tpr is None:
+            return frontier.OPEN
         return frontier.verdict(self.auc, self.tpr, level)
 
 
@@ -64,16 +66,15 @@ def compared(
     rows: Rows, known: tuple[float, float], baseline: dict[str, str], other: dict[str, str], attack: str = "strongest"
 ) -> Both | None:
     """How much less `other` leaks than `baseline` on one data set; None where it is void or not run."""
-    found = []
+    found: list[Effect | None] = []
     for metric in ("auc", "tpr@0.01"):
         pair = [condition(rows, f"{attack} {metric}", **where) for where in (baseline, other)]
         if pair[0] is None or pair[1] is None:
             return None
-        effect = frontier.compare(pair[0], pair[1], frontier.start(*known))
-        if effect is None:
-            return None
-        found.append(effect)
-    return Both(*found)
+        resolved = not any(np.isnan(of.leak).all() for of in pair)
+        found.append(frontier.compare(pair[0], pair[1], frontier.start(*known)) if resolved else None)
+    auc, tpr = found
+    return None if auc is None else Both(auc, tpr)
 
 
 def b0(rows: Rows, known: Mapping[str, tuple[float, float]], readout: str = LEAKY, attack: str = "strongest") -> dict:

@@ -67,6 +67,8 @@ def forest(by_dataset: Mapping[str, Both | None], over: Sequence[Together], leve
         for k, (axis, head) in enumerate(zip(axes, ("AUC", "log10 TPR at 1 % FPR"), strict=True)):
             for y, name in enumerate(names):
                 effect = known[name][k]
+                if effect is None:
+                    continue
                 axis.plot(effect.interval(level), [y, y], color="0.3", linewidth=1)
                 axis.plot(effect.mean, y, "o", color="black", markersize=3)
             if over:

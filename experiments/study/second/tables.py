@@ -36,6 +36,9 @@ def cells(both: Both | None, of_level: float) -> list[str]:
         return ["void", "", "", ""]
     intervals = []
     for effect in both:
+        if effect is None:
+            intervals.append("not resolved")
+            continue
         low, high = effect.interval(of_level)
         intervals.append(shown(low, effect.mean, high))
     at = ", ".join(f"{value:+.3f}" for value in both.auc.at)
@@ -44,7 +47,7 @@ def cells(both: Both | None, of_level: float) -> list[str]:
 
 def over_sets(by_dataset: Mapping[str, Both | None]) -> list[Together]:
     """Random-effects means in AUC and log10 TPR; none of fewer than 3 data sets."""
-    known = [both for both in by_dataset.values() if both is not None]
+    known = [both for both in by_dataset.values() if both is not None and both.tpr is not None]
     if len(known) < 3:
         return []
     return [together([e.mean for e in of], [max(e.error, 1e-6) for e in of]) for of in zip(*known, strict=True)]
@@ -165,7 +168,7 @@ def best_section(results: Path) -> list[str]:
             best = np.unravel_index(np.nanargmax(mean), mean.shape)
             lines.append([
                 dataset, family, readout, f"{mean[best]:.3f}", f"{auc.leak.mean(0)[best]:.3f}",
-                f"{100 * 10 ** tpr.leak.mean(0)[best]:.2f} %",
+                "not resolved" if np.isnan(tpr.leak).all() else f"{100 * 10 ** tpr.leak.mean(0)[best]:.2f} %",
             ])  # fmt: skip
     if not lines:
         return []
@@ -184,6 +187,9 @@ def page(results: Path) -> str:
         "An effect is positive where the second condition leaks less.",
         "",
     ]
+    missing = [name for name in design.FRONTIERS if not (results / "frontiers" / f"{name}.csv").exists()]
+    if missing:
+        lines += [f"Under way: {', '.join(missing)} are not there yet, and nothing is decided before they are.", ""]
     for section in SECTIONS:
         lines += section(results)
     return "\n".join(lines).rstrip() + "\n"

@@ -96,3 +96,18 @@ def test_the_settings_are_those_of_the_protocol():
     assert {run.settings["signals"]["repeats"] for run in coded} == {32}
     widths = {run.settings["quantization"]["mode"]: run.settings["sweep"]["bits"] for run in design.bits(("iris",), "")}
     assert widths == {"qat": (8, 4, 3, 2), "ptq": (8, 4, 3, 2)}
+
+
+def test_a_rate_that_is_not_resolved_is_said_and_decides_nothing(tmp_path, monkeypatch):
+    def unresolved(name, c, paths):
+        return {
+            column: "n/a" if "strongest tpr" in column else value for column, value in drawn(name, c, paths).items()
+        }
+
+    monkeypatch.setattr(run, "point", unresolved)
+    monkeypatch.setattr(pipeline_run, "run_stages", untrained_stages)
+    rows = smoke(tmp_path, "frontiers", ("iris",))
+    both = effects.b0(rows, effects.sets(tmp_path))["iris"]
+    assert both is None or (both.tpr is None and both.verdict(0.95) == "cannot be told")
+    tables.main([f"--results={tmp_path}"])
+    assert "| iris | exploratory |" in (tmp_path / "README.md").read_text()
