@@ -17,6 +17,7 @@ from typing import NoReturn
 from absl import app, flags
 from ml_collections import config_flags
 
+from jaxsnn_mia.config import parse as settings
 from jaxsnn_mia.pipeline import cost, inventory
 from jaxsnn_mia.pipeline.run import run_pipeline
 from jaxsnn_mia.report import tables
@@ -49,8 +50,6 @@ def fail(message: object) -> NoReturn:
 
 def parse(argv: list[str]) -> list[str]:
     """The flags, or one line and exit code 2."""
-    from jaxsnn_mia.config import parse as settings
-
     for flag in argv:
         check_config_file(flag)
     try:
@@ -81,8 +80,6 @@ def check_config_file(flag: str) -> None:
 
 def unknown(message: str) -> str:
     """What to say of a setting that is not there: the nearest ones, or those that other programs call so."""
-    from jaxsnn_mia.config import parse as settings
-
     given = next((name for flag in sys.argv if (name := settings.setting_of(flag)) and not settings.is_known(name)), "")
     return settings.unknown(given) if given else f"unknown setting: {message}"
 
@@ -106,13 +103,18 @@ def check() -> None:
     CONFIG.value.to_dict()  # a config file that cannot be loaded fails here, not before
 
 
+def folder() -> Path:
+    """The local folder that --workdir names, as `remote.opened` has it."""
+    return Path(WORKDIR.value).expanduser()
+
+
 def keep_house() -> None:
     """--list and --clean."""
 
     if LIST.value:
-        print(inventory.as_text(inventory.items(Path(WORKDIR.value))))
+        print(inventory.as_text(inventory.items(folder())))
     else:
-        inventory.clean(Path(WORKDIR.value), agreed=YES.value)
+        inventory.clean(folder(), agreed=YES.value)
 
 
 def audit() -> None:
@@ -126,7 +128,7 @@ def audit() -> None:
     c = config.from_dict(CONFIG.value.to_dict())
     if DRY_RUN.value:
         local = WORKDIR.value and not WORKDIR.value.startswith(remote.SCHEMES)
-        print(cost.as_text(cost.estimate(c, Path(WORKDIR.value) if local else None)))
+        print(cost.as_text(cost.estimate(c, folder() if local else None)))
         return
     share = distributed.share() if DISTRIBUTED.value else distributed.WORKER if WORKER.value else Share()
     if SPMD.value:
@@ -147,8 +149,6 @@ def audit() -> None:
 def main(argv: list[str]) -> None:
     try:
         if SETTINGS.value:
-            from jaxsnn_mia.config import parse as settings
-
             print(settings.as_text())
             return
         if LIST.value or CLEAN.value:

@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +36,6 @@ def is_kept(row: dict[str, str], epochs: int) -> bool:
     is_last = row["epoch"] == str(epochs)
     is_enough = not row["attack"] or (row["attack"], row["metric"]) == ("lira", "auc")
     return row["metric"] in KEPT and (is_last or is_enough)
-
-
-def kept_rows(path: Path, epochs: int) -> list[dict[str, str]]:
-    """The rows of a results.csv that the tables keep, with their columns alone."""
-    return [{c: row[c] for c in sheet.COLUMNS} for row in sheet.read(path) if is_kept(row, epochs)]
 
 
 def spent(folder: Path) -> dict[str, Any]:
@@ -104,14 +98,8 @@ def run(
             remove_stages(folder)
 
 
-def rows_and_cost(
-    settings: dict[str, dict[str, Any]],
-    folder: Path,
-    data_dir: str,
-    rows_of: Callable[[Path, int], list[dict[str, str]]] = kept_rows,
-) -> dict[str, Any]:
-    """The "rows" and the "cost" of one run, from its file in `folder`; the run is made where that file is not there.
-    `rows_of` takes each variant's results.csv and the epochs of training."""
+def rows_and_cost(settings: dict[str, Any], folder: Path, data_dir: str) -> dict[str, Any]:
+    """The "rows" and the "cost" of one run, from its file in `folder`; the run is made where that file is not there."""
     from jaxsnn_mia import config
     from jaxsnn_mia.pipeline.run import run_pipeline
     from jaxsnn_mia.settings import as_dict, recorded
@@ -124,8 +112,9 @@ def rows_and_cost(
         here = config.from_dict(conditions.merged(as_dict(c), {"data": {"dir": data_dir}}))
         once = {}  # an ANN does not differ in T
         for metrics in run_pipeline(here, folder, until="metrics").values():
-            for row in rows_of(metrics / "results.csv", c.train.epochs):
-                once[tuple(row.items())] = row
+            for row in sheet.read(metrics / "results.csv"):
+                if is_kept(row, c.train.epochs):
+                    once[tuple(row[column] for column in sheet.COLUMNS)] = row
         write_json(finished, {"rows": list(once.values()), "cost": spent(folder)})
     return json.loads(finished.read_text())
 

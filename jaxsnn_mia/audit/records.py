@@ -1,5 +1,6 @@
 """The owner's records one by one: how exposed each is, and its rank."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ from scipy.stats import rankdata
 
 from jaxsnn_mia.report import plots, tables
 from jaxsnn_mia.report.audited import Audit
-from jaxsnn_mia.report.rows import exposed_examples
 from jaxsnn_mia.store.files import write_text
 
 SHOWN = 50  # on the page; records.csv has all
@@ -16,13 +16,14 @@ SHOWN = 50  # on the page; records.csv has all
 
 def write(workdir: Path, audit: Audit, ids_n: np.ndarray) -> list[dict[str, Any]]:
     """Writes records.csv, the most exposed first, and gives its first rows for the page."""
-    rows = table(audit, ids_n)
+    with np.load(workdir / "metrics" / "examples.npz") as known:
+        rows = table(audit, ids_n, dict(known))
     write_text(workdir / "records.csv", plots.as_csv(rows))
     return rows[:SHOWN]
 
 
-def table(audit: Audit, ids_n: np.ndarray) -> list[dict[str, Any]]:
-    """A row for each example:
+def table(audit: Audit, ids_n: np.ndarray, known: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """A row for each example, from its scores and from the arrays of `rows.exposed_examples`, or none of these:
 
     "id"; "members", how many of the targets trained on it, and "non_members"; "attack", whose "score" is the mean over
     the targets that trained on it less that over the others (one target: its score); "caught", the share of the former
@@ -31,7 +32,6 @@ def table(audit: Audit, ids_n: np.ndarray) -> list[dict[str, Any]]:
     """
     attack = tables.headline(list(audit.scores))
     score_n = contrast(audit.scores[attack], audit.keep_sn)
-    known = exposed_examples(audit)
     rank_n = rankdata(-np.nan_to_num(score_n, nan=-np.inf), method="min").astype(int)
     tied_n = np.bincount(rank_n)[rank_n]
     rows = []

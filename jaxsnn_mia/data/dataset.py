@@ -36,8 +36,7 @@ def make_dataset(x, y, class_names, source: str, test_n=None, *, timed: bool = F
     integers in [0, C), of another length, or of one class only, and for names of columns that are not one for each.
     """
     x, y = np.asarray(x), np.asarray(y)
-    if x.ndim < 2 or not is_numeric(x):
-        raise ValueError(f"{source}: x must be a numeric array [N, ...], got {x.dtype} {x.shape}.")
+    check_numeric(x, source)
     if y.shape != x.shape[:1]:
         raise ValueError(f"{source}: y must have shape {x.shape[:1]} like x {x.shape}, got {y.shape}.")
     as_bytes = x.dtype == np.uint8 and (x.ndim == 4 or timed)
@@ -79,9 +78,10 @@ def wide_enough(dtype: np.dtype) -> type:
     return np.float32 if exact else np.float64
 
 
-def is_numeric(x: np.ndarray) -> bool:
-    """Whether an array holds real numbers of any type, bfloat16 among them, or booleans."""
-    return x.dtype.kind in "fiub" or x.dtype.name == "bfloat16"
+def check_numeric(x: np.ndarray, source: str) -> None:
+    """ValueError unless x is [N, ...] of real numbers of any type, bfloat16 among them, or of booleans."""
+    if x.ndim < 2 or not (x.dtype.kind in "fiub" or x.dtype.name == "bfloat16"):
+        raise ValueError(f"{source}: x must be a numeric array [N, ...], got {x.dtype} {x.shape}.")
 
 
 def named_file(folder: str, file: str, source: str, origin: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsnn_mia.data.dataset import Dataset, is_numeric, make_dataset
+from jaxsnn_mia.data.dataset import Dataset, check_numeric, make_dataset
 from jaxsnn_mia.data.layout import laid_out
 from jaxsnn_mia.store.files import file_sha256, write_npz
 
@@ -70,8 +70,7 @@ def from_arrays(
     """
     x = stacked(x, source)
     y = np.asarray(y)
-    if x.ndim < 2 or not is_numeric(x):
-        raise ValueError(f"{source}: x must be a numeric array [N, ...], got {x.dtype} {x.shape}.")
+    check_numeric(x, source)
     x, timed = laid_out(x, layout, source)
     if class_names is None:
         labels = np.unique(y)

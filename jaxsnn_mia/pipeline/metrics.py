@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxsnn_mia.attacks import references
 from jaxsnn_mia.config.specs import bits, privacy
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.data.prepared import PARTS, canaries, candidates
@@ -73,7 +74,7 @@ def audit(name: str, c: Config, paths: dict[str, Path]) -> Audit:
         labels=labels(c, timed=about["timed"]),
         settings=c.metrics,
         keep_sn=keep_sn,
-        usable_s=valid_s & valid_s[splits.partners(len(valid_s))],
+        usable_s=references.usable(len(valid_s), splits.partners(len(valid_s)), valid_s),
         pair_s=np.arange(len(valid_s)) // 2,
         unit_n=candidates(paths["data"])[2],
         correct_sn=correct(paths, "candidates"),

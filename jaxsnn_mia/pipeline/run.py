@@ -7,6 +7,7 @@ import jax
 from absl import logging
 
 from jaxsnn_mia import attacks as attack_functions
+from jaxsnn_mia.attacks import references
 from jaxsnn_mia.config import sweep
 from jaxsnn_mia.config.sweep import FOLLOWING
 from jaxsnn_mia.data import splits as data_splits
@@ -102,7 +103,7 @@ def lead(c: Config, workdir: Path, until: str, share: Share) -> dict[str, Paths]
 def diverged(c: Config, train: Path) -> str:
     """Why a trained variant cannot be attacked, in words; "" where enough of its models are usable."""
     valid_s = valid_shadows(train)
-    usable = int((valid_s & valid_s[data_splits.partners(len(valid_s))]).sum())
+    usable = int(references.usable(len(valid_s), data_splits.partners(len(valid_s)), valid_s).sum())
     fewest = max(attack_functions.fewest_shadows(c.attacks.names), LEAST_USABLE)
     if usable >= fewest:
         return ""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.study import conditions, sheet
+from experiments.study import conditions, series, sheet
 from experiments.study.second import frontier
 from experiments.study.second.frontier import Condition, Effect
 
@@ -59,7 +59,8 @@ def condition(rows: Rows, leak: str, **where: str) -> Condition | None:
 
 
 def number(text: str) -> float:
-    return float("nan") if text in ("", "n/a") else float(text)
+    """The number of a cell; NaN of an empty one too."""
+    return series.NAN if text == "" else series.number(text)
 
 
 def compared(
