@@ -1,14 +1,19 @@
 """A strict jax: four CPU devices, one thread-pool size, no silent rank or dtype promotion, warnings are errors."""
 
+import contextlib
 import gc
 import os
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 # two thirds of the default suite's time are compilation: it compiles with few optimisations, --all as users do
+FAST_TO_COMPILE = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
+if version("jaxlib") < "0.11":  # later ones do not know it
+    FAST_TO_COMPILE.append("--xla_cpu_use_fusion_emitters=false")
 if "--all" not in sys.argv and "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip()
+    os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FAST_TO_COMPILE]).strip()
 os.environ["PJRT_NPROC"] = "4"  # decides the order of sums; before jax is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of scikit-learn: two workers on two cores
 # a program that several tests run, in whatever worker or process of theirs, is compiled once
@@ -55,6 +60,22 @@ def strict_dtypes(request):
         yield
 
 
+@contextlib.contextmanager
+def figures_unpainted():
+    """Figures are made and not painted, where other parts of a report are looked at."""
+    from matplotlib.figure import Figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda figure, out, **options: out.write("<svg></svg>"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def unpainted():
+    with figures_unpainted():
+        yield
+
+
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory):
     """The workdir of a finished run of `runs.small()`, trained once for all tests of this process. It is only read:
@@ -63,5 +84,6 @@ def small_run(tmp_path_factory):
     from tests.runs import small
 
     workdir = tmp_path_factory.mktemp("small_run")
-    run_pipeline(small(), workdir)
+    with figures_unpainted():
+        run_pipeline(small(), workdir)
     return workdir

@@ -18,6 +18,7 @@ from jaxsnn_mia.store.workdir import lock
 from tests.attacks import planted
 from tests.runs import ROOT
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 run_of_audit = importlib.import_module("jaxsnn_mia.audit.run")  # the package has a function of that name
 S, N, C, Z = 12, 200, 3, 150
 KEEP = planted.pairs(S, N)

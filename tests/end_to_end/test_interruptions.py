@@ -28,6 +28,7 @@ from jaxsnn_mia.training import claims as distributed
 from jaxsnn_mia.training.claims import claimed, take
 from tests.runs import assert_same_scores, command, small
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 ENVIRON = {**os.environ, "PJRT_NPROC": "4"}
 CHUNKS = {"chunk_seconds": 1e-6, "checkpoint_share": 0.0}  # a checkpoint after every epoch
 EACH_EPOCH = tuple(f"--config.ensemble.{name}={value}" for name, value in CHUNKS.items())

@@ -22,6 +22,7 @@ from jaxsnn_mia.pipeline.run import data_and_splits, run_pipeline
 from jaxsnn_mia.reconstruction import evaluation
 from tests.runs import small
 
+pytestmark = pytest.mark.usefixtures("unpainted")
 INVERSION = {
     "data": {"name": "digits", "rows": 300, "standardise": "range"},
     "sweep": {"dataset": (), "bits": (32, 4)},  # traced: what is compiled for one width serves the other

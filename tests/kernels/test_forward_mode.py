@@ -33,13 +33,17 @@ def some(names, *by_default):
 
 def both_modes_agree(fn, x):
     """jvp, jacfwd, jacrev and linearize of fn at x."""
-    v = jnp.asarray(RNG.normal(size=x.shape), x.dtype)
-    _, tangent = jax.jvp(fn, (x,), (v,))
-    forward, reverse = jax.jacfwd(fn)(x), jax.jacrev(fn)(x)
+
+    @jax.jit
+    def every_mode(x, v):
+        return jax.jvp(fn, (x,), (v,))[1], jax.linearize(fn, x)[1](v), jax.jacfwd(fn)(x), jax.jacrev(fn)(x)
+
+    v = RNG.normal(size=x.shape).astype(x.dtype)
+    tangent, linear, forward, reverse = every_mode(x, v)
     np.testing.assert_allclose(forward, reverse, rtol=1e-5, atol=1e-6)
     by_rows = np.tensordot(reverse, v, v.ndim)
     np.testing.assert_allclose(tangent, by_rows, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(jax.linearize(fn, x)[1](v), tangent, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(linear, tangent, rtol=1e-5, atol=1e-6)
     return np.asarray(reverse)
 
 
@@ -48,9 +52,8 @@ def test_every_surrogate(name):
     spike = surrogate.SURROGATES[name]()
     jacobian = both_modes_agree(partial(spike, key=KEY), X)
     assert np.abs(jacobian).max() > 0
-    in_reverse = jax.jacrev(partial(surrogate.custom(spike.derivative, stochastic=spike.stochastic, name=name,
-                                                     **spike.params), key=KEY))(X)  # fmt: skip
-    np.testing.assert_array_equal(jacobian, in_reverse)
+    own = surrogate.custom(spike.derivative, stochastic=spike.stochastic, name=name, **spike.params)
+    np.testing.assert_array_equal(jacobian, jax.jit(jax.jacrev(partial(own, key=KEY)))(X))
 
 
 @pytest.mark.parametrize("name", ["arctan", "stochastic_spike"])
@@ -86,7 +89,7 @@ def test_every_neuron_by_the_plain_method(name):
     x = jnp.asarray(2 * RNG.normal(size=(5, 1, 2)), jnp.float32)
     plain = partial(NEURONS[name], method="plain")
     jacobian = both_modes_agree(plain, x)
-    np.testing.assert_allclose(jacobian, jax.jacrev(NEURONS[name])(x), rtol=1e-4, atol=1e-6)  # fused
+    np.testing.assert_allclose(jacobian, jax.jit(jax.jacrev(NEURONS[name]))(x), rtol=1e-4, atol=1e-6)  # fused
 
 
 @pytest.mark.long

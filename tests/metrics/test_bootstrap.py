@@ -141,7 +141,6 @@ def apart(rng, S):
     ("trainings", "S", "draws"),
     [
         (apart, 6, 100),
-        (apart, 8, 100),
         (alike, 8, 100),
         *[pytest.param(way, S, 400, marks=pytest.mark.long) for way in (apart, alike) for S in (6, 8, 16, 32)],
     ],

@@ -1,5 +1,7 @@
 """Small quantized networks, their settings and their answers."""
 
+import functools
+
 import jax
 import numpy as np
 
@@ -17,9 +19,16 @@ def hyper(family, bits, **changes):
                  qmax_state=quantize.qmax_unsigned(bits), threshold=0.4, **changes)  # fmt: skip
 
 
+@functools.cache
+def built(spec):
+    """The functions of a model, compiled once for all tests of a process."""
+    model = models.build(spec)
+    return model._replace(init=jax.jit(model.init), apply=jax.jit(model.apply, static_argnames="train"))
+
+
 def make(family, **quant):
     spec = ModelSpec(family, (6,), 3, hidden=(16, 8), time_steps=5, quant=QuantSpec(**quant))
-    return spec, models.build(spec)
+    return spec, built(spec)
 
 
 def seen(model, h, params=None):

@@ -43,7 +43,8 @@ def test_with_spyxs_conventions_a_layer_is_spyxs_own(name):
 
     assert float(weighted(ours, X)) > 0
     for layer_gradient in (0, 1):
-        got, want = (nnx.grad(weighted, argnums=layer_gradient)(layer, X) for layer in (ours, peer))
+        gradient = nnx.jit(nnx.grad(weighted, argnums=layer_gradient))
+        got, want = (gradient(layer, X) for layer in (ours, peer))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=1e-6), got, want)
     np.testing.assert_array_equal(spyx.nn.run(ours, X)[0], spyx.nn.run(peer, X)[0])
 
@@ -60,13 +61,15 @@ def test_a_recurrent_layer_fires_as_spyxs_own_one_step_earlier(name):
 def test_a_whole_sequence_equals_the_steps_in_spyxs_containers(name):
     layer = layers.LI((N,), 0.8, rngs=nnx.Rngs(0)) if name == "LI" else make(name, reset="zero", learn_threshold=True)
     for model in (layer, spyx.nn.Sequential(layer)):
-        np.testing.assert_allclose(spyx.nn.run(model, X)[0], layer.over_time(X), atol=1e-6)
+        stepped = nnx.jit(lambda model: spyx.nn.run(model, X)[0])(model)
+        np.testing.assert_allclose(stepped, nnx.jit(lambda layer: layer.over_time(X))(layer), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", FIRING)
 def test_every_parameter_learns(name):
     layer = make(name, learn_threshold=True)
-    gradient = nnx.grad(lambda layer: (layer.over_time(X) * jnp.arange(1.0, 10.0)[:, None, None]).sum())(layer)
+    weighted = nnx.grad(lambda layer: (layer.over_time(X) * jnp.arange(1.0, 10.0)[:, None, None]).sum())
+    gradient = nnx.jit(weighted)(layer)
     leaves = jax.tree.leaves(gradient)
     assert len(leaves) == 1 + len(layer.decays) + hasattr(layer, "recurrent_w")
     assert all(float(jnp.abs(leaf).max()) > 0 for leaf in leaves)

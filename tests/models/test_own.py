@@ -13,6 +13,8 @@ from jaxsnn_mia.pipeline.run import run_pipeline
 from tests.models import own_modules
 from tests.runs import scores, small
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 X = jnp.asarray(np.random.default_rng(0).normal(size=(3, 6)), jnp.float32)
 
 

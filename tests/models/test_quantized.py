@@ -23,7 +23,7 @@ from jaxsnn_mia.training import ensemble
 from jaxsnn_mia.training.ensemble import compiled, make_ensemble
 from jaxsnn_mia.training.optimizer import decays
 from jaxsnn_mia.training.step import make_train
-from tests.models.small import ALL, FEATURES, hyper, logits, make, seen
+from tests.models.small import ALL, FEATURES, built, hyper, logits, make, seen
 from tests.runs import scores
 from tests.training.ensembles import X, Y, take
 from tests.training.ensembles import shadows as shadows_of
@@ -148,7 +148,7 @@ def test_membranes_lie_on_the_levels_that_were_asked_for(levels):
 @pytest.mark.parametrize(("readout", "quantized"), [("membrane_last", False), ("spike_count", True)])
 def test_membranes_that_are_the_logits_are_not_quantized(readout, quantized):
     spec = ModelSpec("snn", (6,), 3, hidden=(), time_steps=5, readout=readout, quant=QuantSpec(parts=("state",)))
-    model = models.build(spec)
+    model = built(spec)
     params = model.init(jax.random.key(0))
     changed = logits(model, params, hyper("snn", 2)) != logits(model, params, hyper("snn", 32))
     assert bool(changed.any()) == quantized
@@ -157,7 +157,7 @@ def test_membranes_that_are_the_logits_are_not_quantized(readout, quantized):
 @pytest.mark.long
 def test_stochastic_surrogates_draw_by_layer():
     spec = ModelSpec("snn", (6,), 3, hidden=(8, 8), time_steps=4, surrogate="stochastic_spike")
-    model = models.build(spec)
+    model = built(spec)
     params = model.init(jax.random.key(0))
 
     def pull(key):
@@ -283,7 +283,8 @@ def test_every_layer_drops_units_of_its_own(family, monkeypatch):
 def test_a_range_that_no_data_set_is_refused():
     with pytest.raises(ValueError, match=r"`absmax` must be positive and finite, got 0\.0\. Calibrate"):
         quantize.activation(X, 0.0, 4, signed=True)
-    _, model = make("ann", parts=("activation",))
+    spec, _ = make("ann", parts=("activation",))
+    model = models.build(spec)  # not compiled: a traced range cannot be looked at
     with pytest.raises(ValueError, match=r"`absmax` must be positive and finite, got 0\.0\. Calibrate"):
         logits(model, model.init(jax.random.key(0)), hyper("ann", 4))
 

@@ -6,6 +6,7 @@ from flax import nnx
 
 from jaxsnn_mia import models
 from jaxsnn_mia.models import Hyper, ModelSpec
+from tests.models.small import built
 
 X = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
 
@@ -14,7 +15,7 @@ def make(**changes):
     spec = ModelSpec(
         **{"family": "snn", "in_shape": (6,), "n_classes": 3, "hidden": (8, 5), "time_steps": 4, **changes}
     )
-    model = models.build(spec)
+    model = built(spec)
     return model, model.init(jax.random.key(0))
 
 

@@ -55,7 +55,10 @@ def applied(spec, train):
     return jax.jit(lambda params, x, key: model.apply(params, x, HYPER, key, train=train))
 
 
-@pytest.mark.parametrize(("architecture", "family"), PAIRS)
+@pytest.mark.parametrize(
+    ("architecture", "family"),
+    [pytest.param(*pair, marks=LONG if pair[0] in ("resnet18", "vgg16", "vgg11") else ()) for pair in PAIRS],
+)
 def test_the_members_of_a_pair_have_the_same_parameters(architecture, family):
     shapes = [
         jax.eval_shape(models.build(spec_of(architecture, one)).init, jax.random.key(0))["params"]

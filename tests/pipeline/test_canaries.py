@@ -25,7 +25,7 @@ LEARNED, UNTRAINED = "breast_cancer-ann-lr0.03", "breast_cancer-ann-lr1e-09"
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
+def workdir(tmp_path_factory, unpainted):
     """Models that learn their rows by heart beside models that learn nothing, in one program."""
     folder = tmp_path_factory.mktemp("canaries")
     c = small(

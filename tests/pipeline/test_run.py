@@ -19,6 +19,8 @@ from jaxsnn_mia.store.files import StoreError
 from jaxsnn_mia.training import loop as shadows
 from tests.runs import scores, small
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 @pytest.fixture(scope="module")
 def finished(small_run, tmp_path_factory):
@@ -58,7 +60,7 @@ def test_the_report_is_one_file_with_everything_in_it(finished):
     html = (finished / "report.html").read_text()
     for needle in ("lira_offline", "n/a", "breast_cancer", "n_shadows", "false positive rate", "jaxlib"):
         assert needle in html
-    for needle in ("experiments/resolved.py:config.json", "training loss", "told from", "peak memory", "no. "):
+    for needle in ("experiments/resolved.py:config.json", "training curves", "told from", "peak memory", "no. "):
         assert needle in html
     assert "<script src" not in html
     assert "url(http" not in html

@@ -13,6 +13,8 @@ from jaxsnn_mia.store.files import StoreError
 from jaxsnn_mia.store.stage import is_done
 from tests.runs import assert_same_scores, small
 
+pytestmark = pytest.mark.usefixtures("unpainted")
+
 
 class Bucket(MemoryFileSystem):
     """s3:// paths in memory."""

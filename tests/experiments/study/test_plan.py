@@ -24,6 +24,7 @@ def test_the_chosen_rate_is_the_best_and_the_smallest_of_equals(tmp_path):
         list(plan.curves(plan.Scope(("iris",), results=tmp_path / "none")))
 
 
+@pytest.mark.long
 def test_every_table_is_made_of_valid_runs(tmp_path):
     """With what the searches would have chosen."""
     rates = [

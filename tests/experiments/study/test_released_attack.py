@@ -27,6 +27,11 @@ def rows_of(n=160, features=6, classes=2, seed=0):
 TABLE = rows_of()
 
 
+def some(*by_default):
+    """The replacements, those that are not `by_default` for --all."""
+    return [pytest.param(name, marks=[] if name in by_default else pytest.mark.long) for name in attack.REPLACED]
+
+
 def within(values, expected=0.5, errors=3.0):
     """Whether the mean is within so many standard errors of what is expected."""
     values = np.asarray(values)
@@ -193,14 +198,14 @@ def test_a_class_without_both_sides_is_left_out():
             attack.svc_auc(shadow._replace(member_r=np.ones(80, bool)), shadow, balance, rng)
 
 
-@pytest.mark.parametrize("name", attack.REPLACED)
+@pytest.mark.parametrize("name", some("none", "all"))
 def test_outputs_without_membership_have_an_auc_of_a_half(fake, name):
     fake(unrelated)
     for family in attack.FAMILIES:
         assert within(columns(attack.block(TABLE, family, attack.REPLACED[name], range(24), SMALL)))
 
 
-@pytest.mark.parametrize("name", attack.REPLACED)
+@pytest.mark.parametrize("name", some("none", "attack"))
 def test_members_that_are_known_by_heart_are_found(fake, name):
     """LiRA needs fewer of them than a support vector machine, whose ranking by one feature need not be monotonic."""
     fake(by_heart)

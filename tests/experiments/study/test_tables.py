@@ -29,6 +29,7 @@ def test_the_front_is_what_no_other_beats_in_both():
         assert (i in kept) == (not beaten)
 
 
+@pytest.mark.long
 def test_the_tables_are_made_of_the_rows(tmp_path):
     made = planted.study(np.random.default_rng(1), planted.EFFECT)
     made["ablation"] = [r | of for r in planted.ablated() for of in ({}, {"attack": "", "metric": "test_accuracy"})]

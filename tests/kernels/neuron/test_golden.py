@@ -36,7 +36,7 @@ SURROGATES = {
 @pytest.mark.parametrize("name", SURROGATES)
 def test_surrogates_have_the_libraries_derivatives(name):
     x, want = jnp.asarray(GOLDEN["surrogate/x"]), GOLDEN[f"surrogate/{name}/backward"]
-    got = np.asarray(jax.vmap(jax.grad(SURROGATES[name]))(x))
+    got = np.asarray(jax.jit(jax.vmap(jax.grad(SURROGATES[name])))(x))
     finite = np.isfinite(want)  # snnTorch's sigmoid overflows
     np.testing.assert_allclose(got[finite], want[finite], rtol=2e-5, atol=2e-6 if "sigmoid" in name.lower() else 1e-9)
     assert np.isfinite(got).all()
@@ -50,7 +50,7 @@ def compare(key, run, args, tolerances):
         spikes, membrane = run(*args)
         return (weight * spikes).sum() + 0.3 * (membrane**2).mean(), (spikes, membrane)
 
-    gradients, (spikes, membrane) = jax.grad(loss, tuple(range(len(args))), has_aux=True)(*args)
+    gradients, (spikes, membrane) = jax.jit(jax.grad(loss, tuple(range(len(args))), has_aux=True))(*args)
     np.testing.assert_array_equal(spikes, GOLDEN[f"{key}/spikes"])
     np.testing.assert_allclose(membrane, GOLDEN[f"{key}/membrane"], rtol=0, atol=tolerances.get("membrane", 5e-7))
     for name, got in zip(("grad_x", "grad_beta", "grad_threshold"), gradients, strict=False):
