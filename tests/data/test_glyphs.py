@@ -1,6 +1,7 @@
 """Moving glyphs before a simulated event camera."""
 
 import numpy as np
+import pytest
 
 from jaxsnn_mia import data
 from jaxsnn_mia.data import glyphs
@@ -46,6 +47,7 @@ def test_glyphs_are_recorded_as_described():
     assert fewer < sum(map(len, quiet))
 
 
+@pytest.mark.long
 def test_moving_glyphs_are_deterministic_and_hard_to_the_eye_that_sums():
     from sklearn.linear_model import LogisticRegression
 

@@ -267,6 +267,7 @@ DEAF = """
 import hashlib, sys
 from pathlib import Path
 from jaxsnn_mia.runtime import stopping, tracking
+
 stopping.listen()
 if sys.argv[1] == "gently":
     stopping.gently()

@@ -93,9 +93,21 @@ VARIANTS = {
 }
 
 
-BY_DEFAULT = ("recurrent", "immediate", "spyx")  # the other conventions of the other neurons run with --all
+# the other conventions run with --all, as those that others are made of
+BY_DEFAULT = {
+    "lif": (
+        "recurrent function",
+        "attached, immediate",
+        "snntorch immediate",
+        "spyx",
+        "state_fn",
+        "stochastic, attached",
+    ),
+    "synaptic": ("recurrent", "norse"),
+    "adaptive_lif": ("recurrent, zero, attached",),
+}
 CASES = [
-    pytest.param(kind, name, marks=() if kind == "lif" or name in BY_DEFAULT else pytest.mark.long)
+    pytest.param(kind, name, marks=() if name in BY_DEFAULT[kind] else pytest.mark.long)
     for kind in ("lif", "synaptic", "adaptive_lif")
     for name in VARIANTS
 ]
@@ -141,7 +153,7 @@ def test_the_associative_scan_equals_the_sequential_one():
     np.testing.assert_allclose(parallel, sequential, rtol=1e-5, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=5)
+@settings(deadline=None, max_examples=3)
 @given(
     st.sampled_from([(5,), (2, 3), (2, 3, 2)]),
     st.sampled_from([jnp.float32, jnp.bfloat16, jnp.float16]),

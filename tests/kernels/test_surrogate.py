@@ -16,7 +16,13 @@ def test_arctan_is_a_heaviside_with_the_published_derivative():
     np.testing.assert_allclose(gradient, 1 / (1 + (np.pi * np.asarray(x)) ** 2), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", surrogate.SURROGATES)
+# a smooth one, one with a kink, a sparse one, one that draws
+TRACED = ("arctan", "fast_sigmoid", "sparse_fast_sigmoid_snntorch", "stochastic_spike")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in TRACED else pytest.mark.long) for n in surrogate.SURROGATES]
+)
 def test_a_traced_slope_works_under_vmap_scan_and_grad(name):
     def loss(x, slope):
         spike = surrogate.with_slope(surrogate.SURROGATES[name], slope)

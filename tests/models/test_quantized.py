@@ -172,16 +172,16 @@ def test_stochastic_surrogates_draw_by_layer():
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_keep8_leaves_the_first_and_the_last_layer_at_eight_bits():
-    for family in ("ann", "snn"):
-        spec, model = make(family, edges="keep8")
-        params = model.init(jax.random.key(0))
-        cut = frozen.freeze(spec, params, hyper(family, 2))
-        levels = [len(np.unique(np.asarray(layer.codes))) for layer in cut.layers]
-        assert levels[1] <= 3
-        assert min(levels[0], levels[2]) > 3
-        plain = frozen.freeze(dataclasses.replace(spec, quant=QuantSpec()), params, hyper(family, 2))
-        assert max(len(np.unique(np.asarray(layer.codes))) for layer in plain.layers) <= 3
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
+def test_keep8_leaves_the_first_and_the_last_layer_at_eight_bits(family):
+    spec, model = make(family, edges="keep8")
+    params = model.init(jax.random.key(0))
+    cut = frozen.freeze(spec, params, hyper(family, 2))
+    levels = [len(np.unique(np.asarray(layer.codes))) for layer in cut.layers]
+    assert levels[1] <= 3
+    assert min(levels[0], levels[2]) > 3
+    plain = frozen.freeze(dataclasses.replace(spec, quant=QuantSpec()), params, hyper(family, 2))
+    assert max(len(np.unique(np.asarray(layer.codes))) for layer in plain.layers) <= 3
 
 
 def trained(group_of_widths, quant, family="snn", stop_at=0.0, **changes):
@@ -239,7 +239,8 @@ def test_a_model_does_not_stop_before_it_was_trained_with_quantization():
     assert set(trained([4] * 6, ALL, stop="train_accuracy", stop_at=0.01).epochs) == {1}
 
 
-@pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
+@pytest.mark.long
+@pytest.mark.parametrize("family", ["ann", "snn"])
 def test_post_training_quantization_calibrates_on_the_own_rows_alone(family, monkeypatch):
     ranges = {}
     for outlier in (1.0, 1e3):
@@ -265,7 +266,7 @@ def test_units_are_dropped_at_all_steps_alike_and_the_rest_is_scaled_up():
     np.testing.assert_allclose(out[kept], x[kept] / 0.75, rtol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
 def test_every_layer_drops_units_of_its_own(family, monkeypatch):
     keys = []
 

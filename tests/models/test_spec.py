@@ -19,7 +19,13 @@ def make(**changes):
     return model, model.init(jax.random.key(0))
 
 
-@pytest.mark.parametrize("readout", models.READOUTS)
+@pytest.mark.parametrize(
+    "readout",
+    [
+        pytest.param(r, marks=[] if r in ("leaky_integrator", "spike_count") else pytest.mark.long)
+        for r in models.READOUTS
+    ],
+)
 def test_every_readout_reads_the_last_of_its_steps_and_has_gradients(readout):
     model, params = make(readout=readout)
     hyper = Hyper(threshold=0.3)

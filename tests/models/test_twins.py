@@ -268,7 +268,8 @@ def test_feedback_has_the_bits_of_weights_and_layers_drop_apart():
     final = p["head"]["layers"][0]
     out = spikes @ quantized(final["kernel"]) + final["bias"].reshape(1, 1, -1)
     expected = neuron.lif(out, **settings)[1][-1]
-    found = model.apply(params, x, HYPER._replace(qmax_weight=1.0), KEY, train=False).logits_bc
+    narrow = HYPER._replace(qmax_weight=1.0)
+    found = jax.jit(lambda params: model.apply(params, x, narrow, KEY, train=False).logits_bc)(params)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert float(jnp.abs(quantized(p["feedback"][0]) - p["feedback"][0]).max()) > 0.05
 

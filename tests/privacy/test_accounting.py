@@ -46,7 +46,7 @@ def two_steps_delta(eps, noise, rate, remove):
     return float(p @ tail_p[beyond] - math.exp(eps) * (q @ tail_q[beyond])) * width**2
 
 
-@pytest.mark.parametrize("noise", [0.7, 1.0, 3.0])
+@pytest.mark.parametrize("noise", [0.7, pytest.param(1.0, marks=pytest.mark.long), 3.0])
 def test_one_step_of_all_rows_is_the_gaussian_mechanism(noise):
     exact = optimize.brentq(lambda eps: gaussian_delta(eps, noise) - DELTA, 0, 50, xtol=1e-12)
     assert exact - 1e-9 <= accounting.epsilon(noise, 1.0, 1, DELTA) <= exact + 1e-3
@@ -57,7 +57,9 @@ def test_steps_of_all_rows_are_one_with_less_noise():
     assert many == pytest.approx(one, abs=2e-3)
 
 
-@pytest.mark.parametrize(("noise", "rate"), [(0.6, 0.1), (1.0, 0.3), (2.0, 0.5)])
+@pytest.mark.parametrize(
+    ("noise", "rate"), [(0.6, 0.1), *(pytest.param(*c, marks=pytest.mark.long) for c in ((1.0, 0.3), (2.0, 0.5)))]
+)
 @pytest.mark.parametrize(("steps", "delta_of"), [(1, sampled_delta), (2, two_steps_delta)])
 def test_sampled_steps_agree_with_closed_forms_and_integrals(noise, rate, steps, delta_of):
     eps = accounting.epsilon(noise, rate, steps, DELTA)

@@ -92,6 +92,7 @@ def answers(x_zd, keep=None):
     return decoder.features(jnp.pad(x_zd, ((0, 0), (0, 1))), keep, floor=-12.0)
 
 
+@pytest.mark.long
 def test_a_model_that_outputs_its_input_is_inverted_and_truncation_hides():
     x_zd, new_bd = draw(10, 1000, 5), draw(11, 200, 5)
     settings = Settings(hidden=(64,), steps=1500, batch=100, lr=3e-3)

@@ -55,6 +55,7 @@ def test_rows_of_the_ablation_become_cells():
     assert ablation.estimated(rows, "iris") == {}
 
 
+@pytest.mark.long
 def test_intervals_of_the_ablation_cover():
     inside = []
     rng = np.random.default_rng(0)

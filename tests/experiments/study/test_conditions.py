@@ -1,10 +1,13 @@
 """What is trained is what the protocol says."""
 
+import pytest
+
 from experiments.study import conditions
 from jaxsnn_mia import config
 from jaxsnn_mia.config import sweep
 
 
+@pytest.mark.long
 def test_every_condition_is_a_config_of_the_protocol():
     for dataset, family, readout in conditions.kinds(conditions.DATASETS):
         c = config.from_dict(conditions.curves(dataset, family, readout, 1e-3))

@@ -11,6 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from jaxsnn_mia.kernels import neuron, surrogate
 
+LONG = pytest.mark.long
 STEPS, ALPHA = 12, 2.0
 CURRENT = np.random.default_rng(3).normal(0.4, 0.8, (STEPS, 2, 3)).astype(np.float32)
 WEIGHT = np.linspace(0.1, 1, STEPS)
@@ -117,7 +118,7 @@ def agree(got, want, tolerances):
 def test_gradients_equal_the_float64_loop(name, reset, method):
     run = partial(neuron.lif, method=method, **PRESETS[name] | {"reset": reset})
     args = (jnp.asarray(CURRENT), jnp.float32(0.9), jnp.float32(0.7))
-    got, spikes = jax.grad(partial(loss, run), (0, 1, 2), has_aux=True)(*args)
+    got, spikes = jax.jit(jax.grad(partial(loss, run), (0, 1, 2), has_aux=True))(*args)
     want_spikes, *want = gradients_of(partial(leaky_step, name, reset), dual(0.0), float(args[1]), float(args[2]))
     np.testing.assert_array_equal(spikes, want_spikes)
     agree(got, want, TOLERANCE[jnp.float32])
@@ -148,10 +149,8 @@ def test_fused_equals_plain_in_sixteen_bits(name, reset, dtype):
     """Two units in the last place for the current; beta and threshold sum a hundred such terms."""
     current = jnp.asarray(CURRENT, dtype)
     args = (current, jnp.asarray(0.9, dtype), jnp.asarray(0.7, dtype))
-    fused, plain = (
-        jax.grad(partial(loss, partial(neuron.lif, method=method, **PRESETS[name])), (0, 1, 2), has_aux=True)(*args)
-        for method in ("fused", "plain")
-    )
+    runs = [partial(neuron.lif, method=method, **PRESETS[name]) for method in ("fused", "plain")]
+    fused, plain = (jax.jit(jax.grad(partial(loss, run), (0, 1, 2), has_aux=True))(*args) for run in runs)
     np.testing.assert_array_equal(*[spikes.astype(jnp.float32) for _, spikes in (fused, plain)])
     assert fused[0][0].dtype == dtype
     agree(fused[0], plain[0], TOLERANCE[dtype])
@@ -167,7 +166,7 @@ def test_a_float32_membrane_under_half_precision_currents():
     agree([got], [want], [2**-8])  # one rounding, at the end
 
 
-@pytest.mark.parametrize("kind", ["lif", "synaptic", "adaptive_lif"])
+@pytest.mark.parametrize("kind", ["lif", *(pytest.param(k, marks=LONG) for k in ("synaptic", "adaptive_lif"))])
 def test_shard_map_over_neurons_changes_nothing(kind):
     """The batch spread over two devices: the same bits, and the parameters' gradients summed over both."""
     options = {"synaptic": {"alpha": 0.8}, "adaptive_lif": {"rho": 0.9}}.get(kind, {})
@@ -184,7 +183,7 @@ def test_shard_map_over_neurons_changes_nothing(kind):
     spread = jax.shard_map(pull, mesh=mesh, in_specs=(across, whole, whole), out_specs=((across, whole, whole), across))
     args = (jnp.asarray(CURRENT), jnp.float32(0.9), jnp.float32(0.7))
     (by_x, *by_p), spikes = jax.jit(spread)(*args)
-    halves = [pull(args[0][:, i : i + 1], *args[1:]) for i in range(2)]
+    halves = [jax.jit(pull)(args[0][:, i : i + 1], *args[1:]) for i in range(2)]
     np.testing.assert_array_equal(spikes, jnp.concatenate([s for _, s in halves], 1))
     agree([by_x], [jnp.concatenate([g[0] for g, _ in halves], 1)], [1e-6])
     agree(by_p, [sum(g[i] for g, _ in halves) for i in (1, 2)], (1e-6, 1e-6))
