@@ -87,7 +87,7 @@ def main(argv):
     from pathlib import Path
 
     from jaxsnn_mia import audit
-    from jaxsnn_mia.report import tables
+    from jaxsnn_mia.report import console, tables
     from jaxsnn_mia.runtime import terminal
     from jaxsnn_mia.settings import Metrics
     from jaxsnn_mia.store.files import StoreError
@@ -120,7 +120,7 @@ def main(argv):
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     print(audit.how(workdir))
-    print(tables.as_text(tables.table(rows)))
+    print(console.for_console(tables.table(rows)))
     for line in tables.strongest_table(rows):
         print("\nstrongest, chosen on half of the pairs and measured on the rest: ", end="")
         print("; ".join(f"{head} {cell}" for head, cell in line.items() if head != "variant"))

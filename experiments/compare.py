@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jaxsnn_mia.report import page, reading, tables
+from jaxsnn_mia.report import console, page, reading
 
 
 def stages_of(run: Path) -> dict[str, dict[str, Path]]:
@@ -103,7 +103,7 @@ def main(argv: list[str]) -> None:
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    print(tables.as_text(tables.table(tables.read(given.out))))
+    print(console.summary(given.out))
     print(f"\n{os.path.join(given.out, 'report.html')}")
 
 

@@ -21,7 +21,7 @@ def main(argv: list[str]) -> None:
     given = parser.parse_args(argv)
 
     from jaxsnn_mia.pipeline import releases, trained
-    from jaxsnn_mia.report import sections, tables
+    from jaxsnn_mia.report import console, sections
 
     try:
         models = {name: trained.load(given.workdir, name) for name in given.variants}
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
     except (ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
-    print(tables.as_text([sections.releases_line(row) for row in rows]))
+    print(console.for_console([sections.releases_line(row) for row in rows]))
 
 
 if __name__ == "__main__":

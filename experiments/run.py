@@ -20,7 +20,7 @@ from ml_collections import config_flags
 from jaxsnn_mia.config import parse as settings
 from jaxsnn_mia.pipeline import cost, inventory
 from jaxsnn_mia.pipeline.run import run_pipeline
-from jaxsnn_mia.report import tables
+from jaxsnn_mia.report import console, tables
 from jaxsnn_mia.runtime import spmd, stopping, terminal, tracking
 from jaxsnn_mia.store import remote
 from jaxsnn_mia.store.files import StoreError
@@ -140,7 +140,7 @@ def audit() -> None:
     with remote.opened(WORKDIR.value, alone=alone) as workdir, tracking.tracked(TRACK.value, workdir):
         run_pipeline(c, workdir, until=STAGE.value, share=share)
         if STAGE.value == "report" and share.rank == 0:
-            print(tables.as_text(tables.table(tables.read(workdir))))
+            print(console.summary(workdir))
             for name, reason in tables.left_out(workdir).items():
                 print(f"{name} is left out: {reason}")
             print(f"\n{WORKDIR.value.rstrip('/')}/report.html")

@@ -83,10 +83,17 @@ class Model:
     # "rate", "latency": spikes of inputs in [0, 1]; the ANN then runs at every step too
     encoding: str = choice("direct", "models.ENCODINGS")
     norm: str = choice("group", "models.NORMS")  # of VGG and residual nets; "tdbn": threshold-dependent batch norm
+    neuron: str = choice("lif", "models.NEURONS")  # "if": without leak; "synaptic": current-based; "adaptive"
     beta: float = number(0.95, least=0, most=1)
     threshold: float = number(1.0, above=0)
+    alpha: float = number(0.8, least=0, most=1)  # of "synaptic": decay of the synaptic current per step
+    rho: float = number(0.97, least=0, most=1)  # of "adaptive": decay of the threshold's adaptation per step
+    strength: float = number(1.0, least=0)  # of "adaptive": of the adaptation
+    # "beta", "threshold": learned, one of each layer of neurons; they start at the values above
+    learned: tuple[str, ...] = choice((), "models.LEARNED")
     reset: str = choice("subtract", "neuron.RESETS")
     readout: str = choice("membrane_last", "models.READOUTS")
+    population: int = number(10, least=2, most=1000)  # of "population": output neurons of each class
     surrogate: str = "arctan"  # of surrogate.SURROGATES, or "package.module:function" of your own
     # first parameter of the surrogate
     slope: float = number(0.0, least=0, remedy="0 takes the surrogate's default.")
@@ -99,7 +106,8 @@ class Quantization:
     bits: int | None = 32  # in [2, 16]; 32 or None: float
     bits_activation: int | None = 0  # of activations and synaptic currents; 0: as `bits`
     bits_state: int | None = 0  # of membranes; 0: as `bits`
-    what: str = choice("weight", "models.QUANTIZED")  # "both": weights and activations; "state": membranes that spike
+    # "both": weights and activations; "state": membranes that spike; "weight_state": weights and these
+    what: str = choice("weight", "models.QUANTIZED")
     # quantization-aware training; "ptq": train in float, calibrate on the own rows, then quantize
     mode: str = choice("qat", "qat", "ptq")
     warmup_epochs: int = 0  # float epochs before the quantization of "qat" sets in
@@ -236,6 +244,7 @@ class Sweep:
     architecture: tuple[str, ...] = ()
     bits: tuple[int, ...] = ()
     quantize: tuple[str, ...] = ()
+    neuron: tuple[str, ...] = ()
     readout: tuple[str, ...] = ()
     reset: tuple[str, ...] = ()
     encoding: tuple[str, ...] = ()
@@ -276,6 +285,8 @@ class Config:
 
 
 CANARIES = ("canaries", "canary_kind", "natural", "poison")  # settings of `Splits`
+# settings that came later, by section: recorded where they are not at their default
+LATER = {"data": ("layout",), "model": ("neuron", "alpha", "rho", "strength", "learned", "population")}
 
 
 def as_dict(config: Any) -> dict:
@@ -284,11 +295,12 @@ def as_dict(config: Any) -> dict:
 
 
 def recorded(config: Config) -> dict:
-    """`as_dict` as it is written and hashed. A layout that is not named is left out, and settings of canaries where
-    there are none, so that runs from before they could be set have the same hash."""
+    """`as_dict` as it is written and hashed. Settings that came later and are at their default are left out, and those
+    of canaries where there are none, so that runs from before they could be set have the same hash."""
     values = as_dict(config)
-    if config.data.layout == "auto":
-        del values["data"]["layout"]
+    for section, names in LATER.items():
+        given = getattr(config, section)
+        values[section] = {k: v for k, v in values[section].items() if k not in names or v != getattr(type(given)(), k)}
     if not config.splits.canaries:
         values["splits"] = {name: value for name, value in values["splits"].items() if name not in CANARIES}
     return values

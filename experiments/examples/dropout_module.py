@@ -16,7 +16,7 @@ from jaxsnn_mia import config
 from jaxsnn_mia.kernels import quantize
 from jaxsnn_mia.models import Output
 from jaxsnn_mia.pipeline.run import run_pipeline
-from jaxsnn_mia.report import tables
+from jaxsnn_mia.report import console, tables
 
 
 class Dropping(nnx.Module):
@@ -45,7 +45,7 @@ def main(workdir: Path) -> dict[tuple[int, str], float]:
     })  # fmt: skip
     run_pipeline(c, workdir)
     rows = tables.read(workdir)
-    print(tables.as_text(tables.table(rows)))
+    print(console.for_console(tables.table(rows)))
     return {(row["bits_weight"], row["attack"]): row["value"] for row in rows if row["metric"] == "auc"}
 
 

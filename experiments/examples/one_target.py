@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 
 from jaxsnn_mia import audit
-from jaxsnn_mia.report import tables
+from jaxsnn_mia.report import console, tables
 from jaxsnn_mia.settings import Metrics
 
 REFERENCES = 8
@@ -35,7 +35,7 @@ def main(workdir: Path) -> dict[str, float]:
         member_kn=member[None], settings=Metrics(replicates_auc=100, replicates_tpr=50),
     )  # fmt: skip
     print(audit.how(workdir))
-    print(tables.as_text(tables.table(rows)))
+    print(console.for_console(tables.table(rows)))
     return {row["attack"]: row["value"] for row in rows if row["metric"] == "auc"}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxsnn_mia import config, data
 from jaxsnn_mia.pipeline.run import run_pipeline
-from jaxsnn_mia.report import tables
+from jaxsnn_mia.report import console, tables
 
 N, T, D = 300, 12, 10
 
@@ -39,7 +39,7 @@ def main(workdir: Path) -> dict[tuple[str, str], float]:
     })  # fmt: skip
     run_pipeline(c, workdir / "run")
     rows = tables.read(workdir / "run")
-    print(tables.as_text(tables.table(rows)))
+    print(console.for_console(tables.table(rows)))
     return {(row["family"], row["attack"]): row["value"] for row in rows if row["metric"] == "auc"}
 
 

@@ -14,7 +14,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import GradientBoostingClassifier
 
 from jaxsnn_mia import audit
-from jaxsnn_mia.report import tables
+from jaxsnn_mia.report import console, tables
 from jaxsnn_mia.settings import Metrics
 
 MODELS = 16
@@ -32,7 +32,7 @@ def main(workdir: Path) -> dict[str, float]:
         settings=Metrics(replicates_auc=100, replicates_tpr=50), title="A clinic's classifiers",
     )  # fmt: skip
     print(audit.how(workdir))
-    print(tables.as_text(tables.table(rows)))
+    print(console.for_console(tables.table(rows)))
     return {row["attack"]: row["value"] for row in rows if row["metric"] == "auc"}
 
 

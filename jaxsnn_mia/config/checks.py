@@ -8,7 +8,7 @@ from jaxsnn_mia.config.sweep import SWEPT, variants
 from jaxsnn_mia.kernels import quantize, surrogate
 from jaxsnn_mia.models import by_name
 from jaxsnn_mia.privacy import accounting
-from jaxsnn_mia.settings import CANARIES, Config, Splits
+from jaxsnn_mia.settings import CANARIES, Config, Model, Splits
 from jaxsnn_mia.signals import catalogue
 from jaxsnn_mia.signals.defences import MOST_DIGITS
 
@@ -87,6 +87,7 @@ def check_model(c: Config) -> None:
     if ":" not in m.surrogate:
         one_of(surrogate.SURROGATES, "model.surrogate", m.surrogate)
     by_name.surrogate(m.surrogate)
+    check_neuron(c)
     if m.norm != "group":
         normalised = m.architecture in models.NORMALISED
         require(normalised, "model.norm", f"'group' for {m.architecture}", m.norm)
@@ -98,6 +99,29 @@ def check_model(c: Config) -> None:
         f"'range' (or 'none', for inputs in [0, 1]) for model.encoding={m.encoding}",
         c.data.standardise,
     )
+
+
+# settings of neurons that no other kind of neuron reads, and of a readout that no other reads
+OF_ONE = (
+    ("neuron", "synaptic", ("alpha",)),
+    ("neuron", "adaptive", ("rho", "strength")),
+    ("readout", "population", ("population",)),
+)
+
+
+def check_neuron(c: Config) -> None:
+    m, default = c.model, Model()
+    for setting, kind, names in OF_ONE:
+        for name in names:
+            value, alone = getattr(m, name), getattr(default, name)
+            remedy = f"Set model.{setting}={kind}, which reads it."
+            wanted = f"{alone!r} for model.{setting}={getattr(m, setting)}"
+            require(getattr(m, setting) == kind or value == alone, f"model.{name}", wanted, value, remedy)
+    require(len(set(m.learned)) == len(m.learned), "model.learned", "free of repeated values", m.learned)
+    if m.neuron == "if":
+        remedy = "Neurons of model.neuron=if have no leak: their beta is 1."
+        require(m.beta == default.beta, "model.beta", f"{default.beta!r} for model.neuron=if", m.beta, remedy)
+        require("beta" not in m.learned, "model.learned", "without 'beta' for model.neuron=if", m.learned, remedy)
 
 
 def check_quantization(c: Config) -> None:

@@ -21,6 +21,8 @@ LISTS: dict[str, Collection] = {
     "layout.LAYOUTS": layout.LAYOUTS,
     "models.ENCODINGS": models.ENCODINGS,
     "models.FAMILIES": models.FAMILIES,
+    "models.LEARNED": models.LEARNED,
+    "models.NEURONS": models.NEURONS,
     "models.NORMS": models.NORMS,
     "models.QUANTIZED": models.QUANTIZED,
     "models.READOUTS": models.READOUTS,

@@ -16,6 +16,7 @@ SWEPT = {
     "architecture": ("model", "architecture"),
     "bits": ("quantization", "bits"),
     "quantize": ("quantization", "what"),
+    "neuron": ("model", "neuron"),
     "readout": ("model", "readout"),
     "reset": ("model", "reset"),
     "encoding": ("model", "encoding"),

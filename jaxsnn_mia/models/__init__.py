@@ -10,6 +10,9 @@ from jaxsnn_mia.models.dense import DenseANN, DenseSNN
 from jaxsnn_mia.models.recurrent import Recurrent
 from jaxsnn_mia.models.resnet import ResNet
 from jaxsnn_mia.models.spec import (
+    COUNTED,
+    LEARNED,
+    NEURONS,
     NORMS,
     QUANTIZED,
     READOUTS,
@@ -59,6 +62,6 @@ def build(spec: ModelSpec) -> Model:
 
 
 __all__ = [
-    "ENCODINGS", "FAMILIES", "MODELS", "NORMALISED", "NORMS", "ON_IMAGES", "QUANTIZED", "READOUTS",
-    "STATELESS", "Hyper", "Model", "ModelSpec", "Output", "QuantSpec", "build", "modules",
+    "COUNTED", "ENCODINGS", "FAMILIES", "LEARNED", "MODELS", "NEURONS", "NORMALISED", "NORMS", "ON_IMAGES",
+    "QUANTIZED", "READOUTS", "STATELESS", "Hyper", "Model", "ModelSpec", "Output", "QuantSpec", "build", "modules",
 ]  # fmt: skip

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxsnn_mia.kernels import convolution, neuron, quantize
+from jaxsnn_mia.kernels import convolution, quantize
 from jaxsnn_mia.kernels.numerics import align
-from jaxsnn_mia.models.heads import of_layer
+from jaxsnn_mia.models.neurons import Constants, fire
 from jaxsnn_mia.models.quantized import Activation, as_computed, weights
 from jaxsnn_mia.models.spec import NORMS, Hyper, ModelSpec, QuantSpec, Statistic
 
@@ -61,22 +61,25 @@ class Norm(nnx.Module):
 
 
 class Fire(nnx.Module):
-    """ReLU, whose output is quantized without a sign, or LIF neurons, whose input is quantized with one. `index` counts
-    the layers of neurons of a network."""
+    """ReLU, whose output is quantized without a sign, or spiking neurons, whose input is quantized with one. `index`
+    counts the layers of neurons of a network."""
 
     def __init__(self, spec: ModelSpec, index: int):
         self.spiking, self.hybrid = spec.family == "snn", spec.family == "hybrid"
-        self.index, self.steps = index, spec.time_steps
+        self.spec, self.index = spec, index
+        if self.spiking:
+            self.constants = Constants(spec)
         self.quant = Activation(spec.quant, signed=self.spiking)
 
-    def __call__(self, x: jax.Array, hyper: Hyper, cell: dict, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> jax.Array:
         if not self.spiking:
             if self.hybrid:  # one width for both kinds: what it is with a sign, without one
                 hyper = hyper._replace(qmax_activation=quantize.without_sign(hyper.qmax_activation))
             return self.quant(jax.nn.relu(x), hyper, train)
         drive = self.quant(x, hyper, train)
-        steps = None if drive.ndim == 5 else self.steps
-        return neuron.lif(drive, steps=steps, state_dtype=jnp.float32, **of_layer(cell, self.index))[0]
+        steps = None if drive.ndim == 5 else self.spec.time_steps
+        own = self.constants.of(hyper)
+        return fire(self.spec, own, key, self.index, drive, steps=steps, state_dtype=jnp.float32)
 
 
 def pooled(x: jax.Array) -> jax.Array:

@@ -5,7 +5,7 @@ from flax import nnx
 
 from jaxsnn_mia.models.coding import stream
 from jaxsnn_mia.models.conv import Conv, Fire, activity, pooled, pooled_size
-from jaxsnn_mia.models.heads import head, neurons
+from jaxsnn_mia.models.heads import head
 from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output
 
 CHANNELS = (32, 64)
@@ -28,9 +28,9 @@ class ConvNet(nnx.Module):
         self.head = head(spec, height * width * CHANNELS[-1], spec.hidden, neurons_before=len(CHANNELS), rngs=rngs)
 
     def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
-        x, cell, seen = stream(self.spec, x, key), neurons(self.spec, hyper, key), []
+        x, seen = stream(self.spec, x, key), []
         for conv, fire in zip(self.convs, self.fires, strict=True):
-            x = fire(conv(x, hyper), hyper, cell, train)
+            x = fire(conv(x, hyper), hyper, key, train)
             seen.append(activity(x))
             x = pooled(x)
         return self.head(x.reshape(*x.shape[:-3], -1), hyper, key, train, tuple(seen))

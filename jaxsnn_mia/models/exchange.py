@@ -39,6 +39,11 @@ def to_layers(spec: ModelSpec, params: dict, hyper: Hyper) -> spyx.nn.Sequential
             f"a dense or recurrent spiking network becomes layers, got family {spec.family!r}, architecture "
             f"{spec.architecture!r}."
         )
+    if spec.neuron not in ("lif", "if") or spec.learned:
+        raise ValueError(
+            "`model.neuron` must be 'lif' or 'if' with model.learned=() for layers, got "
+            f"{spec.neuron!r} and {spec.learned}. Build layers.CuBaLIF or layers.ALIF with your constants."
+        )
     if spec.readout not in HELD:
         raise ValueError(
             f"`model.readout` must be one of {HELD} for layers, got {spec.readout!r}: its logits are membranes of "
@@ -48,9 +53,12 @@ def to_layers(spec: ModelSpec, params: dict, hyper: Hyper) -> spyx.nn.Sequential
     if lost:
         raise ValueError(f"layers cannot hold the quantization of {lost}. Train with quantization.what=weight.")
     rngs = nnx.Rngs(0)
-    constants = {"beta": float(np.asarray(hyper.beta)), "threshold": float(np.asarray(hyper.threshold))}
+    leaks = spec.neuron == "lif"
+    beta = {"beta": float(np.asarray(hyper.beta)) if leaks else 1.0}
     spike = surrogate.with_slope(by_name.surrogate(spec.surrogate), float(np.asarray(hyper.slope)))
-    fires = {**constants, "activation": spike, "reset": spec.reset}
+    fires = {"threshold": float(np.asarray(hyper.threshold)), "activation": spike, "reset": spec.reset}
+    fires |= beta if leaks else {}
+    alone, fed_back = (layers.LIF, layers.RLIF) if leaks else (layers.IF, layers.RIF)
     variables = params["params"]
     given = [layer for _, layer in sorted(variables["layers"].items())]
     given += [layer for _, layer in sorted(variables.get("head", {}).get("layers", {}).items())]
@@ -61,12 +69,12 @@ def to_layers(spec: ModelSpec, params: dict, hyper: Hyper) -> spyx.nn.Sequential
         made.append(linear(kernel, jnp.asarray(layer["bias"]), rngs))
         shape = (kernel.shape[1],)
         if i < len(feedback):
-            made.append(layers.RLIF(shape, rngs=rngs, **fires))
+            made.append(fed_back(shape, rngs=rngs, **fires))
             made[-1].recurrent_w[...] = weights(jnp.asarray(feedback[i]), hyper, spec.quant, False)
         elif i + 1 == len(given) and spec.readout == "leaky_integrator":
-            made.append(layers.LI(shape, beta=constants["beta"], rngs=rngs))
+            made.append(layers.LI(shape, **beta, rngs=rngs))
         else:
-            made.append(layers.LIF(shape, rngs=rngs, **fires))
+            made.append(alone(shape, rngs=rngs, **fires))
     return spyx.nn.Sequential(*made)
 
 

@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsnn_mia.kernels import integer, neuron, quantize
+from jaxsnn_mia.kernels import integer, quantize
 from jaxsnn_mia.kernels.numerics import align
-from jaxsnn_mia.models.heads import neurons, of_layer, read_out
+from jaxsnn_mia.models.heads import read_out
+from jaxsnn_mia.models.neurons import KINDS, arguments
 from jaxsnn_mia.models.quantized import weights, width
 from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output
 
@@ -60,8 +61,8 @@ class Frozen:
 def freeze(spec: ModelSpec, params: dict, hyper: Hyper) -> Frozen:
     """One trained dense network (its variables {"params", "statistics"}) on integers.
 
-    Raises ValueError for another architecture, for input over time, for a learned step size, which has no frozen form
-    here, and for quantized activations of a model that was never calibrated.
+    Raises ValueError for another architecture, for input over time, for learned constants or a learned step size,
+    which have no frozen form here, and for quantized activations of a model that was never calibrated.
     """
     if spec.architecture != "dense":
         raise ValueError(f"only dense networks are frozen on integers, got architecture {spec.architecture!r}.")
@@ -69,6 +70,8 @@ def freeze(spec: ModelSpec, params: dict, hyper: Hyper) -> Frozen:
         raise ValueError(
             f"only networks on direct input are frozen on integers, got encoding {spec.encoding!r}, timed={spec.timed}."
         )
+    if spec.learned:
+        raise ValueError(f"`model.learned` has no integer form here, got {spec.learned}. Train with model.learned=().")
     quant, given = spec.quant, [layer for _, layer in sorted(params["params"]["layers"].items())]
     last = len(given) - 1
     hyper = Hyper(*[float(np.asarray(value)) for value in hyper])
@@ -130,7 +133,7 @@ def ann(frozen: Frozen, x: jax.Array) -> Output:
 
 def snn(frozen: Frozen, x_bd: jax.Array) -> Output:
     hyper, spec = frozen.hyper, frozen.spec
-    cell = neurons(spec, hyper, jax.random.key(0))
+    key = jax.random.key(0)  # nothing draws at query time
     last = len(frozen.layers) - 1
 
     def current(i, x):
@@ -142,6 +145,6 @@ def snn(frozen: Frozen, x_bd: jax.Array) -> Output:
     current_bd = current(0, x_bd)
     current_tbd = jnp.broadcast_to(current_bd, (spec.time_steps, *current_bd.shape))
     for i in range(1, last + 1):
-        spikes_tbd, _ = neuron.lif(current_tbd, **of_layer(cell, i - 1))
+        spikes_tbd, _ = KINDS[spec.neuron](current_tbd, **arguments(spec, hyper, key, i - 1))
         current_tbd = current(i, spikes_tbd.astype(jnp.int8))
-    return read_out(spec.readout, current_tbd, cell)
+    return read_out(spec, current_tbd, arguments(spec, hyper, key))

@@ -10,18 +10,18 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxsnn_mia.kernels import neuron, surrogate
+from jaxsnn_mia.kernels import neuron
 from jaxsnn_mia.kernels.neuron import readout
-from jaxsnn_mia.models import by_name
-from jaxsnn_mia.models.quantized import Activation, Dense, dropped, state_fn, weights
-from jaxsnn_mia.models.spec import READOUTS, Hyper, ModelSpec, Output
+from jaxsnn_mia.models.neurons import KINDS, Constants, arguments, fire
+from jaxsnn_mia.models.quantized import Activation, Dense, dropped, weights
+from jaxsnn_mia.models.spec import COUNTED, READOUTS, Hyper, ModelSpec, Output
 
 DROPOUT = 1000  # plus a layer's number, folded into a key: apart from the keys of stochastic surrogates
 
 
-def layers(spec: ModelSpec, n_in: int, hidden: tuple[int, ...], whole: bool, rngs: nnx.Rngs) -> nnx.List:
-    """Dense layers from n_in features to the classes; where they are the whole network, the first is an edge too."""
-    sizes = list(itertools.pairwise((n_in, *hidden, spec.n_classes)))
+def layers(spec: ModelSpec, n_in: int, hidden: tuple[int, ...], n_out: int, whole: bool, rngs: nnx.Rngs) -> nnx.List:
+    """Dense layers from n_in features to the outputs; where they are the whole network, the first is an edge too."""
+    sizes = list(itertools.pairwise((n_in, *hidden, n_out)))
     edges = (0, len(sizes) - 1) if whole else (len(sizes) - 1,)
     return nnx.List([Dense(i, o, spec.quant, edge=k in edges, rngs=rngs) for k, (i, o) in enumerate(sizes)])
 
@@ -35,7 +35,7 @@ class ReluHead(nnx.Module):
         rngs: nnx.Rngs,
     ):  # fmt: skip
         self.first = first
-        self.layers = layers(spec, n_in, hidden, whole, rngs)
+        self.layers = layers(spec, n_in, hidden, spec.n_classes, whole, rngs)
         self.activations = nnx.List([Activation(spec.quant, signed=False) for _ in hidden])
         self.dropout = spec.dropout
 
@@ -54,36 +54,37 @@ class ReluHead(nnx.Module):
 
 
 class SpikingHead(nnx.Module):
-    """n_in - hidden - C with LIF neurons. Where the input does not depend on time, its product is taken once and never
-    spread over time. Spikes are 0 or 1 and lie on any grid; what quantization reaches is the weights, the synaptic
-    currents (signed) and the membranes. `first` is how many layers of neurons come before it."""
+    """n_in - hidden - C with spiking neurons. Where the input does not depend on time, its product is taken once and
+    never spread over time. Spikes are 0 or 1 and lie on any grid; what quantization reaches is the weights, the
+    synaptic currents (signed) and the membranes. `first` is how many layers of neurons come before it."""
 
     def __init__(
         self, spec: ModelSpec, n_in: int, hidden: tuple[int, ...], *, whole: bool = False, first: int = 0,
         rngs: nnx.Rngs,
     ):  # fmt: skip
         self.spec, self.first = spec, first
-        self.layers = layers(spec, n_in, hidden, whole, rngs)
+        n_out = spec.n_classes * (spec.population if spec.readout == "population" else 1)
+        self.layers = layers(spec, n_in, hidden, n_out, whole, rngs)
         self.currents = nnx.List([Activation(spec.quant, signed=True) for _ in self.layers])
+        self.constants = nnx.List([Constants(spec) for _ in self.layers])
 
     def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool, before: tuple = ()) -> Output:
         spec, seen = self.spec, list(before)
-        cell = neurons(spec, hyper, key)
         if spec.dropout and train and len(self.layers) == 1 and self.first:
             x = dropped(x, hyper.dropout, jax.random.fold_in(key, DROPOUT))
         for i, (layer, current) in enumerate(zip(self.layers[:-1], self.currents[:-1], strict=True)):
             drive = current(layer(x, hyper), hyper, train)
-            x, _ = neuron.lif(
-                drive, steps=None if drive.ndim == 3 else spec.time_steps, **of_layer(cell, self.first + i)
-            )
+            steps = None if drive.ndim == 3 else spec.time_steps
+            x = fire(spec, self.constants[i].of(hyper), key, self.first + i, drive, steps=steps)
             if spec.dropout and train:
                 x = dropped(x, hyper.dropout, jax.random.fold_in(key, DROPOUT + i))
             seen.append(activity(x))
+        cell = arguments(spec, self.constants[-1].of(hyper), key)
         if train and x.ndim == 3 and reads_last_membrane(spec, cell):
             return Output(last_membrane(spec, x, self.layers[-1], hyper, cell), None, {})
         drive = self.currents[-1](self.layers[-1](x, hyper), hyper, train)
         drive = drive if drive.ndim == 3 else jnp.broadcast_to(drive, (spec.time_steps, *drive.shape))
-        return read_out(spec.readout, drive, cell)._replace(aux={} if train else active(seen))
+        return read_out(spec, drive, cell)._replace(aux={} if train else active(seen))
 
 
 def head(spec: ModelSpec, n_in: int, hidden: tuple[int, ...], *, neurons_before: int, rngs: nnx.Rngs) -> nnx.Module:
@@ -109,28 +110,10 @@ def averaged(logits_tbc: jax.Array) -> Output:
     return Output(logits_tbc.mean(0), jnp.cumsum(logits_tbc, axis=0) / steps_t[:, None, None], {})
 
 
-def neurons(spec: ModelSpec, hyper: Hyper, key: jax.Array) -> dict:
-    """The arguments of `lif` for the neurons of a model; a key only where the surrogate draws."""
-    spike = surrogate.with_slope(by_name.surrogate(spec.surrogate), hyper.slope)
-    return {
-        "beta": hyper.beta,
-        "threshold": hyper.threshold,
-        "spike": spike,
-        "reset": spec.reset,
-        "state_fn": state_fn(spec.quant, hyper),
-        "key": key if spike.stochastic else None,
-    }
-
-
-def of_layer(cell: dict, i: int) -> dict:
-    """`cell` with a key of its own for layer i."""
-    return cell if cell["key"] is None else {**cell, "key": jax.random.fold_in(cell["key"], i)}
-
-
 def reads_last_membrane(spec: ModelSpec, cell: dict) -> bool:
     """Whether the logits are a last membrane that is linear in the currents, in float: `kernels.readout`."""
     plain = "activation" not in spec.quant.parts and spec.quant.compute == "float32" and cell["key"] is None
-    fires = spec.readout == "membrane_last" and spec.reset in readout.RESETS
+    fires = spec.readout == "membrane_last" and spec.reset in readout.RESETS and spec.neuron in ("lif", "if")
     return plain and (fires or spec.readout == "leaky_integrator")
 
 
@@ -143,23 +126,28 @@ def last_membrane(spec: ModelSpec, spikes_tbd: jax.Array, layer: Dense, hyper: H
     return readout.last_membrane(spikes_tbd, kernel, layer.bias[...], **firing)
 
 
-def read_out(how: str, current_tbc: jax.Array, cell: dict) -> Output:
-    """Logits of the output layer from its input currents [T, B, C]; `cell` holds the arguments of `lif`.
+def read_out(spec: ModelSpec, current_tbc: jax.Array, cell: dict) -> Output:
+    """Logits of the output layer from its input currents [T, B, C]; `cell` holds the arguments of its neurons. With
+    readout "population" they are [T, B, C P], P neurons side by side for each class, and logits count their mean
+    spikes (as the population codes of snnTorch).
 
     logits_tbc [T, B, C] are what the readout would say had the time ended at each step. A membrane that is itself the
     logits is not quantized: the range of a state quantizer ends just above the threshold, and a classifier whose logits
     cannot leave it does not learn.
     """
+    how = spec.readout
     if how == "leaky_integrator":
         membrane_tbc = neuron.leaky_integrator(current_tbc, beta=cell["beta"])
         return Output(membrane_tbc[-1], membrane_tbc, {})
-    if how != "spike_count":
+    if how not in COUNTED:
         cell = {**cell, "state_fn": None}
-    spikes_tbc, membrane_tbc = neuron.lif(current_tbc, **cell)
+    spikes_tbc, membrane_tbc = KINDS[spec.neuron](current_tbc, **cell)
     if how == "membrane_last":
         return Output(membrane_tbc[-1], membrane_tbc, {})
     if how == "membrane_mean":
         return averaged(membrane_tbc)
-    if how == "spike_count":
+    if how == "population":
+        spikes_tbc = spikes_tbc.reshape(*spikes_tbc.shape[:2], spec.n_classes, spec.population).mean(-1)
+    if how in COUNTED:
         return Output(spikes_tbc.sum(0), jnp.cumsum(spikes_tbc, axis=0), {})
     raise ValueError(f"`model.readout` must be one of {READOUTS}, got {how!r}.")

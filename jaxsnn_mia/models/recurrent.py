@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import lax
 
-from jaxsnn_mia.kernels import neuron
 from jaxsnn_mia.models.coding import stream
 from jaxsnn_mia.models.dense import flat
-from jaxsnn_mia.models.heads import DROPOUT, activity, head, neurons, of_layer
+from jaxsnn_mia.models.heads import DROPOUT, activity, head
+from jaxsnn_mia.models.neurons import Constants, fire
 from jaxsnn_mia.models.quantized import Activation, Dense, dropped, weights
 from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output
 
@@ -30,19 +30,20 @@ class Recurrent(nnx.Module):
         self.layers = nnx.List([Dense(i, o, spec.quant, edge=k == 0, rngs=rngs) for k, (i, o) in enumerate(pairs)])
         orthogonal = nnx.initializers.orthogonal(SPREAD)
         self.feedback = nnx.List([nnx.Param(orthogonal(rngs.params(), (n, n))) for n in spec.hidden])
+        self.constants = nnx.List([Constants(spec) for _ in spec.hidden])
         self.activations = nnx.List([Activation(spec.quant, signed=self.spiking) for _ in spec.hidden])
         self.head = head(spec, sizes[-1], (), neurons_before=len(spec.hidden), rngs=rngs)
 
     def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
         spec, seen = self.spec, []
-        x, cell = flat(spec, stream(spec, x, key)), neurons(spec, hyper, key)
+        x = flat(spec, stream(spec, x, key))
         for i, (layer, back, activation) in enumerate(zip(self.layers, self.feedback, self.activations, strict=True)):
             again = weights(back[...], hyper, spec.quant, False)
             drive = layer(x, hyper)
             steps = None if drive.ndim == 3 else spec.time_steps
             if self.spiking:
                 drive = activation(drive, hyper, train)
-                x = neuron.lif(drive, steps=steps, recurrent=again, **of_layer(cell, i))[0]
+                x = fire(spec, self.constants[i].of(hyper), key, i, drive, steps=steps, recurrent=again)
             else:
                 x = activation(rectified(drive, again, steps), hyper, train)
             if spec.dropout and train and i + 1 < len(self.layers):  # the head drops the last layer's units

@@ -6,7 +6,7 @@ from flax import nnx
 
 from jaxsnn_mia.models.coding import stream
 from jaxsnn_mia.models.conv import Conv, Fire, Norm, activity
-from jaxsnn_mia.models.heads import head, neurons
+from jaxsnn_mia.models.heads import head
 from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output
 
 RESNETS = {"resnet8": ((16, 32, 64), 1), "resnet18": ((64, 128, 256, 512), 2)}  # channels of each stage, its blocks
@@ -28,12 +28,12 @@ class Block(nnx.Module):
         shortcut = n_in != n_out or stride != 1
         self.shortcut = nnx.List([Conv(n_in, n_out, quant, size=1, stride=stride, rngs=rngs)] if shortcut else [])
 
-    def __call__(self, x: jax.Array, hyper: Hyper, cell: dict, train: bool) -> jax.Array:
-        inner = self.fires[0](self.norms[0](self.convs[0](x, hyper), hyper, train), hyper, cell, train)
+    def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> jax.Array:
+        inner = self.fires[0](self.norms[0](self.convs[0](x, hyper), hyper, train), hyper, key, train)
         out = self.norms[1](self.convs[1](inner, hyper), hyper, train)
         for shortcut in self.shortcut:
             x = shortcut(x, hyper)
-        return self.fires[1](out + x, hyper, cell, train)
+        return self.fires[1](out + x, hyper, key, train)
 
 
 class ResNet(nnx.Module):
@@ -55,10 +55,10 @@ class ResNet(nnx.Module):
         self.head = head(spec, n_in, spec.hidden, neurons_before=1 + 2 * len(made), rngs=rngs)
 
     def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
-        x, cell = stream(self.spec, x, key), neurons(self.spec, hyper, key)
-        x = self.fire(self.norm(self.stem(x, hyper), hyper, train), hyper, cell, train)
+        x = stream(self.spec, x, key)
+        x = self.fire(self.norm(self.stem(x, hyper), hyper, train), hyper, key, train)
         seen = [activity(x)]
         for block in self.blocks:
-            x = block(x, hyper, cell, train)
+            x = block(x, hyper, key, train)
             seen.append(activity(x))
         return self.head(x.astype(jnp.float32).mean((-3, -2)), hyper, key, train, tuple(seen))

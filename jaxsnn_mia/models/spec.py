@@ -13,12 +13,16 @@ from jaxsnn_mia import settings
 
 STREAMS = 3000  # plus a number, folded into a key: apart from dropout, encoding and stochastic surrogates
 NORMS = ("group", "tdbn")
-READOUTS = ("membrane_last", "membrane_mean", "spike_count", "leaky_integrator")
+READOUTS = ("membrane_last", "membrane_mean", "spike_count", "leaky_integrator", "population")
+COUNTED = ("spike_count", "population")  # readouts whose logits are spikes, not membranes
+NEURONS = ("lif", "if", "synaptic", "adaptive")
+LEARNED = ("beta", "threshold")
 QUANTIZED = {
     "weight": ("weight",),
     "activation": ("activation",),
     "both": ("weight", "activation"),
     "state": ("state",),
+    "weight_state": ("weight", "state"),
     "all": ("weight", "activation", "state"),
 }
 
@@ -53,7 +57,10 @@ class ModelSpec:
     n_classes: int
     hidden: tuple[int, ...] = settings.Model.hidden
     time_steps: int = settings.Model.time_steps
+    neuron: str = settings.Model.neuron
+    learned: tuple[str, ...] = settings.Model.learned
     readout: str = settings.Model.readout
+    population: int = settings.Model.population
     surrogate: str = settings.Model.surrogate
     reset: str = settings.Model.reset
     architecture: str = settings.Model.architecture
@@ -88,6 +95,9 @@ class Hyper(NamedTuple):
     smoothing: Any = settings.Train.smoothing  # of labels, in [0, 1)
     beta: Any = settings.Model.beta  # membrane decay per step
     threshold: Any = settings.Model.threshold
+    alpha: Any = settings.Model.alpha  # decay of the synaptic current per step
+    rho: Any = settings.Model.rho  # decay of the threshold's adaptation per step
+    strength: Any = settings.Model.strength  # of the adaptation
     slope: Any = 2.0  # first parameter of the surrogate
     mixup: Any = settings.Train.mixup  # of Beta(mixup, mixup), by which two examples are mixed; 0: not at all
     dropout: Any = settings.Train.dropout  # share of hidden units that a step leaves out

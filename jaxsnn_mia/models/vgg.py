@@ -5,7 +5,7 @@ from flax import nnx
 
 from jaxsnn_mia.models.coding import stream
 from jaxsnn_mia.models.conv import Conv, Fire, Norm, activity, pooled, pooled_size
-from jaxsnn_mia.models.heads import head, neurons
+from jaxsnn_mia.models.heads import head
 from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output
 
 # channels of the convolutions between pools: configurations A and D of Simonyan and Zisserman 2015 (arXiv 1409.1556)
@@ -33,9 +33,9 @@ class VGG(nnx.Module):
         self.head = head(spec, height * width * sizes[-1], spec.hidden, neurons_before=count, rngs=rngs)
 
     def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
-        x, cell, seen = stream(self.spec, x, key), neurons(self.spec, hyper, key), []
+        x, seen = stream(self.spec, x, key), []
         for conv, norm, fire, pool in zip(self.convs, self.norms, self.fires, self.pool_after, strict=True):
-            x = fire(norm(conv(x, hyper), hyper, train), hyper, cell, train)
+            x = fire(norm(conv(x, hyper), hyper, train), hyper, key, train)
             seen.append(activity(x))
             x = pooled(x) if pool else x
         return self.head(x.reshape(*x.shape[:-3], -1), hyper, key, train, tuple(seen))

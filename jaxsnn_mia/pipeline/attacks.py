@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsnn_mia import attacks
+from jaxsnn_mia import attacks, models
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.data.prepared import PARTS, candidates, rows_of
 from jaxsnn_mia.pipeline.splits import read_keep
@@ -78,9 +78,10 @@ def ready(name: str, c: Config, paths: dict[str, Path]) -> Callable[..., np.ndar
     arrays = [operand(need, paths) for need in attack.needs]
     if "keep" in attack.needs:
         options["partner_s"] = splits.partners(len(arrays[attack.needs.index("keep")]))
-    counts = c.model.readout == "spike_count" and not c.defence.round_digits
+    counts = c.model.readout in models.COUNTED and not c.defence.round_digits
     if name.startswith("lira") and name != "lira_multivariate" and counts:
-        options["sigma_floor"] = 1 / 12**0.5 / c.defence.temperature  # spike counts: rounding to steps of one
+        step = 1 / c.model.population if c.model.readout == "population" else 1  # between counts of spikes
+        options["sigma_floor"] = step / 12**0.5 / c.defence.temperature  # the deviation of rounding to it
     return functools.partial(attack.fn, *arrays, **options)
 
 

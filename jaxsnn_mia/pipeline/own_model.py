@@ -12,8 +12,8 @@ from jaxsnn_mia.store.stage import read_manifest
 
 # axes of a sweep that a network must read; others change its data, its training or its answers
 OF_NETWORK = (
-    "bits", "quantize", "readout", "reset", "encoding", "time_steps", "beta", "threshold", "surrogate", "slope",
-    "dropout",
+    "bits", "quantize", "neuron", "readout", "reset", "encoding", "time_steps", "beta", "threshold", "surrogate",
+    "slope", "dropout",
 )  # fmt: skip
 
 

@@ -96,8 +96,14 @@ def lead(c: Config, workdir: Path, until: str, share: Share) -> dict[str, Paths]
         page.write(
             recorded(c), workdir, paths, title=c.report.title, level=c.metrics.level, releases=rows,
             left_out={name: (metrics.labels(variants[name]), why) for name, why in left_out.items()},
+            how=page.HOW if compared(c) else page.ALONE,
         )  # fmt: skip
     return paths
+
+
+def compared(c: Config) -> bool:
+    """Whether an attack of the run compares a model with others, of which its complement is then left out."""
+    return any("keep" in attack_functions.named(name).needs or name == "combine" for name in c.attacks.names)
 
 
 def diverged(c: Config, train: Path) -> str:

@@ -9,7 +9,7 @@ from jaxsnn_mia import models
 from jaxsnn_mia.models import by_name
 from jaxsnn_mia.pipeline.trained import load_inputs
 from jaxsnn_mia.runtime import resources, spmd
-from jaxsnn_mia.settings import Config, as_dict
+from jaxsnn_mia.settings import Config, as_dict, recorded
 from jaxsnn_mia.store.files import digest, file_sha256
 from jaxsnn_mia.store.stage import Stage, finish, read_manifest
 from jaxsnn_mia.training.claims import Share
@@ -19,7 +19,7 @@ from jaxsnn_mia.training.loop import Member, train_all
 def stage(c: Config, folder: Path, paths: dict[str, Path]) -> Stage:
     """The training stage of a variant on its data and splits."""
     inputs = {
-        "model": as_dict(c.model),
+        "model": recorded(c)["model"],
         "quantization": as_dict(c.quantization),
         "train": as_dict(c.train),
         "standardise": c.data.standardise,

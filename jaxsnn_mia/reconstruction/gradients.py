@@ -23,11 +23,11 @@ from jax import lax
 from scipy.optimize import linear_sum_assignment
 
 from jaxsnn_mia import models
-from jaxsnn_mia.kernels import neuron
 from jaxsnn_mia.kernels.numerics import align
 from jaxsnn_mia.models import Hyper, ModelSpec
 from jaxsnn_mia.models.dense import flat
-from jaxsnn_mia.models.heads import neurons, of_layer, read_out
+from jaxsnn_mia.models.heads import read_out
+from jaxsnn_mia.models.neurons import KINDS, arguments
 from jaxsnn_mia.models.quantized import weights
 from jaxsnn_mia.reconstruction.images import total_variation
 
@@ -105,17 +105,17 @@ def client_loss(spec: ModelSpec, hyper: Hyper, statistics: Any = None, *, method
 
 def refuse_unless_dense(spec: ModelSpec) -> None:
     """Raises ValueError for a network that `dense_logits` does not hold."""
-    kind = (spec.architecture, spec.family, spec.over_time, spec.dropout, "activation" in spec.quant.parts)
-    if kind != ("dense", "snn", False, False, False):
+    learned = bool(spec.learned)
+    kind = (spec.architecture, spec.family, spec.over_time, spec.dropout, "activation" in spec.quant.parts, learned)
+    if kind != ("dense", "snn", False, False, False, False):
         raise ValueError(
-            "`method` other than auto takes (architecture, family, input over time, dropout, quantized activations) = "
-            f"('dense', 'snn', False, False, False), got {kind}. Pass method='auto'."
+            "`method` other than auto takes (architecture, family, input over time, dropout, quantized activations, "
+            f"learned constants) = ('dense', 'snn', False, False, False, False), got {kind}. Pass method='auto'."
         )
 
 
 def dense_logits(spec: ModelSpec, hyper: Hyper, method: str, params: dict, x: jax.Array, key: jax.Array) -> jax.Array:
     """Logits [B, C] of `models.dense.DenseSNN` whose neurons run by `method` of `neuron.lif`."""
-    cell = neurons(spec, hyper, key) | {"method": method}
     layers = [layer for _, layer in sorted(params["layers"].items())]
     h = flat(spec, x)
     for i, layer in enumerate(layers):
@@ -123,9 +123,10 @@ def dense_logits(spec: ModelSpec, hyper: Hyper, method: str, params: dict, x: ja
         drive = h @ kernel
         drive = drive + align(layer["bias"], drive)
         if i < len(layers) - 1:
-            h, _ = neuron.lif(drive, steps=None if i else spec.time_steps, **of_layer(cell, i))
+            steps = None if i else spec.time_steps
+            h, _ = KINDS[spec.neuron](drive, steps=steps, method=method, **arguments(spec, hyper, key, i))
     drive = drive if drive.ndim == 3 else jnp.broadcast_to(drive, (spec.time_steps, *drive.shape))
-    return read_out(spec.readout, drive, cell).logits_bc
+    return read_out(spec, drive, arguments(spec, hyper, key) | {"method": method}).logits_bc
 
 
 def candidates(weight_gradient_du: jax.Array, bias_gradient_u: jax.Array) -> jax.Array:

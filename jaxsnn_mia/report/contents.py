@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from jaxsnn_mia.report.answers import Difference
 from jaxsnn_mia.report.reading import Variant
 
 
@@ -17,6 +18,8 @@ class Contents(NamedTuple):
     releases: Sequence[Mapping[str, Any]] = ()  # of models of which several versions are attacked together
     left_out: Mapping[str, tuple[Mapping[str, Any], str]] = {}  # variants that are not here: labels and the reason
     records: Sequence[Mapping[str, Any]] = ()  # the most exposed of an auditor's own, with their ids
+    differences: Sequence[Difference] = ()  # of the pairs
+    over_seeds: Sequence[dict[str, Any]] = ()  # rows of means, see `report.seeds`
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -31,12 +34,31 @@ class Contents(NamedTuple):
         ]
 
     @property
+    def rows_of_differences(self) -> list[dict[str, Any]]:
+        """A row for each measure of each difference; its metric begins with "difference_"."""
+        rows = []
+        for one in self.differences:
+            variant = self.variants[one.variant]
+            labels = {**variant.rows[0], "variant": one.variant, "realised_fpr": "", "level": self.level}
+            labels["chosen"] = f"less {one.reference}{', paired' if one.paired else ''}"
+            for metric, apart in (("auc", one.auc), (variant.measured.first_tpr, one.tpr)):
+                rows.append(labels | row_of(one.attack, metric, apart))
+            rows.append(labels | row_of("", "test_accuracy", one.accuracy))
+        return [row for row in rows if row["value"] is not None]
+
+    @property
     def by_dataset(self) -> dict[str, dict[str, Variant]]:
         """data set -> its variants by name."""
         grouped: dict[str, dict[str, Variant]] = {}
         for name, variant in self.variants.items():
             grouped.setdefault(variant.dataset, {})[name] = variant
         return grouped
+
+
+def row_of(attack: str, metric: str, apart: Any) -> dict[str, Any]:
+    """The values of a row of a difference; None where there is none."""
+    value, low, high = (None, None, None) if apart is None else (apart.difference, apart.low, apart.high)
+    return {"attack": attack, "metric": f"difference_{metric}", "value": value, "low": low, "high": high}
 
 
 class Section(NamedTuple):

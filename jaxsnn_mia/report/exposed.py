@@ -22,6 +22,8 @@ class Exposed(NamedTuple):
 
     Attributes:
       number: its place among the candidates.
+      rank: its rank, 1 for the most exposed; those that the order cannot tell apart share one.
+      tied: how many share its rank.
       label: the name of its class; "" where the data are not known.
       caught: the share, in [0, 1], of the models trained on it from which it is told; None where the FPR is not
         resolved.
@@ -32,6 +34,8 @@ class Exposed(NamedTuple):
     """
 
     number: int
+    rank: int
+    tied: int
     label: str
     caught: float | None
     members: int
@@ -51,13 +55,28 @@ def most_exposed(examples: Mapping[str, np.ndarray], data: Path | None, count: i
         return []
     auc_n, caught_n = examples["auc"], np.nan_to_num(examples["caught"])
     order = np.lexsort((-np.nan_to_num(auc_n), -caught_n))
-    order = order[~np.isnan(auc_n[order])][:count]  # with one target, nothing is known of an example
+    order = order[~np.isnan(auc_n[order])]  # with one target, nothing is known of an example
+    place_n = np.stack([caught_n, auc_n], 1)[order]
+    is_first = np.r_[True, (place_n[1:] != place_n[:-1]).any(1)] if len(order) else np.zeros(0, bool)
+    first, group, sizes = np.flatnonzero(is_first), np.cumsum(is_first) - 1, np.bincount(np.cumsum(is_first) - 1)
+    order = order[:count]
     looks = [("", "", "")] * len(order) if data is None else looks_of(order, data)
     shown = []
-    for n, (label, image, row) in zip(order, looks, strict=True):
+    for k, (n, (label, image, row)) in enumerate(zip(order, looks, strict=True)):
+        rank, tied = int(first[group[k]]) + 1, int(sizes[group[k]])
         caught = None if np.isnan(examples["caught"][n]) else float(caught_n[n])
-        shown.append(Exposed(int(n), label, caught, int(examples["members"][n]), float(auc_n[n]), image, row))
+        members = int(examples["members"][n])
+        shown.append(Exposed(int(n), rank, tied, label, caught, members, float(auc_n[n]), image, row))
     return shown
+
+
+def tie_in_words(examples: Sequence[Exposed]) -> str:
+    """Says where the list breaks off among equals; "" where it does not."""
+    last = examples[-1]
+    there = sum(one.rank == last.rank for one in examples)
+    if there == last.tied:
+        return ""
+    return f" {last.tied} examples share rank {last.rank}; the {there} of them with the lowest numbers are shown."
 
 
 def looks_of(order: np.ndarray, data: Path) -> list[tuple[str, str, str]]:

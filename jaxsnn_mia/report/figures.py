@@ -18,9 +18,11 @@ from jaxsnn_mia.report.plots import (
     logarithmic,
     pyplot,
     styled,
+    tip,
 )
 
 MOST = 7  # curves in a figure
+RATES = (0.001, 0.01, 0.1)  # false positive rates at which a curve says its value
 IMAGES = ("target", "found")  # the rows of a grid of reconstructions
 
 
@@ -37,7 +39,7 @@ def short(variant: str, dataset: str) -> str:
 
 @styled
 def log_log_roc(variant: str, curves: Mapping[str, np.ndarray]) -> Figure:
-    """TPR against FPR on log axes with the diagonal of guessing; curves hold [2, K]."""
+    """TPR against FPR on log axes with the diagonal of guessing; curves [2, K] of attacks, or of variants."""
     plt = pyplot()
     figure, axes = plt.subplots(figsize=SIZE)
     lowest = min(curve[0][curve[0] > 0].min() for curve in curves.values())
@@ -45,6 +47,11 @@ def log_log_roc(variant: str, curves: Mapping[str, np.ndarray]) -> Figure:
     for i, (attack, (fpr, tpr)) in enumerate(curves.items()):
         axes.step(np.maximum(fpr, lowest / 2), tpr, where="post", color=COLOURS[i % len(COLOURS)], label=attack,
                   linestyle=LINES[i % len(LINES)], linewidth=1.3)  # fmt: skip
+        for rate in RATES:
+            reached = float(tpr[fpr <= rate].max(initial=0.0))
+            if lowest <= rate and reached >= lowest:
+                (dot,) = axes.plot(rate, reached, "o", markersize=4, color=COLOURS[i % len(COLOURS)])
+                tip(dot, f"{attack}: {100 * reached:.2f} % of members at {100 * rate:g} % false positives")
         table += [{"attack": attack, "fpr": float(x), "tpr": float(y)} for x, y in zip(fpr, tpr, strict=True)]
     axes.plot([lowest, 1], [lowest, 1], color=GREY, linewidth=0.8, linestyle="--", label="guessing")
     axes.set(xscale="log", yscale="log", xlim=(lowest, 1), ylim=(lowest, 1),
@@ -54,6 +61,25 @@ def log_log_roc(variant: str, curves: Mapping[str, np.ndarray]) -> Figure:
     below(axes)
     words = f"ROC curves of {', '.join(curves)} on log axes; their values at fixed rates are in the table of results."
     return Figure(f"{variant}: ROC curves", words, as_svg(figure), as_csv(table))
+
+
+@styled
+def score_histogram(variant: str, attack: str, counts: np.ndarray) -> Figure:
+    """The scores of members and of others, `counts` [3, bins]: left edges, members, others, of one attack."""
+    plt = pyplot()
+    figure, axes = plt.subplots(figsize=(SIZE[0], 2.6))
+    edges, shares = counts[0], 100 * counts[1:] / np.maximum(counts[1:].sum(1, keepdims=True), 1)
+    width = edges[1] - edges[0]
+    table = []
+    for i, (who, share) in enumerate(zip(("members", "others"), shares, strict=True)):
+        bars = axes.bar(edges, share, width, align="edge", alpha=0.5, color=COLOURS[i], label=who)
+        for edge, height, bar in zip(edges, share, bars, strict=True):
+            tip(bar, f"{height:.2f} % of {who} score {edge:.3g} to {edge + width:.3g}")
+            table.append({"who": who, "from": float(edge), "to": float(edge + width), "percent": float(height)})
+    axes.set(xlabel=f"score of {attack}", ylabel="% of them")
+    below(axes, down=-0.25)
+    words = f"How the scores of {attack} lie: members above, others below, where the attack works."
+    return Figure(f"{variant}: scores of members and others", words, as_svg(figure), as_csv(table))
 
 
 @styled

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxsnn_mia.report import reading, tables
+from jaxsnn_mia.report import answers, reading, seeds, tables
 from jaxsnn_mia.report.contents import Contents
 from jaxsnn_mia.report.reading import Variant
 from jaxsnn_mia.report.sections import SECTIONS
 from jaxsnn_mia.store.files import digest, file_sha256, intact, write_json, write_text
 
-TEMPLATE_VERSION = 15
+TEMPLATE_VERSION = 16
 HOW = "Every model is a target once, attacked with the others, its complement left out."
+ALONE = "Every model is a target once, attacked by its own answers."
 FILES = ("results.csv", "report.html")
 Paths = Mapping[str, Mapping[str, Path]]
 
@@ -48,10 +49,16 @@ def write(
         return
     variants = reading.read(paths)
     pairs = against_first(variants) if pairs is None else pairs
-    contents = Contents(settings, variants, level, pairs, how, releases, left_out, records)
-    rows = [{key: nan_for_none(value) for key, value in row.items()} for row in contents.rows]
+    measured = {name: variant.measured for name, variant in variants.items()}
+    differences, over_seeds = answers.differences(measured, pairs, level), seeds.rows(variants, level)
+    contents = Contents(
+        settings, variants, level, pairs, how, releases, left_out, records, differences, over_seeds
+    )  # fmt: skip
+    every = [*over_seeds, *contents.rows, *contents.rows_of_differences]
+    rows = [{key: nan_for_none(value) for key, value in row.items()} for row in every]
     write_text(workdir / "results.csv", tables.as_csv([*rows, *contents.rows_left_out]))
-    write_text(workdir / "report.html", html(title, contents))
+    now = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    write_text(workdir / "report.html", html(title, contents, f"{workdir.absolute().name}, {now}"))
     summary = {
         "inputs": inputs,
         "made": time.ctime(),
@@ -59,6 +66,8 @@ def write(
         "stages": {
             name: {stage: os.path.relpath(path, workdir) for stage, path in of.items()} for name, of in paths.items()
         },
+        "over_seeds": over_seeds,
+        "differences": [answers.as_line(one) for one in differences],
         "left_out": {name: reason for name, (_, reason) in left_out.items()},
         "variants": {name: variant.summary for name, variant in variants.items()},
     }
@@ -89,8 +98,8 @@ def against_first(variants: Mapping[str, Variant]) -> list[tuple[str, str]]:
     return pairs
 
 
-def html(title: str, contents: Contents) -> str:
-    """The page: each of `SECTIONS` that has something to show, in their order."""
+def html(title: str, contents: Contents, made: str) -> str:
+    """The page: each of `SECTIONS` that has something to show, in their order. `made`: of what and when."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -99,4 +108,4 @@ def html(title: str, contents: Contents) -> str:
     )  # fmt: skip
     show = environment.get_template("blocks.html.j2").module
     sections = [section for make in SECTIONS if (section := make(contents, show))]
-    return environment.get_template("page.html.j2").render(title=title, sections=sections)
+    return environment.get_template("page.html.j2").render(title=title, made=made, sections=sections)

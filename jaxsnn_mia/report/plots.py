@@ -6,7 +6,9 @@ import hashlib
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 
 import numpy as np
 
@@ -17,6 +19,7 @@ LINES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 MARKERS = "osD^vPX*"
 INK = "#010203"  # becomes the colour of the page's text
 GREY = "#808080"
+TIP = "tip:"  # begins the id of a mark that says something
 STYLE = {
     "svg.fonttype": "none", "svg.hashsalt": "jaxsnn_mia", "font.family": "sans-serif", "font.size": 10,
     "axes.spines.top": False, "axes.spines.right": False, "savefig.transparent": True,
@@ -59,12 +62,18 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return drawn
 
 
+def tip(artist, text: str) -> None:
+    """Shows the text where a pointer rests on a mark; `as_svg` makes a title of it."""
+    artist.set_gid(TIP + quote(text))
+
+
 def as_svg(figure) -> str:
     """The figure without the ids that would be there twice in a page, its ink and colours variables of the page."""
     out = io.StringIO()
     figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     pyplot().close(figure)
     svg = out.getvalue()[out.getvalue().index("<svg") :]
+    svg = re.sub(rf'<g id="{TIP}([^"]*)">', lambda at: f"<g><title>{escape(unquote(at[1]))}</title>", svg)
     svg = re.sub(r'<g id="[^"]*">', "<g>", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
     own = f"f{hashlib.sha256(svg.encode()).hexdigest()[:8]}-"

@@ -26,6 +26,7 @@ class Variant(NamedTuple):
     examples: dict[str, np.ndarray]
     drawn: dict[str, np.ndarray]
     history: dict[str, np.ndarray]
+    histograms: dict[str, np.ndarray] = {}  # noqa: RUF012
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -56,6 +57,7 @@ def read(paths: Mapping[str, Mapping[str, Path]]) -> dict[str, Variant]:
             examples=arrays(of["metrics"] / "examples.npz"),
             drawn=arrays(of["metrics"] / "replicates.npz"),
             history=arrays(of["train"] / "history.npz") if "train" in of else {},
+            histograms=arrays(of["metrics"] / "histograms.npz"),
         )
     return variants
 

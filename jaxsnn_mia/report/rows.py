@@ -16,12 +16,13 @@ from jaxsnn_mia.runtime import stopping
 from jaxsnn_mia.store.files import digest, write_json, write_npz, write_text
 
 ROC_POINTS = 400
+BINS = 40  # of a histogram of scores
 TOP = 0.01  # of the examples are called the most exposed
 
 
 def compute_metrics(folder: Path, audit: Audit) -> None:
-    """Computes every metric of one variant and writes results.csv, summary.json, roc.npz, replicates.npz (of the
-    bootstrap) and examples.npz."""
+    """Computes every metric of one variant and writes results.csv, summary.json, roc.npz, histograms.npz,
+    replicates.npz (of the bootstrap) and examples.npz."""
     natural, canaries = groups(audit)
     rows, drawn = accuracy_rows(natural)
     of_attacks, drawn_of_attacks = rows_of_all_attacks(natural)
@@ -41,6 +42,7 @@ def compute_metrics(folder: Path, audit: Audit) -> None:
         name: thinned(metrics.roc(scores, natural.keep_sn, audit.usable_s)) for name, scores in natural.scores.items()
     }
     write_npz(folder / "roc.npz", curves)
+    write_npz(folder / "histograms.npz", histograms(natural))
     write_npz(folder / "replicates.npz", drawn | drawn_of_attacks)
     write_npz(folder / "examples.npz", exposed_examples(audit))
     write_text(folder / "results.csv", tables.as_csv(rows))
@@ -113,6 +115,23 @@ def exposed_examples(audit: Audit) -> dict[str, np.ndarray]:
         "members": audit.keep_sn[usable_s].sum(0),
         "halves": np.array(stability_of_halves(natural, pairs) if several else (np.nan, np.nan)),
     }
+
+
+def histograms(audit: Audit) -> dict[str, np.ndarray]:
+    """attack -> [3, BINS]: left edges of equal bins, how many scores of members and of others lie in each. The ends
+    hold what lies beyond the middle 99 %."""
+    counted = {}
+    for name, scores_sn in audit.scores.items():
+        scores, member = scores_sn[audit.usable_s], audit.keep_sn[audit.usable_s]
+        known = np.isfinite(scores)
+        if not known.any():
+            continue
+        low, high = np.percentile(scores[known], (0.5, 99.5))
+        edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+        within = np.clip(scores, edges[0], edges[-1])
+        of = [np.histogram(within[side & ~np.isnan(scores)], edges)[0] for side in (member, ~member)]
+        counted[name] = np.stack([edges[:-1], *of])
+    return counted
 
 
 def at_their_places(value_n: np.ndarray, canary_n: np.ndarray | None) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxsnn_mia.metrics import energy
-from jaxsnn_mia.report import answers, exposed, figures, glossary, plots, stability, tables, tradeoff
+from jaxsnn_mia.report import answers, exposed, figures, glossary, plots, seeds, stability, tables, tradeoff
 from jaxsnn_mia.report.contents import Contents, Section
 from jaxsnn_mia.report.provenance import made_section
 
@@ -17,6 +17,12 @@ from jaxsnn_mia.report.provenance import made_section
 def answer_section(page: Contents, show: Any) -> Section | None:
     """A sentence and a bar for each variant, then the differences between variants."""
     parts = []
+    if page.over_seeds:
+        over = seeds.table(list(page.over_seeds))
+        parts += [
+            show.table("Over seeds of the splits and of training: means and intervals", over, "over-seeds"),
+            show.note("Intervals are Student's over seeds. Below, each seed is by itself."),
+        ]
     for dataset, variants in page.by_dataset.items():
         said = [answers.answer(name, variant.measured) for name, variant in variants.items()]
         parts += [show.heading(dataset), show.answers(said)]
@@ -27,8 +33,7 @@ def answer_section(page: Contents, show: Any) -> Section | None:
             "bootstrap over examples and pairs of models; they speak of these splits, not of others."
         )
     )
-    measured = {name: variant.measured for name, variant in page.variants.items()}
-    differences = [answers.as_line(one) for one in answers.differences(measured, page.pairs, page.level)]
+    differences = [answers.as_line(one) for one in page.differences]
     if differences:
         parts += [
             show.heading("What changes it"),
@@ -51,13 +56,45 @@ def tradeoff_section(page: Contents, show: Any) -> Section | None:
 
 
 def roc_section(page: Contents, show: Any) -> Section | None:
-    """The ROC curves of each variant."""
-    drawn = [
+    """The ROC curves of the variants of a data set under one attack, then those of all attacks on each variant."""
+    together = []
+    for dataset, variants in page.by_dataset.items():
+        attack = tables.headline(tables.attack_names(page.rows))
+        curves = {figures.short(name, dataset): one.curves[attack] for name, one in variants.items()
+                  if attack in one.curves}  # fmt: skip
+        if len(curves) > 1:
+            together += [figures.log_log_roc(f"{dataset}, {attack}", some) for some in figures.in_several(curves)]
+    alone = [
         figures.log_log_roc(name, curves)
         for name, variant in page.variants.items()
         for curves in figures.in_several(variant.curves)
     ]
-    return Section("roc", "ROC curves", "ROC", [show.figures(drawn)])
+    return Section("roc", "ROC curves", "ROC", [*panels(show, together), *panels(show, alone, few=not together)])
+
+
+SHOWN = 4  # figures of a kind that need not be opened
+
+
+def panels(show: Any, drawn: list[plots.Figure], few: bool = True) -> list[str]:
+    """The first figures, and the others to be opened; all of them to be opened unless `few`."""
+    shown = SHOWN if few else 0
+    if len(drawn) <= max(shown, 2):
+        return [show.figures(drawn)] if drawn else []
+    parts = [show.figures(drawn[:shown])] if shown else []
+    return [*parts, show.details(f"{len(drawn) - shown} more figures", [show.figures(drawn[shown:])])]
+
+
+def scores_section(page: Contents, show: Any) -> Section | None:
+    """How the scores of members and of others lie, for each variant."""
+    drawn = []
+    for name, variant in page.variants.items():
+        attack = tables.headline(tables.attack_names(variant.rows))
+        if attack in variant.histograms:
+            drawn.append(figures.score_histogram(name, attack, variant.histograms[attack]))
+    if not drawn:
+        return None
+    said = "Where the two overlap, members cannot be told from others. The ends hold all that lies beyond them."
+    return Section("scores", "Scores of members and others", "Scores", [show.paragraph(said), *panels(show, drawn)])
 
 
 def results_section(page: Contents, show: Any) -> Section | None:
@@ -65,7 +102,7 @@ def results_section(page: Contents, show: Any) -> Section | None:
     parts = [
         show.paragraph(
             "Press a head to sort. AUC is the mean over targets; TPR uses one threshold pooled over targets, and the "
-            "false positive rate that was really reached stands in brackets."
+            "false positive rate that was really reached stands behind it."
         ),
         show.table("Every variant and attack", tables.table(page.rows), "results"),
     ]
@@ -179,7 +216,7 @@ def exposed_section(page: Contents, show: Any) -> Section | None:
             )
         )
     for name, examples in lists.items():
-        summary = f"{name}: the {len(examples)} most exposed"
+        summary = f"{name}: the {len(examples)} most exposed.{exposed.tie_in_words(examples)}"
         parts.append(show.details(summary, [show.examples(examples)], opened=name == next(iter(lists))))
     return Section("exposed", "Exposed examples", "Exposed examples", parts)
 
@@ -216,7 +253,7 @@ def luck_of(targets: int) -> float:
 
 def stability_section(page: Contents, show: Any) -> Section | None:
     """Whether the same examples are exposed in other models, and under other seeds."""
-    halves, over_seeds = stability.halves(page.variants), stability.over_seeds(page.variants, page.level)
+    halves, over_seeds = stability.halves(page.variants), stability.over_seeds(page.variants)
     if not (halves or over_seeds):
         return None
     parts = [
@@ -228,7 +265,7 @@ def stability_section(page: Contents, show: Any) -> Section | None:
     if halves:
         parts.append(show.table("Between two halves of the models", halves, "stability"))
     if over_seeds:
-        parts.append(show.table("Over seeds of the splits and of training", over_seeds, "seeds"))
+        parts.append(show.table("Between two seeds of the splits and of training", over_seeds, "seeds"))
     return Section("stability", "Stability", "Stability", parts)
 
 
@@ -249,7 +286,7 @@ def training_section(page: Contents, show: Any) -> Section | None:
     said = (
         "On the rows that a model trains on; the line is the mean over models, the band holds the middle 90 % of them."
     )
-    return Section("training", "Training curves", "Training", [show.paragraph(said), show.figures(drawn)])
+    return Section("training", "Training curves", "Training", [show.paragraph(said), *panels(show, drawn)])
 
 
 def energy_section(page: Contents, show: Any) -> Section | None:
@@ -329,6 +366,7 @@ SECTIONS = (
     answer_section,
     tradeoff_section,
     roc_section,
+    scores_section,
     results_section,
     releases_section,
     canary_section,

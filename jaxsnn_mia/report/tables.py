@@ -13,6 +13,7 @@ COLUMNS = (
     "attack", "metric", "value", "low", "high", "level", "realised_fpr", "n_shadows", "n_examples", "seed",
     "chosen", "quantized", "mode", "readout", "reset", "lr", "slope", "epoch",
 )  # fmt: skip
+AT = "(at "  # begins the realised rate behind a TPR
 CANARY = "canary_"  # begins the metrics of canaries; those of natural rows have the plain names
 BOUNDS = {  # of epsilon from canaries, and the heads of their columns
     "epsilon_one_run": "epsilon at least, a fifth guessed",
@@ -175,16 +176,13 @@ def with_interval(row: Mapping[str, Any]) -> str:
     return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
-def with_realised_fpr(row: dict[str, Any]) -> str:
+def in_percent(row: Mapping[str, Any]) -> str:
+    """A share and its interval in percent."""
     if row["value"] is None:
         return "n/a"
-    return f"{100 * row['value']:.2f} % (at {100 * row['realised_fpr']:.3f} %)"
+    value, low, high = (f"{100 * row[end]:.2f}" for end in ("value", "low", "high"))
+    return f"{value} [{low}, {high}] %"
 
 
-def as_text(lines: list[dict[str, str]]) -> str:
-    """A plain table with aligned columns."""
-    heads = list(lines[0])
-    widths = [max(len(head), *(len(line[head]) for line in lines)) for head in heads]
-    out = ["  ".join(head.ljust(width) for head, width in zip(heads, widths, strict=True)).rstrip()]
-    out += ["  ".join(line[h].ljust(w) for h, w in zip(heads, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join(out)
+def with_realised_fpr(row: Mapping[str, Any]) -> str:
+    return "n/a" if row["value"] is None else f"{in_percent(row)} {AT}{100 * row['realised_fpr']:.3f} %)"

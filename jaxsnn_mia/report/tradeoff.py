@@ -17,11 +17,12 @@ from jaxsnn_mia.report.plots import (
     logarithmic,
     pyplot,
     styled,
+    tip,
 )
 
 KINDS = {
     "weight": "weights", "activation": "activations", "state": "membranes", "both": "weights and activations",
-    "all": "weights, activations and membranes",
+    "weight_state": "weights and membranes", "all": "weights, activations and membranes",
 }  # fmt: skip
 ENDS = {"": "value", "_low": "low", "_high": "high"}  # of an interval, in columns of a CSV
 WIDE = 4.0  # where the largest error is more than so many times the smallest, the axis is logarithmic
@@ -85,10 +86,11 @@ def panel(dataset: str, kind: str, attack: str, points: list[Point], curves: lis
             name = "float" if width == FLOAT else f"{width} bits"
             axes.plot([], [], MARKERS[j % len(MARKERS)], color=GREY, label=name)
     best = front([point.place for point in points])
-    axes.plot(
-        *zip(*best, strict=True), "o", markersize=13, markerfacecolor="none", color=GREY, linestyle=":", linewidth=1.2,
-        zorder=0, label="Pareto front",
-    )  # fmt: skip
+    if len(points) > 1:
+        axes.plot(
+            *zip(*best, strict=True), "o", markersize=13, markerfacecolor="none", color=GREY, linestyle=":",
+            linewidth=1.2, zorder=0, label="Pareto front",
+        )  # fmt: skip
     axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle="--")
     errors = [point.error["value"] for point in points]
     if max(errors) > WIDE * min(errors):
@@ -97,8 +99,7 @@ def panel(dataset: str, kind: str, attack: str, points: list[Point], curves: lis
     else:
         axes.xaxis.set_major_locator(plt.MaxNLocator(5))
     axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:g} %")
-    axes.invert_xaxis()
-    axes.set(xlabel="test error (right is better)", ylabel=f"AUC of {attack} (lower leaks less)")
+    axes.set(xlabel="test error (left is better)", ylabel=f"AUC of {attack} (lower leaks less)")
     below(axes)
     caption = f"{dataset}: {KINDS[kind]}: privacy against accuracy" if kind else f"{dataset}: privacy against accuracy"
     words = ", ".join(
@@ -118,10 +119,12 @@ def draw_curve(axes, points: Sequence[Point], i: int, widths: Sequence[int] | No
         axes.plot(*zip(*(point.place for point in points), strict=True), color=colour, linewidth=1)
     for point in points:
         marker = i if widths is None else widths.index(point.bits)
-        axes.errorbar(
+        drawn = axes.errorbar(
             *point.place, xerr=bars(point.error), yerr=bars(point.auc), capsize=2, alpha=0.9, color=colour,
             fmt=MARKERS[marker % len(MARKERS)], markerfacecolor=filled,
         )  # fmt: skip
+        auc, error = tables.with_interval(point.auc), 100 * point.error["value"]
+        tip(drawn[0], f"{point.variant}: AUC {auc}, test error {error:.2f} %")
     if widths is None:
         label = {"marker": MARKERS[i % len(MARKERS)], "linestyle": "none"}
     else:

@@ -26,5 +26,10 @@ def optimizer(spec: TrainSpec, hyper: Hyper) -> optax.GradientTransformation:
 
 
 def decays(params: Any) -> Any:
-    """Which parameters weight decay draws to zero: all but learned step sizes."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: "log_step" not in jax.tree_util.keystr(path), params)
+    """Which parameters weight decay draws to zero: all but learned step sizes and constants of neurons."""
+
+    def drawn(path: Any, _: Any) -> bool:
+        name = jax.tree_util.keystr(path)
+        return "log_step" not in name and "constants" not in name
+
+    return jax.tree_util.tree_map_with_path(drawn, params)

@@ -13,7 +13,7 @@ from jaxsnn_mia.pipeline import cost, trained
 from jaxsnn_mia.pipeline.run import data_and_splits, run_pipeline
 from jaxsnn_mia.pipeline.splits import make_keep
 from jaxsnn_mia.report import audited, rows, tables
-from jaxsnn_mia.settings import Config, Metrics, as_dict, recorded
+from jaxsnn_mia.settings import LATER, Config, Metrics, as_dict, recorded
 from jaxsnn_mia.store.files import read_array
 from jaxsnn_mia.store.workdir import check_config, write_config
 from tests.attacks import planted
@@ -161,7 +161,9 @@ def test_without_canaries_a_run_is_recorded_as_before_they_could_be_set(tmp_path
     before = as_dict(Config())
     for name in ("canaries", "canary_kind", "natural", "poison"):
         del before["splits"][name]
-    del before["data"]["layout"]  # came later too
+    for section, names in LATER.items():
+        for name in names:
+            del before[section][name]
     assert recorded(Config()) == before
     write_config(tmp_path, before)
     check_config(tmp_path, recorded(Config()), FOLLOWING)

@@ -22,6 +22,18 @@ def test_the_most_exposed_examples_are_those_that_the_attack_finds():
     assert caught[shown[0].number] == shown[0].caught == caught.max()
 
 
+def test_equals_share_a_rank_and_a_list_that_breaks_off_among_them_says_so():
+    auc = np.r_[np.full(3, 0.9), np.full(20, 0.8), np.linspace(0.5, 0.7, 30)]
+    held = {"auc": auc, "caught": np.where(auc > 0.75, 1.0, 0.1), "members": np.full(len(auc), 4)}
+    shown = exposed.most_exposed(held, None)
+    assert [(one.rank, one.tied) for one in shown] == [(1, 3)] * 3 + [(4, 20)] * 9
+    assert exposed.tie_in_words(shown) == (
+        " 20 examples share rank 4; the 9 of them with the lowest numbers are shown."
+    )
+    assert exposed.tie_in_words(shown[:3]) == ""
+    assert exposed.most_exposed({**held, "auc": np.full(len(auc), np.nan)}, None) == []
+
+
 def test_examples_are_shown_as_images_where_they_are():
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     np.testing.assert_array_equal(exposed.picture(image), image)

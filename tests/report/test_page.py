@@ -1,13 +1,16 @@
 """The page is whole by itself, has a section for what there is to show, and is made once."""
 
+import csv
+import re
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 
 from experiments import compare
 from jaxsnn_mia import attacks, audit
-from jaxsnn_mia.report import answers, glossary, page, reading
-from jaxsnn_mia.report.contents import Section
+from jaxsnn_mia.report import answers, glossary, page, reading, sections
+from jaxsnn_mia.report.contents import Contents, Section
 from jaxsnn_mia.store.files import file_sha256
 from tests.report import audits
 
@@ -55,11 +58,42 @@ def test_a_section_is_there_where_it_has_something_to_show(tmp_path, monkeypatch
     monkeypatch.setattr(page, "SECTIONS", (*page.SECTIONS, counted, lambda contents, show: None))
     compare.compare(two_runs(), tmp_path, "a")
     text = (tmp_path / "report.html").read_text()
-    there = ["answer", "tradeoff", "roc", "results", "exposed", "stability", "glossary", "made", "counted"]
+    there = ["answer", "tradeoff", "roc", "scores", "results", "exposed", "stability", "glossary", "made", "counted"]
     assert Page(text).sections == there
     assert [link for link in Page(text).links if link[1:] in there] == [f"#{name}" for name in there]
     assert "<h2>Variants &lt;counted&gt;</h2>" in text
     assert '<p class="note">2 &amp; no more</p>' in text
+
+
+def test_the_page_says_of_what_and_when_it_was_made_and_its_bars_have_a_scale(tmp_path):
+    compare.compare(two_runs(), tmp_path / "both of them", "a")
+    text = (tmp_path / "both of them" / "report.html").read_text()
+    assert re.search(r'<p class="made">both of them, 20\d\d-\d\d-\d\d \d\d:\d\d UTC</p>', text)
+    assert '<span style="left:0">.5</span><span style="left:50%">.75</span><span style="left:100%">1</span>' in text
+    rows = list(csv.DictReader((tmp_path / "both of them" / "results.csv").read_text().splitlines()))
+    (auc, tpr) = [row for row in rows if row["metric"] in ("difference_auc", "difference_tpr@0.05")]
+    line = answers.as_line(answers.differences({n: v.measured for n, v in audits.read("leaks", "private").items()},
+                                               [("private", "leaks")], 0.95)[0])  # fmt: skip
+    assert (auc["variant"], auc["chosen"]) == ("private/audit", "less leaks/audit, paired")
+    for row, cell in ((auc, line["AUC"]), (tpr, line["TPR"])):
+        assert cell == f"{float(row['value']):+.3f} [{float(row['low']):+.3f}, {float(row['high']):+.3f}]"
+
+
+def test_many_figures_are_to_be_opened_and_many_variants_have_one_figure_together():
+    read = audits.read("leaks")["leaks"]
+    variants = {f"a-{i}": read for i in range(9)}
+    contents = Contents({}, variants, 0.95, [], "")
+    shown = []
+    show = SimpleNamespace(
+        figures=lambda drawn: shown.append(len(drawn)) or "figures", details=lambda head, parts: head,
+        paragraph=str, note=str,
+    )  # fmt: skip
+    parts = sections.roc_section(contents, show).parts
+    assert parts == ["figures", "9 more figures"]
+    assert shown == [2, 9]  # nine curves in two figures; then all attacks on each
+    shown.clear()
+    assert sections.scores_section(contents, show).parts[1:] == ["figures", "5 more figures"]
+    assert shown == [4, 5]
 
 
 def test_other_data_and_other_usable_targets_are_not_paired(tmp_path):

@@ -15,9 +15,6 @@ def test_stability_between_halves_and_over_seeds():
     rank, overlap = exposure.stability(*both)
     assert (line["rank correlation"], line["overlap of the top 1 %"]) == (f"{rank:.2f}", f"{overlap:.2f}")
     read = audits.read("leaks", "private")
-    (over,) = stability.over_seeds({"a-seed0-b": read["leaks"], "a-seed1-b": read["private"]}, 0.95)
-    low, high = sorted(v.measured.row("lira", "auc")["value"] for v in read.values())
-    half = 12.706 * (high - low) / 2  # t of one degree of freedom, of two values
-    assert over["variant"] == "a-b"
-    assert over["AUC of lira"].startswith(f"{(low + high) / 2:.3f} [{(low + high) / 2 - half:.3f}, ")
+    (over,) = stability.over_seeds({"a-seed0-b": read["leaks"], "a-seed1-b": read["private"]})
+    assert (over["variant"], over["seeds"]) == ("a-b", "2")
     assert over["rank correlation"] == "n/a"  # nobody knows which examples these are

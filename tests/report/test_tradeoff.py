@@ -27,6 +27,14 @@ def test_a_figure_per_data_set_and_a_curve_per_family_over_bit_widths():
     assert len(found[1].csv.splitlines()) == 1 + 6
 
 
+def test_a_single_point_is_no_front_and_each_point_says_what_it_is():
+    alone = [row for row in rows((32,)) if row["variant"] == "iris-ann-32"]
+    (figure,) = tradeoff.privacy_against_accuracy(alone)
+    assert "Pareto" not in figure.svg
+    assert "left is better" in figure.svg
+    assert "<title>iris-ann-32: AUC 0.600 [0.550, 0.660], test error 1.00 %</title>" in figure.svg
+
+
 def test_another_setting_in_the_sweep_is_a_curve_of_its_own():
     some = [dict(row) for row in rows((2, 32)) if row["dataset"] == "digits" and row["family"] == "ann"]
     both = []
