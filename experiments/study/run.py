@@ -24,7 +24,7 @@ os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 
 import jax
 
-from experiments.study import conditions, sheet
+from experiments.study import conditions, planned, sheet
 from experiments.study.plan import TABLES, Scope
 
 KEPT = ("auc", "tpr@0.01", "train_accuracy", "test_accuracy", "validation_accuracy", "gap")
@@ -136,6 +136,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--data_dir", default="")
     parser.add_argument("--keep", action="store_true", help="checkpoints and signals of finished runs as well")
     parser.add_argument("--results", type=Path, help="folder of the tables; of another scale the workdir by default")
+    parser.add_argument("--dry_run", action="store_true", help="says what would be trained")
     given = parser.parse_args(argv)
     results = given.results or (sheet.RESULTS if given.scale == "default" else given.workdir)
     scope = Scope(surrogates=tuple(given.surrogates.split(",")), results=results)
@@ -145,7 +146,13 @@ def main(argv: list[str]) -> None:
         scope = scope._replace(datasets=("iris",), searched_on=("iris",), surrogates=scope.surrogates[:2])
     if given.datasets:
         scope = scope._replace(datasets=tuple(given.datasets.split(",")))
-    for table in TABLES if given.table == "all" else (given.table,):
+    wanted = tuple(TABLES) if given.table == "all" else (given.table,)
+    if given.dry_run:
+        scaled = conditions.SCALES[given.scale]
+        each = {table: [(name, scaled(settings)) for name, settings in TABLES[table](scope)] for table in wanted}
+        planned.show([planned.line(table, runs, results) for table, runs in each.items()])
+        return
+    for table in wanted:
         run(table, scope, given.workdir, given.scale, given.data_dir, given.keep)
 
 

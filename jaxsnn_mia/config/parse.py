@@ -88,11 +88,17 @@ def setting_of(flag: str) -> str:
 
 
 def listed(flag: str) -> str:
-    """--config.sweep.surrogate=arctan,fast_sigmoid as the tuple of texts that it means; another flag as it is."""
+    """--config.sweep.surrogate=arctan,fast_sigmoid as the tuple of texts that it means, --config.quantization.bits=None
+    as the width of float; another flag as it is."""
     head, _, value = flag.partition("=")
+    if value == "None" and setting_of(flag) in WIDTHS:
+        return f"{head}=32"
     if not value or value.startswith(("(", "[", "'", '"')) or not texts(setting_of(flag)):
         return flag
     return f"{head}={tuple(part.strip() for part in value.split(',') if part.strip())!r}"
+
+
+WIDTHS = ("quantization.bits", "quantization.bits_activation", "quantization.bits_state")  # None: float
 
 
 def texts(name: str) -> bool:

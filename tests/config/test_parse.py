@@ -78,6 +78,9 @@ def test_both_families_of_attacks_may_be_called_alike():
         ("--config.sweep.family=()", "--config.sweep.family=()"),
         ("--config.report.title=a,b", "--config.report.title=a,b"),
         ("--workdir=a,b", "--workdir=a,b"),
+        ("--config.quantization.bits=None", "--config.quantization.bits=32"),
+        ("--config.quantization.bits_state=None", "--config.quantization.bits_state=32"),
+        ("--config.report.title=None", "--config.report.title=None"),
     ],
 )
 def test_texts_may_be_listed_as_numbers_are(given, meant):

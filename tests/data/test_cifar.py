@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxsnn_mia import data
+from launch import pack_cifar10
 
 
 def test_cifar_from_jpegs(tmp_path):
@@ -34,3 +35,27 @@ def test_cifar_from_jpegs(tmp_path):
         data.load("cifar10_jpeg", str(tmp_path))
     with pytest.raises(ValueError, match=r"cifar10_jpeg:nothing\.npz: no such file\. .*tfds:cifar10"):
         data.load("cifar10_jpeg:nothing.npz")
+
+
+def test_the_official_files_are_packed_into_that_file(tmp_path, capsys):
+    rng, names = np.random.default_rng(0), [f"class{i}" for i in range(10)]
+    (tmp_path / "batches.meta.txt").write_text("\n".join(names) + "\n\n")
+    planes = []
+    for i, name in enumerate(pack_cifar10.FILES):
+        images = np.repeat(np.repeat(rng.integers(0, 256, (2, 3, 2, 2), np.uint8), 16, 2), 16, 3)  # survive JPEG
+        planes.append(images)
+        labels = np.array([[i], [9 - i]], np.uint8)
+        np.concatenate([labels, images.reshape(2, -1)], 1).tofile(tmp_path / name)
+    pack_cifar10.main([str(tmp_path), f"--out={tmp_path / data.cifar.FILE}"])
+    found = data.load("cifar10_jpeg", str(tmp_path))
+    expected = np.concatenate(planes).transpose(0, 2, 3, 1).astype(int)
+    assert found.x.shape == expected.shape == (12, 32, 32, 3)
+    blurred = np.abs(found.x.astype(int) - expected)
+    assert np.median(blurred) <= 2
+    assert found.y.tolist() == [0, 9, 1, 8, 2, 7, 3, 6, 4, 5, 5, 4]
+    assert found.test_n.tolist() == [False] * 10 + [True] * 2
+    assert list(found.class_names) == names
+    (tmp_path / "test_batch.bin").write_bytes(b"cut")
+    with pytest.raises(SystemExit):
+        pack_cifar10.main([str(tmp_path)])
+    assert "test_batch.bin must hold rows of 3073 bytes, got 3 bytes" in capsys.readouterr().err

@@ -82,6 +82,27 @@ def test_a_second_run_does_nothing_and_another_attack_reuses_the_signals(finishe
     assert (finished / "results.csv").read_text().startswith("variant,")
 
 
+def test_a_pass_for_signals_that_fails_in_between_is_not_finished_and_is_made_again(finished, tmp_path, monkeypatch):
+    workdir = shutil.copytree(finished, tmp_path / "run")
+    for folder in workdir.glob("*/signals-*"):
+        shutil.rmtree(folder)
+    whole = trained.Trained.ask
+
+    def breaks(self, *args):
+        yield next(whole(self, *args))
+        raise RuntimeError("the device is gone")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="the device is gone"):
+        patch.setattr(trained.Trained, "ask", breaks)
+        run_pipeline(small(), workdir)
+    assert list(workdir.glob("*/signals-*/*/candidates-00000.npy"))
+    assert not list(workdir.glob("*/signals-*/manifest.json"))
+    run_pipeline(small(), workdir)
+    assert len(list(workdir.glob("*/signals-*/manifest.json"))) == len(list(finished.glob("*/signals-*/manifest.json")))
+    for path in finished.glob("*/signals-*/*/*.npy"):
+        np.testing.assert_array_equal(np.load(workdir / path.relative_to(finished)), np.load(path))
+
+
 def test_another_config_in_the_same_workdir_is_refused(finished):
     with pytest.raises(StoreError, match=r"train\.epochs is 6 there and 7 here"):
         run_pipeline(small(train={"epochs": 7, "batch_size": 32, "snapshot_epochs": ()}), finished)

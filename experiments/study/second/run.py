@@ -19,7 +19,7 @@ os.environ.setdefault("PJRT_NPROC", str(min(os.cpu_count() or 1, 4)))
 import jax
 import numpy as np
 
-from experiments.study import sheet
+from experiments.study import planned, sheet
 from experiments.study.conditions import merged
 from experiments.study.run import add_cost, of_code, remove_stages, spent
 from experiments.study.second import design
@@ -118,10 +118,17 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--data_dir", default="")
     parser.add_argument("--scale", choices=tuple(design.SCALES), default="default")
     parser.add_argument("--results", type=Path, help="folder of the rows; of another scale the workdir by default")
+    parser.add_argument("--dry_run", action="store_true", help="says what would be trained")
     given = parser.parse_args(argv)
     _, every = design.TABLES[given.table]
     datasets = tuple(given.datasets.split(",")) if given.datasets else every
     results = given.results or (RESULTS if given.scale == "default" else given.workdir)
+    if given.dry_run:
+        make, _ = design.TABLES[given.table]
+        runs = make(datasets, given.data_dir)
+        scaled = ((name, design.SCALES[given.scale](settings)) for name, _, settings in runs)
+        planned.show([planned.line(given.table, scaled, results)])
+        return
     run(given.table, datasets, given.workdir, results, given.data_dir, given.scale)
 
 
