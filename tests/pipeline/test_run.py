@@ -92,9 +92,10 @@ def test_a_pass_for_signals_that_fails_in_between_is_not_finished_and_is_made_ag
         yield next(whole(self, *args))
         raise RuntimeError("the device is gone")
 
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="the device is gone"):
+    with monkeypatch.context() as patch:
         patch.setattr(trained.Trained, "ask", breaks)
-        run_pipeline(small(), workdir)
+        with pytest.raises(RuntimeError, match="the device is gone"):
+            run_pipeline(small(), workdir)
     assert list(workdir.glob("*/signals-*/*/candidates-00000.npy"))
     assert not list(workdir.glob("*/signals-*/manifest.json"))
     run_pipeline(small(), workdir)
