@@ -86,8 +86,13 @@ def linear(kernel_io: Any, bias_o: Any, rngs: nnx.Rngs) -> nnx.Linear:
     return layer
 
 
-def to_nir(model: spyx.nn.Sequential, in_shape: tuple[int, ...], *, dt: float = 1.0) -> nir.NIRGraph:
+def to_nir(
+    model: spyx.nn.Sequential, in_shape: tuple[int, ...], *, dt: float = 1.0, fold: bool = False
+) -> nir.NIRGraph:
     """The NIR graph of linear layers and of neurons of `layers`, dt the time step.
+
+    fold: the weights into a LIF carry its resistance, which is 1 then: the same network, for importers that ignore the
+    resistance (Norse 1.1 with its dt).
 
     Raises ValueError for a layer without a node, and for neurons whose reset NIR does not have: "subtract" and "none",
     spikes before integration, a spike at the threshold itself. Spyx's own layers are such neurons.
@@ -97,6 +102,8 @@ def to_nir(model: spyx.nn.Sequential, in_shape: tuple[int, ...], *, dt: float = 
     for i, layer in enumerate(model.layers):
         name, node, back = f"layer_{i}", *as_nodes(layer, dt)
         name = name if back is None else f"{name}.neuron"
+        if fold and isinstance(node, nir.LIF):
+            back = folded(node, nodes[last], back)
         nodes[name] = node
         edges.append((last, name))
         if back is not None:
@@ -106,6 +113,18 @@ def to_nir(model: spyx.nn.Sequential, in_shape: tuple[int, ...], *, dt: float = 
         last = name
     nodes["output"] = nir.Output({"output": nodes[last].output_type["output"]})
     return nir.NIRGraph(nodes=nodes, edges=[*edges, (last, "output")])
+
+
+def folded(node: nir.LIF, before: Any, back: np.ndarray | None) -> np.ndarray | None:
+    """Moves the resistance of a LIF into the weights before it; gives its feedback weights [out, in] with it."""
+    if not isinstance(before, (nir.Affine, nir.Linear)):
+        raise ValueError(f"fold=True needs a linear layer before each LIF, got {type(before).__name__}.")
+    before.weight = before.weight * node.r[:, None]
+    if isinstance(before, nir.Affine):
+        before.bias = before.bias * node.r
+    back = None if back is None else back * node.r[:, None]
+    node.r = np.ones_like(node.r)
+    return back
 
 
 def as_nodes(layer: Any, dt: float) -> tuple[Any, np.ndarray | None]:

@@ -12,6 +12,8 @@ from flax import nnx
 
 from jaxsnn_mia import models
 from jaxsnn_mia.models import Hyper, ModelSpec, exchange, layers
+from tests.fixtures import nir_peers
+from tests.runs import ROOT
 
 T, N = 12, 5
 SPEC = ModelSpec("snn", (6,), 3, hidden=(8,), time_steps=T, readout="spike_count", reset="zero")
@@ -107,6 +109,37 @@ def test_every_neuron_fires_as_nirs_equations_say_and_comes_back(name, dt):
     back = exchange.from_nir(graph, dt=dt)
     assert type(back.layers[1]).__name__ == name
     np.testing.assert_array_equal(spyx.nn.run(back, jnp.asarray(DRIVE))[0], spikes)
+
+
+PEERS = [
+    pytest.param(name, library, marks=[] if name == "RLIF folded" else pytest.mark.long)
+    for name, libraries in nir_peers.READ.items()
+    for library in libraries
+]
+
+
+@pytest.mark.parametrize(("name", "library"), PEERS)
+def test_other_libraries_run_our_graphs_with_the_same_spikes(name, library):
+    """snnTorch 1.0 and Norse 1.1, as tests/fixtures/nir_peers.py let them read and run the graphs."""
+    held = np.load(ROOT / "tests/fixtures/nir_peers.npz")
+    model = nir_peers.network(name, held["weight"], held["bias"], held["feedback"])
+    spikes = np.asarray(nnx.jit(lambda model, x: spyx.nn.run(model, x)[0])(model, jnp.asarray(held["drive"])))
+    assert 0.1 < spikes.mean() < 0.9
+    np.testing.assert_array_equal(held[f"{library}/{name}"], spikes)
+
+
+@pytest.mark.parametrize("name", ["LIF", pytest.param("RLIF", marks=pytest.mark.long)])
+def test_a_folded_resistance_is_the_same_network(name):
+    linear = nnx.Linear(N, N, rngs=nnx.Rngs(2))
+    model = spyx.nn.Sequential(linear, layer_of(name))
+    graph = exchange.to_nir(model, (N,), dt=0.1, fold=True)
+    (node,) = [node for node in graph.nodes.values() if isinstance(node, nir.LIF)]
+    np.testing.assert_array_equal(node.r, 1)
+    spikes = np.asarray(spyx.nn.run(model, jnp.asarray(DRIVE))[0])
+    np.testing.assert_array_equal(euler(graph, DRIVE, 0.1), spikes)
+    np.testing.assert_array_equal(spyx.nn.run(exchange.from_nir(graph, dt=0.1), jnp.asarray(DRIVE))[0], spikes)
+    with pytest.raises(ValueError, match="needs a linear layer before each LIF"):
+        exchange.to_nir(spyx.nn.Sequential(layer_of(name)), (N,), fold=True)
 
 
 def test_a_graph_is_written_and_read_as_a_file(tmp_path):
