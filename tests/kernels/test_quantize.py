@@ -157,7 +157,7 @@ def test_uniform_states_are_those_of_snntorch(bits, lower, upper):
     np.testing.assert_allclose(got, want, atol=1e-6)
 
 
-@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("bits", [2, *(pytest.param(bits, marks=LONG) for bits in (4, 8))])
 @pytest.mark.parametrize("centred", [True, False])
 def test_exponential_states_are_those_of_snntorch(bits, centred):
     name = f"quant/snntorch_state/exponential/bits={bits}/thr_centered={centred}"

@@ -174,6 +174,7 @@ def lira_auc(leak, S):
 DRAWS = [(60, 100), pytest.param(1000, 200, marks=pytest.mark.long)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("draws", "replicates"), DRAWS)
 def test_the_crossed_interval_of_lira_covers_the_mean_auc(draws, replicates):
     """Resampling the shadows alone would not: the targets share their examples."""

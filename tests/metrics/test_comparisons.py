@@ -70,6 +70,7 @@ def test_equal_attacks_are_told_apart_in_at_most_one_of_twenty_draws(draws):
     assert claims <= draws * (0.05 + 3 * np.sqrt(0.05 * 0.95 / draws))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("draws", [40, pytest.param(1000, marks=pytest.mark.long)])
 def test_the_interval_covers_the_difference_of_the_closed_forms(draws):
     truth = norm.cdf(1 / np.sqrt(10)) - norm.cdf(1 / np.sqrt(18))

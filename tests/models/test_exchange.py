@@ -10,9 +10,9 @@ import pytest
 import spyx
 from flax import nnx
 
-from jaxsnn_mia import models
 from jaxsnn_mia.models import Hyper, ModelSpec, exchange, layers
 from tests.fixtures import nir_peers
+from tests.models.small import built
 from tests.runs import ROOT
 
 T, N = 12, 5
@@ -63,7 +63,7 @@ def euler(graph: nir.NIRGraph, x_tb: np.ndarray, dt: float) -> np.ndarray:
 
 def trained(**changes):
     spec = dataclasses.replace(SPEC, **changes)
-    model = models.build(spec)
+    model = built(spec)
     params = model.init(jax.random.key(0))
     for layer in params["params"]["layers"].values():
         layer["kernel"] = 2 * layer["kernel"]  # fires
@@ -83,7 +83,7 @@ def trained(**changes):
 def test_a_network_says_the_same_as_layers_and_as_a_graph(architecture, readout, dt):
     logits, sequential = trained(architecture=architecture, readout=readout)
     shown = np.broadcast_to(X, (T, *X.shape))
-    ours, _ = spyx.nn.run(sequential, jnp.asarray(shown))
+    ours = nnx.jit(lambda model, x: spyx.nn.run(model, x)[0])(sequential, jnp.asarray(shown))
     by_graph = euler(exchange.to_nir(sequential, (6,), dt=dt), shown, dt)
     for output in (ours, by_graph):
         found = output.sum(0) if readout == "spike_count" else output[-1]

@@ -14,7 +14,7 @@ from tests.models.small import FEATURES, hyper, logits, make, seen
 LONG = pytest.mark.long
 
 
-@pytest.mark.parametrize("family", ["ann", "snn"])
+@pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
 @pytest.mark.parametrize("bits", [8, *(pytest.param(bits, marks=LONG) for bits in (2, 4, 16))])
 @pytest.mark.parametrize("preset", ["default", pytest.param("brevitas", marks=LONG)])
 def test_a_frozen_model_gives_the_logits_of_the_fake_quantized_one(family, bits, preset):

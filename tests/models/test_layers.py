@@ -12,7 +12,9 @@ from jaxsnn_mia.models import layers
 
 N = 5
 X = jnp.asarray(np.random.default_rng(0).normal(0.4, 0.8, (9, 3, N)), jnp.float32)
+LONG = pytest.mark.long
 FIRING = ("IF", "LIF", "CuBaLIF", "ALIF", "RIF", "RLIF", "RCuBaLIF")
+SOME = [pytest.param(name, marks=[] if name in ("ALIF", "RCuBaLIF") else LONG) for name in FIRING]
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +35,7 @@ def theirs(name, layer):
     return peer
 
 
-@pytest.mark.parametrize("name", ["IF", "LIF", "ALIF"])
+@pytest.mark.parametrize("name", ["LIF", *(pytest.param(n, marks=LONG) for n in ("IF", "ALIF"))])
 def test_with_spyxs_conventions_a_layer_is_spyxs_own(name):
     ours = make(name, **neuron.PRESETS["spyx"])
     peer = theirs(name, ours)
@@ -57,7 +59,7 @@ def test_a_recurrent_layer_fires_as_spyxs_own_one_step_earlier(name):
     np.testing.assert_array_equal(got[:-1], want[1:])
 
 
-@pytest.mark.parametrize("name", [*FIRING, "LI"])
+@pytest.mark.parametrize("name", [*SOME, "LI"])
 def test_a_whole_sequence_equals_the_steps_in_spyxs_containers(name):
     layer = layers.LI((N,), 0.8, rngs=nnx.Rngs(0)) if name == "LI" else make(name, reset="zero", learn_threshold=True)
     for model in (layer, spyx.nn.Sequential(layer)):
@@ -65,7 +67,7 @@ def test_a_whole_sequence_equals_the_steps_in_spyxs_containers(name):
         np.testing.assert_allclose(stepped, nnx.jit(lambda layer: layer.over_time(X))(layer), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", FIRING)
+@pytest.mark.parametrize("name", SOME)
 def test_every_parameter_learns(name):
     layer = make(name, learn_threshold=True)
     weighted = nnx.grad(lambda layer: (layer.over_time(X) * jnp.arange(1.0, 10.0)[:, None, None]).sum())

@@ -206,6 +206,7 @@ def test_one_ensemble_holds_every_width_and_float():
     assert not np.array_equal(together.history[1], together.history[4])
 
 
+@pytest.mark.long
 def test_a_warm_up_trains_in_float_first():
     warm, plain = (trained([4] * 6, ALL, float_epochs=n) for n in (2, 0))
     floats = trained([32] * 6, ALL, float_epochs=2)

@@ -286,6 +286,7 @@ def test_the_relus_of_a_hybrid_have_the_whole_grid_of_their_width():
     assert float(quantize.without_sign(jnp.float32(0.0))) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ["dense", pytest.param("convnet", marks=LONG)])
 def test_the_ann_over_time_is_the_mean_of_its_steps(architecture):
     spec = spec_of(architecture, "ann", encoding="rate", time_steps=5)

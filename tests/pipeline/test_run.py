@@ -203,6 +203,7 @@ def test_attacks_with_signals_of_their_own_run_from_the_config(tmp_path, names):
     assert trajectory[:, :, 0].mean() > trajectory[:, :, -1].mean()  # losses fall
 
 
+@pytest.mark.long
 def test_fair_coins_give_a_lower_bound_of_epsilon_from_one_training(tmp_path):
     c = small(splits={"rows": "iid"}, attacks={"names": ("loss", "gap")}, train={"epochs": 2, "snapshot_epochs": ()})
     run_pipeline(c, tmp_path)

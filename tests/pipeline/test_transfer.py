@@ -18,6 +18,7 @@ def run(small_run):
     return trained.load(small_run, "breast_cancer-ann")
 
 
+@pytest.mark.long
 def test_labels_hold_less_along_what_fools_others_than_along_noise(run, monkeypatch):
     held = transfer.survival(run, run.x, run.y)
     assert held.shape == (*run.keep.shape, 1)

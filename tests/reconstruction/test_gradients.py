@@ -110,6 +110,7 @@ def test_a_first_layer_gives_a_single_example_away(family):
     assert set(np.unique(y_s1)) == set(range(C))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("family", "least", "informed"), [pytest.param("ann", 0.9, 0.97, marks=pytest.mark.long), ("snn", 0.72, 0.85)]
 )
@@ -383,6 +384,7 @@ def test_what_makes_no_attack_is_refused():
         gradients.matched_error(np.zeros((2, 3)), np.zeros((2, 4)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", [pytest.param("ann", marks=pytest.mark.long), "snn"])
 def test_the_slope_through_the_first_layer_is_that_of_its_input_alone(family):
     """Against a loop: the same gradient, and the derivative by x of mean_b x_b delta_b with delta as constants."""

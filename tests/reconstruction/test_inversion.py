@@ -136,6 +136,7 @@ def test_alone_is_the_same_as_beside_other_models_settings_and_restarts():
     np.testing.assert_allclose(score_sr[1, 3:4], score_r, atol=2e-5)
 
 
+@pytest.mark.long
 def test_a_spiking_network_is_inverted_beyond_any_of_many_random_inputs():
     logits_of = spiking()
     random = jax.random.uniform(jax.random.key(1), (1000, FEATURES), minval=-1.0, maxval=1.0)

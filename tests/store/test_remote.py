@@ -36,6 +36,7 @@ def names():
     return {name.rpartition("/")[2] for name in Bucket.store}
 
 
+@pytest.mark.long
 def test_a_run_in_a_store_goes_on_elsewhere_and_equals_a_local_one(bucket, tmp_path):
     with remote.opened(bucket) as first:
         run_pipeline(small(), first, until="train")

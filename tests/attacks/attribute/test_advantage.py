@@ -150,6 +150,7 @@ def memory(keep, x, y, queries):
     return np.log(1e-3 + near @ (keep[:, :, None] * np.eye(2)[y]))
 
 
+@pytest.mark.long
 def test_models_that_never_trained_leak_nothing():
     for name, got in audited(random_weights).items():
         assert got["member_over_other"].low <= 0 <= got["member_over_other"].high, name

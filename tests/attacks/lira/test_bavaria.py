@@ -36,7 +36,7 @@ def test_published_scores(kind, mode):
 
 @pytest.mark.parametrize("kind", ["t", "n"])
 @pytest.mark.parametrize("mode", ["online", "offline"])
-@pytest.mark.parametrize("name", ["pairs", "separate"])
+@pytest.mark.parametrize("name", ["pairs", pytest.param("separate", marks=pytest.mark.long)])
 def test_is_the_slow_loop(name, mode, kind):
     setting = planted.settings()[name]
     phi = setting.diverged(planted.uneven(setting.keep, A=2))

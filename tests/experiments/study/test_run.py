@@ -24,6 +24,7 @@ def gentle(alpha=0.5, **options):
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("trained", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_the_whole_study_runs_as_a_smoke(trained, tmp_path, monkeypatch):
     """Every table on iris at settings that say nothing, tables and figures, and a surrogate of one's own. By default

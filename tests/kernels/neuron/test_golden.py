@@ -57,7 +57,9 @@ def compare(key, run, args, tolerances):
         np.testing.assert_allclose(got, GOLDEN[f"{key}/{name}"], rtol=0, atol=tolerances[name])
 
 
-@pytest.mark.parametrize("method", ["fused", "plain", pytest.param("pallas", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "method", ["fused", *(pytest.param(name, marks=pytest.mark.long) for name in ("plain", "pallas"))]
+)
 @pytest.mark.parametrize("reset", neuron.RESETS)
 @pytest.mark.parametrize(("mode", "preset"), [("delay", "snntorch"), ("immediate", "snntorch_immediate")])
 def test_snntorch_leaky(reset, mode, preset, method):

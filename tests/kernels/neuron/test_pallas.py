@@ -85,7 +85,7 @@ def test_under_vmap_and_in_sixteen_bits():
         assert halves[0][1].dtype == dtype
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[] if k == "lif" else pytest.mark.long) for k in KINDS])
 def test_it_lowers_for_a_gpu_with_one_kernel_forward_and_one_backward(kind):
     options = {"spike": surrogate.sigmoid(), **KINDS[kind]}
     shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in (CURRENT.shape, (), (100,))]
