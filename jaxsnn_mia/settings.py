@@ -60,6 +60,9 @@ class Data:
 class Splits:
     n_shadows: int = number(64, least=6, even=True, remedy="Shadows come in pairs.")
     rows: str = choice("exact", "splits.ROWS")
+    # what is a member or not: an example, or a group, such as all recordings of a person, where the data have groups; a
+    # test split of the source is then not used, and accuracy is that on groups that a model did not see
+    unit: str = choice("example", "example", "group")
     seed: int = number(0, least=0, below=SEEDS)
     # rows that are made to be remembered; all but these and the natural ones then train in every model. 0: none
     canaries: int = number(0, least=4, also=0)
@@ -76,7 +79,8 @@ class Splits:
 @dataclasses.dataclass(frozen=True)
 class Model:
     family: str = choice("snn", "models.FAMILIES")  # "hybrid": convolutions with ReLU, dense layers that spike
-    # "recurrent"; for images "convnet", "vgg11", "vgg16", "resnet8", "resnet18"; "package.module:Class" of your own
+    # "recurrent", "gru", "lstm"; for images "convnet", "vgg11", "vgg16", "resnet8", "resnet18"; or
+    # "package.module:Class" of your own
     architecture: str = "dense"
     hidden: tuple[int, ...] = number((128,), least=1)  # dense layers before the last
     time_steps: int = number(10, least=1, most=1000)
@@ -286,7 +290,11 @@ class Config:
 
 CANARIES = ("canaries", "canary_kind", "natural", "poison")  # settings of `Splits`
 # settings that came later, by section: recorded where they are not at their default
-LATER = {"data": ("layout",), "model": ("neuron", "alpha", "rho", "strength", "learned", "population")}
+LATER = {
+    "data": ("layout",),
+    "splits": ("unit",),
+    "model": ("neuron", "alpha", "rho", "strength", "learned", "population"),
+}
 
 
 def as_dict(config: Any) -> dict:

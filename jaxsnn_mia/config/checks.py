@@ -70,6 +70,8 @@ def check_canaries(c: Config) -> None:
         without = f"{default!r} without splits.canaries"
         remedy = "Set splits.canaries to the number of canaries."
         require(s.canaries > 0 or value == default, f"splits.{name}", without, value, remedy)
+    remedy = "Canaries belong to nobody."
+    require(not s.canaries or s.unit == "example", "splits.unit", "'example' with splits.canaries", s.unit, remedy)
     for section in ("inversion", "attribute"):
         names = getattr(c, section).names
         remedy = "Canaries would be among the targets; use a run without them."

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from jaxsnn_mia.data import cifar, events, glyphs, idx, image_folder, npz, records, shd, sklearn_sets, tfds
-from jaxsnn_mia.data.dataset import Dataset, make_dataset, units
+from jaxsnn_mia.data import cifar, events, glyphs, idx, image_folder, npz, records, shd, sklearn_sets, speech, tfds
+from jaxsnn_mia.data.dataset import Dataset, make_dataset, united, units
 from jaxsnn_mia.data.events import from_recordings
 from jaxsnn_mia.data.npz import from_arrays, save
 
@@ -29,12 +29,14 @@ SOURCES: dict[str, Source] = {
         name: Source(partial(events.load_files, name), partial(events.fingerprint_files, name)) for name in events.FILES
     },
     "shd": Source(shd.load, shd.fingerprint),
+    "fsdd": Source(speech.fsdd, speech.fsdd_fingerprint),
+    "japanese_vowels": Source(speech.vowels, speech.vowels_fingerprint),
     "moving_glyphs": Source(glyphs.load, glyphs.fingerprint),
     "npz": Source(npz.load, npz.fingerprint),
     "tfds": Source(tfds.load, tfds.fingerprint),
 }
 WITH_ARGUMENT = {"npz": "PATH", "tfds": "NAME", "mnist_idx": "DIR", "folder": "DIR"}
-WITH_ARGUMENT |= {"nmnist": "T", "shd": "T[xC]", "dvs_gesture": "T", "moving_glyphs": "T"}
+WITH_ARGUMENT |= {"nmnist": "T", "shd": "T[xC]", "dvs_gesture": "T", "moving_glyphs": "T", "fsdd": "T[xC]"}
 MAY_HAVE_ARGUMENT = dict.fromkeys(("cifar10_jpeg", *records.PUBLISHED), "FILE")
 
 
@@ -67,5 +69,5 @@ def fingerprint(name: str, folder: str = "") -> str:
 
 __all__ = [
     "SOURCES", "Dataset", "Source", "check_name", "fingerprint", "from_arrays", "from_recordings", "load",
-    "make_dataset", "save", "units",
+    "make_dataset", "save", "united", "units",
 ]  # fmt: skip

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Dataset:
     test_n: np.ndarray | None = None
     timed: bool = False
     features: tuple[str, ...] = ()  # names of the columns of x [N, D], where the source has any
+    group_n: np.ndarray | None = None  # int64 [N], who an example comes from (a person), where the source knows
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -29,7 +32,9 @@ class Dataset:
         return self.x.shape[1:]
 
 
-def make_dataset(x, y, class_names, source: str, test_n=None, *, timed: bool = False, features=()) -> Dataset:
+def make_dataset(
+    x, y, class_names, source: str, test_n=None, *, timed: bool = False, features=(), group_n=None
+) -> Dataset:
     """A checked `Dataset`; uint8 stays uint8 for images [N, H, W, channels] and where `timed`.
 
     Raises ValueError for x that is not of real numbers [N, ...] or has NaN or infinity, for labels that are not
@@ -69,7 +74,12 @@ def make_dataset(x, y, class_names, source: str, test_n=None, *, timed: bool = F
         if test_n.shape != y.shape or test_n.dtype != bool:
             raise ValueError(f"{source}: test must be boolean {y.shape}, got {test_n.dtype} {test_n.shape}.")
         sha.update(test_n.tobytes())
-    return Dataset(x, y, class_names, source, sha.hexdigest(), test_n, timed, features)
+    if group_n is not None:
+        group_n = np.unique(np.asarray(group_n), return_inverse=True)[1].reshape(-1)
+        if group_n.shape != y.shape:
+            raise ValueError(f"{source}: group must have shape {y.shape}, got {group_n.shape}.")
+        sha.update(group_n.tobytes())
+    return Dataset(x, y, class_names, source, sha.hexdigest(), test_n, timed, features, group_n)
 
 
 def wide_enough(dtype: np.dtype) -> type:
@@ -107,6 +117,14 @@ def units(x: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         narrow, wide = by_bytes(x.astype(np.float32)), by_bytes(x)
     return np.unique(narrow * len(x) + wide, return_inverse=True)[1].reshape(-1)
+
+
+def united(unit_n: np.ndarray, group_n: np.ndarray) -> np.ndarray:
+    """unit_n int64 [N] of whole groups: examples of one group share a number, and so do groups with a duplicate in
+    common."""
+    units, groups = unit_n.max() + 1, group_n.max() + 1
+    links = coo_array((np.ones(len(unit_n)), (unit_n, units + group_n)), shape=(units + groups,) * 2)
+    return np.unique(connected_components(links, directed=False)[1][unit_n], return_inverse=True)[1].reshape(-1)
 
 
 def by_bytes(x: np.ndarray) -> np.ndarray:

@@ -64,7 +64,8 @@ def make(
       key: typed jax key.
       labels_n: class labels [N].
       n_shadows: S, even and at least 6.
-      rows: "exact", row 2k is a random half of N; "iid", a fair coin for each example.
+      rows: "exact", row 2k is a random half of N, or of the groups where there are no single examples; "iid", a fair
+        coin for each example or group.
       unit_n: duplicate groups [N]; a group shares one column.
 
     Raises:
@@ -83,8 +84,11 @@ def make(
         keep_u = generator.random(len(size_u)) < 0.5
         if rows == "exact":
             wanted = len(labels_n) // 2 - size_u[keep_u & (size_u > 1)].sum()
-            keep_u[single_u] = False
-            keep_u[generator.permutation(single_u)[: max(wanted, 0)]] = True
+            if len(single_u):
+                keep_u[single_u] = False
+                keep_u[generator.permutation(single_u)[: max(wanted, 0)]] = True
+            else:  # groups alone: half of them
+                keep_u[generator.permutation(len(size_u))] = np.arange(len(size_u)) < len(size_u) / 2
         keep_sn[2 * k], keep_sn[2 * k + 1] = keep_u[unit_n], ~keep_u[unit_n]
     check_classes(keep_sn, labels_n)
     return keep_sn

@@ -7,6 +7,7 @@ from flax import nnx
 from jaxsnn_mia.models.coding import ENCODINGS
 from jaxsnn_mia.models.convnet import ConvNet
 from jaxsnn_mia.models.dense import DenseANN, DenseSNN
+from jaxsnn_mia.models.gated import Gated
 from jaxsnn_mia.models.recurrent import Recurrent
 from jaxsnn_mia.models.resnet import ResNet
 from jaxsnn_mia.models.spec import (
@@ -30,6 +31,8 @@ from jaxsnn_mia.runtime.own_code import imported
 MODELS: dict[str, dict[str, type[nnx.Module]]] = {
     "dense": {"ann": DenseANN, "snn": DenseSNN},
     "recurrent": {"ann": Recurrent, "snn": Recurrent},
+    "gru": {"ann": Gated},
+    "lstm": {"ann": Gated},
     "convnet": {"ann": ConvNet, "snn": ConvNet, "hybrid": ConvNet},
     "vgg11": {"ann": VGG, "snn": VGG, "hybrid": VGG},
     "vgg16": {"ann": VGG, "snn": VGG, "hybrid": VGG},
@@ -37,7 +40,9 @@ MODELS: dict[str, dict[str, type[nnx.Module]]] = {
     "resnet18": {"ann": ResNet, "snn": ResNet},
 }
 FAMILIES = ("ann", "snn", "hybrid")  # "hybrid": the dense layers after the convolutions alone spike
-ON_IMAGES = tuple(name for name in MODELS if name not in ("dense", "recurrent"))
+RECURRENT = ("recurrent", "gru", "lstm")
+FLAT = ("dense", *RECURRENT)  # examples of any shape are rows of numbers
+ON_IMAGES = tuple(name for name in MODELS if name not in FLAT)
 NORMALISED = ("vgg11", "vgg16", "resnet8", "resnet18")
 STATELESS = ("ann",)  # families without membranes
 
@@ -63,5 +68,6 @@ def build(spec: ModelSpec) -> Model:
 
 __all__ = [
     "COUNTED", "ENCODINGS", "FAMILIES", "LEARNED", "MODELS", "NEURONS", "NORMALISED", "NORMS", "ON_IMAGES",
-    "QUANTIZED", "READOUTS", "STATELESS", "Hyper", "Model", "ModelSpec", "Output", "QuantSpec", "build", "modules",
+    "QUANTIZED", "READOUTS", "RECURRENT", "STATELESS", "Hyper", "Model", "ModelSpec", "Output", "QuantSpec", "build",
+    "modules",
 ]  # fmt: skip

@@ -27,6 +27,8 @@ def stage(c: Config, workdir: Path) -> Stage:
     inputs = {**as_dict(c.data), "dir": "", "augment": "", "seed": c.splits.seed, "fingerprint": fingerprint}
     if c.data.layout == "auto":
         del inputs["layout"]  # as before it could be set
+    if c.splits.unit != "example":
+        inputs["unit"] = c.splits.unit
     if c.splits.canaries:
         inputs |= {name: getattr(c.splits, name) for name in CANARIES}
     return Stage("data", workdir, inputs)
@@ -118,16 +120,25 @@ def chosen_rows(c: Config) -> tuple[data.Dataset, np.ndarray, int]:
         rng = np.random.default_rng(c.splits.seed)
         dataset = rows_at(dataset, np.sort(rng.choice(len(dataset.x), c.data.rows, replace=False)))
     unit_n = data.units(dataset.x)
+    if c.splits.unit == "group" and dataset.group_n is None:
+        raise ValueError(
+            f"`splits.unit` must be 'example' for {c.data.name}, whose examples have no groups, got 'group'."
+        )
     first = np.sort(np.unique(unit_n, return_index=True)[1])
     duplicates = len(dataset.x) - len(first)
     if duplicates and c.data.duplicates == "drop":
         dataset, unit_n = rows_at(dataset, first), unit_n[first]
+    if c.splits.unit == "group":
+        assert dataset.group_n is not None
+        unit_n = data.united(unit_n, dataset.group_n)
+        dataset = dataclasses.replace(dataset, test_n=None)
     return dataset, unit_n, duplicates
 
 
 def rows_at(dataset: data.Dataset, at: np.ndarray) -> data.Dataset:
     test_n = None if dataset.test_n is None else dataset.test_n[at]
-    return dataclasses.replace(dataset, x=dataset.x[at], y=dataset.y[at], test_n=test_n)
+    group_n = None if dataset.group_n is None else dataset.group_n[at]
+    return dataclasses.replace(dataset, x=dataset.x[at], y=dataset.y[at], test_n=test_n, group_n=group_n)
 
 
 def standardised(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxsnn_mia import models
 from jaxsnn_mia.attacks import references
 from jaxsnn_mia.config.specs import bits, privacy
 from jaxsnn_mia.data import splits
@@ -136,7 +137,7 @@ def confidence(paths: dict[str, Path]) -> np.ndarray | None:
 def labels(c: Config, *, timed: bool = False) -> dict[str, Any]:
     """The columns that say what a variant's rows are about; `timed`: its data are events."""
     spiking = c.model.family != "ann"
-    over_time = spiking or timed or c.model.encoding != "direct" or c.model.architecture == "recurrent"
+    over_time = spiking or timed or c.model.encoding != "direct" or c.model.architecture in models.RECURRENT
     return {
         "dataset": c.data.name,
         "family": c.model.family,

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxsnn_mia.data import splits
 from jaxsnn_mia.data.prepared import canaries, candidates
-from jaxsnn_mia.settings import CANARIES, Config, as_dict
+from jaxsnn_mia.settings import CANARIES, Config, recorded
 from jaxsnn_mia.store.files import read_array, write_array
 from jaxsnn_mia.store.stage import Stage
 from jaxsnn_mia.store.stage import run as run_stage
@@ -17,7 +17,7 @@ def stage(c: Config, workdir: Path, data_folder: Path) -> Stage:
     """The splits stage of a variant on the candidates of a data stage."""
     gone = {"scheme": "pairs"}  # was a setting of one value: it stays in the hash, so that earlier splits are found
     # canaries are in the hash of the data
-    own = {name: value for name, value in as_dict(c.splits).items() if name not in CANARIES}
+    own = {name: value for name, value in recorded(c)["splits"].items() if name not in CANARIES}
     return Stage("splits", workdir, {**own, **gone, "data": data_folder.name})
 
 
