@@ -7,9 +7,6 @@ from typing import Any
 from experiments.study import sheet
 from jaxsnn_mia.report.console import as_text
 
-# axes of a sweep that need no training of their own
-FREE = ("epoch", "temperature", "top_k", "round_digits")
-
 
 def line(table: str, runs: Iterable[tuple[str, dict[str, Any]]], results: Path) -> dict[str, str]:
     """A line for one table: its runs, their trainings, models and epochs, and the hours of those runs that cost.csv
@@ -20,10 +17,7 @@ def line(table: str, runs: Iterable[tuple[str, dict[str, Any]]], results: Path) 
     count, trainings, models, epochs, names = 0, 0, 0, 0, set()
     for name, settings in runs:
         c = config.from_dict(settings)
-        free = 1
-        for axis in FREE:
-            free *= max(len(getattr(c.sweep, axis)), 1)
-        of_run = len(sweep.variants(c)) // free
+        of_run = len({(v.data, v.splits, v.model, v.quantization, v.train) for v in sweep.variants(c).values()})
         count, trainings, names = count + 1, trainings + of_run, names | {name}
         models += of_run * c.splits.n_shadows
         epochs += of_run * c.splits.n_shadows * c.train.epochs

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
+from jaxsnn_mia.metrics import exposure
 from jaxsnn_mia.report import plots, tables
 from jaxsnn_mia.report.audited import Audit
 from jaxsnn_mia.store.files import write_text
@@ -32,8 +32,7 @@ def table(audit: Audit, ids_n: np.ndarray, known: Mapping[str, np.ndarray]) -> l
     """
     attack = tables.headline(list(audit.scores))
     score_n = contrast(audit.scores[attack], audit.keep_sn)
-    rank_n = rankdata(-np.nan_to_num(score_n, nan=-np.inf), method="min").astype(int)
-    tied_n = np.bincount(rank_n)[rank_n]
+    rank_n, tied_n = exposure.ranks(np.nan_to_num(score_n, nan=-np.inf))
     rows = []
     for n in np.argsort(rank_n, kind="stable"):
         rows.append({

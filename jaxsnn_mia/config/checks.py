@@ -70,8 +70,12 @@ def check_canaries(c: Config) -> None:
         without = f"{default!r} without splits.canaries"
         remedy = "Set splits.canaries to the number of canaries."
         require(s.canaries > 0 or value == default, f"splits.{name}", without, value, remedy)
-    remedy = "Canaries belong to nobody."
-    require(not s.canaries or s.unit == "example", "splits.unit", "'example' with splits.canaries", s.unit, remedy)
+    for wanted, forbids, remedy in (
+        ("'example' with splits.canaries", s.canaries > 0, "Canaries belong to nobody."),
+        ("'example' with splits.rows=iid", s.rows == "iid", "Bounds of epsilon are those of one row; use rows=exact."),
+        ("'example' with train.dp_clip", c.train.dp_clip > 0, "Epsilon is that of one row, not of a group."),
+    ):
+        require(not forbids or s.unit == "example", "splits.unit", wanted, s.unit, remedy)
     for section in ("inversion", "attribute"):
         names = getattr(c, section).names
         remedy = "Canaries would be among the targets; use a run without them."

@@ -157,7 +157,8 @@ def bits(c: Config) -> dict[str, int | None]:
 def largest_codes(c: Config) -> dict[str, float]:
     """The largest codes that the bits allow, as `models.Hyper` names them; 0 is float. ReLU outputs have no sign."""
     bits_of = bits(c)
-    activation = quantize.qmax_unsigned if c.model.family in models.STATELESS else quantize.qmax_symmetric
+    rectified = c.model.family in models.STATELESS and c.model.architecture not in models.SIGNED
+    activation = quantize.qmax_unsigned if rectified else quantize.qmax_symmetric
     return {
         "qmax_weight": quantize.qmax_symmetric(bits_of["weight"]),
         "qmax_activation": activation(bits_of["activation"]),

@@ -38,7 +38,8 @@ def make_dataset(
     """A checked `Dataset`; uint8 stays uint8 for images [N, H, W, channels] and where `timed`.
 
     Raises ValueError for x that is not of real numbers [N, ...] or has NaN or infinity, for labels that are not
-    integers in [0, C), of another length, or of one class only, and for names of columns that are not one for each.
+    integers in [0, C), of another length, or of one class only, for names of columns that are not one for each, and for
+    groups [N] (any values that name whom an example comes from) of another length.
     """
     x, y = np.asarray(x), np.asarray(y)
     check_numeric(x, source)

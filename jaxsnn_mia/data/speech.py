@@ -1,8 +1,7 @@
 """Speech: the Free Spoken Digit Dataset as events of a filter bank, and the Japanese vowels as series.
 
-Coding of a recording (Anumula et al. 2018, Frontiers in Neuroscience 12, 23, has such features and codes): log energies
-of mel bands (frames of 25 ms every 10 ms, Hann window), in dB below the loudest band of the recording, at T times that
-divide it; then an event for each step of 6 dB that a band rises or falls.
+Coding of a recording: log energies of mel bands (frames of 25 ms every 10 ms, Hann window), in dB below the loudest
+band of the recording, at T times that divide it; then an event for each step of 6 dB that a band rises or falls.
 """
 
 import itertools
@@ -85,7 +84,8 @@ def fsdd(argument: str, folder: str) -> Dataset:
     group for each speaker.
 
     The file is an .npz of `samples` int16 (all recordings one after another), `offsets` [N + 1], `digit`, `speaker`,
-    `take`, `rate`. Source: Jackson et al. 2018 (Free Spoken Digit Dataset, CC BY-SA 4.0); its test split.
+    `take`, `rate`. Raises ValueError for another form of the argument and for a file that is not there or not this.
+    Source: Jackson et al. 2018 (Free Spoken Digit Dataset, CC BY-SA 4.0); its test split.
     """
     (T, bands), path = form(argument), fsdd_file(folder)
     try:
@@ -117,8 +117,8 @@ def vowels(argument: str, folder: str) -> Dataset:
     """640 utterances of 9 speakers, who are the classes: series [N, 29, 12] of cepstral coefficients, zero after their
     end, with the published test split.
 
-    The file is an .npz of `x`, `y`, `is_train`, `class_names`. Source: Kudo et al. 1999, Pattern Recognition Letters
-    20, 1103.
+    The file is an .npz of `x`, `y`, `is_train`, `class_names`. ValueError where it is not there or not this.
+    Source: Kudo et al. 1999, Pattern Recognition Letters 20, 1103.
     """
     path = vowels_file(folder)
     try:

@@ -1,7 +1,7 @@
 """Which examples are exposed: the AUC and the TPR of each example over all targets, and how stable they are.
 
-Public: `per_example`, `exposure`, `stability`; and without shadows `loss_trace_iqr`, `precision`. Here an example is
-one unit, over all targets; in `roc_curve` a target is one, over all examples.
+Public: `per_example`, `exposure`, `ranks`, `stability`; and without shadows `loss_trace_iqr`, `precision`. Here an
+example is one unit, over all targets; in `roc_curve` a target is one, over all examples.
 """
 
 import numpy as np
@@ -78,6 +78,14 @@ def exposure(scores_sn, keep_sn, fpr: float, pair_s=None, valid_s=None, *, folds
         threshold = roc_curve.threshold(scores_sn[judges_s][~keep_sn[judges_s]], fpr)
         called_sn[own_s] = scores_sn[own_s] > threshold
     return _fraction((called_sn & keep_sn).sum(0), keep_sn.sum(0))
+
+
+def ranks(*values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(rank_n, tied_n) int64 [N]: 1 for the highest by the first of the values [N], equals by the next; those that none
+    of them tells apart share the best of their ranks, and `tied_n` says how many these are. Without NaN."""
+    order = np.unique(-np.stack(values, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    rank_n = rankdata(order, method="min").astype(int)
+    return rank_n, np.bincount(rank_n)[rank_n]
 
 
 def loss_trace_iqr(losses_snt) -> np.ndarray:

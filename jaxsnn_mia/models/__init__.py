@@ -7,7 +7,7 @@ from flax import nnx
 from jaxsnn_mia.models.coding import ENCODINGS
 from jaxsnn_mia.models.convnet import ConvNet
 from jaxsnn_mia.models.dense import DenseANN, DenseSNN
-from jaxsnn_mia.models.gated import Gated
+from jaxsnn_mia.models.gated import GATES, Gated
 from jaxsnn_mia.models.recurrent import Recurrent
 from jaxsnn_mia.models.resnet import ResNet
 from jaxsnn_mia.models.spec import (
@@ -45,6 +45,7 @@ FLAT = ("dense", *RECURRENT)  # examples of any shape are rows of numbers
 ON_IMAGES = tuple(name for name in MODELS if name not in FLAT)
 NORMALISED = ("vgg11", "vgg16", "resnet8", "resnet18")
 STATELESS = ("ann",)  # families without membranes
+SIGNED = tuple(GATES)  # architectures of the ann whose units have a sign
 
 
 def modules(architecture: str) -> Mapping[str, type[nnx.Module]]:
@@ -68,6 +69,6 @@ def build(spec: ModelSpec) -> Model:
 
 __all__ = [
     "COUNTED", "ENCODINGS", "FAMILIES", "LEARNED", "MODELS", "NEURONS", "NORMALISED", "NORMS", "ON_IMAGES",
-    "QUANTIZED", "READOUTS", "RECURRENT", "STATELESS", "Hyper", "Model", "ModelSpec", "Output", "QuantSpec", "build",
-    "modules",
+    "QUANTIZED", "READOUTS", "RECURRENT", "SIGNED", "STATELESS", "Hyper", "Model", "ModelSpec", "Output", "QuantSpec",
+    "build", "modules",
 ]  # fmt: skip

@@ -32,7 +32,8 @@ def to_layers(spec: ModelSpec, params: dict, hyper: Hyper) -> spyx.nn.Sequential
     readout "leaky_integrator", its last output.
 
     `params` are the variables of one model, {"params", "statistics"}. Raises ValueError for another family,
-    architecture or readout, and where currents or membranes are quantized, which a layer has no place for.
+    architecture, neuron or readout, for learned constants, and where currents or membranes are quantized, which a layer
+    has no place for.
     """
     if spec.family != "snn" or spec.architecture not in ("dense", "recurrent"):
         raise ValueError(
@@ -94,8 +95,9 @@ def to_nir(
     fold: the weights into a LIF carry its resistance, which is 1 then: the same network, for importers that ignore the
     resistance (Norse 1.1 with its dt).
 
-    Raises ValueError for a layer without a node, and for neurons whose reset NIR does not have: "subtract" and "none",
-    spikes before integration, a spike at the threshold itself. Spyx's own layers are such neurons.
+    Raises ValueError for a layer without a node, for a LIF to be folded without a linear layer before it, and for
+    neurons whose reset NIR does not have: "subtract" and "none", spikes before integration, a spike at the threshold
+    itself. Spyx's own layers are such neurons.
     """
     nodes: dict[str, Any] = {"input": nir.Input({"input": np.array(in_shape)})}
     edges, last = [], "input"

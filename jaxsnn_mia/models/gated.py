@@ -8,31 +8,30 @@ from flax import nnx
 from jax import lax
 
 from jaxsnn_mia.kernels.numerics import align
-from jaxsnn_mia.models.coding import stream
-from jaxsnn_mia.models.dense import flat
-from jaxsnn_mia.models.heads import DROPOUT, activity, head
-from jaxsnn_mia.models.quantized import Activation, Dense, dropped, weights
-from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output
+from jaxsnn_mia.models.heads import head
+from jaxsnn_mia.models.quantized import Activation, Dense
+from jaxsnn_mia.models.recurrent import FedBack, spread
+from jaxsnn_mia.models.spec import Hyper, ModelSpec
 
 GATES = {"gru": 3, "lstm": 4}
 
 
-class Gated(nnx.Module):
-    """D - hidden, each layer a GRU or an LSTM - C; logits are the mean over time. Feedback has the bits of weights;
-    what is quantized as an activation is what a layer gives to the next one.
+class Gated(FedBack):
+    """Each layer is a GRU or an LSTM; logits are the mean over time. What is quantized as an activation is what a layer
+    gives to the next one, with a sign.
 
     Sources: Cho et al. 2014 (arXiv 1406.1078) with the reset gate on the product, as cuDNN and flax have it; Hochreiter
     and Schmidhuber 1997 with a forget gate, whose bias starts at 1 (Jozefowicz et al. 2015).
     """
 
     def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
-        self.spec, self.gates, sizes = spec, GATES[spec.architecture], (spec.n_features, *spec.hidden)
+        self.spec, gates, sizes = spec, GATES[spec.architecture], (spec.n_features, *spec.hidden)
         self.layers, self.feedback, self.activations = nnx.List(), nnx.List(), nnx.List()
         for k, (n_in, n) in enumerate(itertools.pairwise(sizes)):
-            layer = Dense(n_in, self.gates * n, spec.quant, edge=k == 0, rngs=rngs)
+            layer = Dense(n_in, gates * n, spec.quant, edge=k == 0, rngs=rngs)
             if spec.architecture == "lstm":
                 layer.bias[...] = layer.bias[...].at[n : 2 * n].set(1.0)
-            orthogonal = [nnx.initializers.orthogonal()(rngs.params(), (n, n)) for _ in range(self.gates)]
+            orthogonal = [nnx.initializers.orthogonal()(rngs.params(), (n, n)) for _ in range(gates)]
             self.layers.append(layer)
             self.feedback.append(nnx.Param(jnp.concatenate(orthogonal, axis=1)))
             self.activations.append(Activation(spec.quant, signed=True))
@@ -40,22 +39,13 @@ class Gated(nnx.Module):
             self.biases = nnx.List([nnx.Param(jnp.zeros(n)) for n in spec.hidden])
         self.head = head(spec, sizes[-1], (), neurons_before=len(spec.hidden), rngs=rngs)
 
-    def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
-        spec, seen = self.spec, []
-        x = flat(spec, stream(spec, x, key))
-        for i, (layer, back, activation) in enumerate(zip(self.layers, self.feedback, self.activations, strict=True)):
-            again = weights(back[...], hyper, spec.quant, False)
-            drive = layer(x, hyper)
-            drive_tbg = drive if drive.ndim == 3 else jnp.broadcast_to(drive, (spec.time_steps, *drive.shape))
-            if spec.architecture == "gru":
-                x = gru(drive_tbg, again, self.biases[i][...])
-            else:
-                x = lstm(drive_tbg, again)
-            x = activation(x, hyper, train)
-            if spec.dropout and train and i + 1 < len(self.layers):  # the head drops the last layer's units
-                x = dropped(x, hyper.dropout, jax.random.fold_in(key, DROPOUT + 1 + i))
-            seen.append(activity(jnp.abs(x)))
-        return self.head(x, hyper, key, train, tuple(seen))
+    def over_time(
+        self, i: int, drive: jax.Array, again: jax.Array, hyper: Hyper, key: jax.Array, train: bool
+    ) -> jax.Array:
+        drive_tbg = spread(drive, self.spec)
+        is_gru = self.spec.architecture == "gru"
+        hidden = gru(drive_tbg, again, self.biases[i][...]) if is_gru else lstm(drive_tbg, again)
+        return self.activations[i](hidden, hyper, train)
 
 
 def gru(drive_tbg: jax.Array, again: jax.Array, bias_n: jax.Array) -> jax.Array:

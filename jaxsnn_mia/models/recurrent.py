@@ -17,11 +17,38 @@ from jaxsnn_mia.models.spec import Hyper, ModelSpec, Output
 SPREAD = 0.5  # largest gain of a new feedback: what a ReLU network holds does not grow by itself
 
 
-class Recurrent(nnx.Module):
-    """D - hidden, each layer fed back to itself - C: LIF neurons that see their last spikes (as the recurrent nets of
-    Cramer et al. 2020, arXiv 1910.07407), or ReLU units that see their last values. Feedback has the bits of weights;
-    what is quantized as an activation is the input of spiking layers and the output of the others. Its products are of
-    float32 whatever `train.precision` says."""
+class FedBack(nnx.Module):
+    """D - hidden, each layer fed back to itself - C: what every such network shares. Feedback has the bits of weights.
+    `over_time` says what a layer makes of its input and its feedback."""
+
+    spec: ModelSpec
+    layers: nnx.List
+    feedback: nnx.List
+    head: nnx.Module
+
+    def over_time(
+        self, i: int, drive: jax.Array, again: jax.Array, hyper: Hyper, key: jax.Array, train: bool
+    ) -> jax.Array:
+        """[T, B, n] of layer i for its input [T, B, ...], or [B, ...] where that is the same at every step, and its
+        feedback weights."""
+        raise NotImplementedError
+
+    def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
+        spec, seen = self.spec, []
+        x = flat(spec, stream(spec, x, key))
+        for i, (layer, back) in enumerate(zip(self.layers, self.feedback, strict=True)):
+            again = weights(back[...], hyper, spec.quant, False)
+            x = self.over_time(i, layer(x, hyper), again, hyper, key, train)
+            if spec.dropout and train and i + 1 < len(self.layers):  # the head drops the last layer's units
+                x = dropped(x, hyper.dropout, jax.random.fold_in(key, DROPOUT + 1 + i))
+            seen.append(activity(jnp.abs(x)))
+        return self.head(x, hyper, key, train, tuple(seen))
+
+
+class Recurrent(FedBack):
+    """Spiking neurons that see their last spikes (as the recurrent nets of Cramer et al. 2020, arXiv 1910.07407), or
+    ReLU units that see their last values. What is quantized as an activation is the input of spiking layers and the
+    output of the others. Products of feedback are of float32 whatever `train.precision` says."""
 
     def __init__(self, spec: ModelSpec, *, rngs: nnx.Rngs):
         self.spec, sizes = spec, (spec.n_features, *spec.hidden)
@@ -34,27 +61,24 @@ class Recurrent(nnx.Module):
         self.activations = nnx.List([Activation(spec.quant, signed=self.spiking) for _ in spec.hidden])
         self.head = head(spec, sizes[-1], (), neurons_before=len(spec.hidden), rngs=rngs)
 
-    def __call__(self, x: jax.Array, hyper: Hyper, key: jax.Array, train: bool) -> Output:
-        spec, seen = self.spec, []
-        x = flat(spec, stream(spec, x, key))
-        for i, (layer, back, activation) in enumerate(zip(self.layers, self.feedback, self.activations, strict=True)):
-            again = weights(back[...], hyper, spec.quant, False)
-            drive = layer(x, hyper)
-            steps = None if drive.ndim == 3 else spec.time_steps
-            if self.spiking:
-                drive = activation(drive, hyper, train)
-                x = fire(spec, self.constants[i].of(hyper), key, i, drive, steps=steps, recurrent=again)
-            else:
-                x = activation(rectified(drive, again, steps), hyper, train)
-            if spec.dropout and train and i + 1 < len(self.layers):  # the head drops the last layer's units
-                x = dropped(x, hyper.dropout, jax.random.fold_in(key, DROPOUT + 1 + i))
-            seen.append(activity(x))
-        return self.head(x, hyper, key, train, tuple(seen))
+    def over_time(
+        self, i: int, drive: jax.Array, again: jax.Array, hyper: Hyper, key: jax.Array, train: bool
+    ) -> jax.Array:
+        activation = self.activations[i]
+        if not self.spiking:
+            return activation(rectified(spread(drive, self.spec), again), hyper, train)
+        steps = None if drive.ndim == 3 else self.spec.time_steps
+        own = self.constants[i].of(hyper)
+        return fire(self.spec, own, key, i, activation(drive, hyper, train), steps=steps, recurrent=again)
 
 
-def rectified(drive: jax.Array, again: jax.Array, steps: int | None) -> jax.Array:
-    """h_t = ReLU(x_t + h_{t-1} U) [T, B, n] for x [T, B, n], or x [B, n] at each of `steps`."""
-    drive_tbn = jnp.broadcast_to(drive, (steps, *drive.shape)) if steps else drive
+def spread(drive: jax.Array, spec: ModelSpec) -> jax.Array:
+    """[T, B, n] of [T, B, n], or of [B, n] at every step."""
+    return drive if drive.ndim == 3 else jnp.broadcast_to(drive, (spec.time_steps, *drive.shape))
+
+
+def rectified(drive_tbn: jax.Array, again: jax.Array) -> jax.Array:
+    """h_t = ReLU(x_t + h_{t-1} U) [T, B, n] for x [T, B, n]."""
 
     def step(last, x):
         new = jax.nn.relu(x + last @ again)

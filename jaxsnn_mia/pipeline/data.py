@@ -119,8 +119,8 @@ def chosen_rows(c: Config) -> tuple[data.Dataset, np.ndarray, int]:
     if 0 < c.data.rows < len(dataset.x):
         rng = np.random.default_rng(c.splits.seed)
         dataset = rows_at(dataset, np.sort(rng.choice(len(dataset.x), c.data.rows, replace=False)))
-    unit_n = data.units(dataset.x)
-    if c.splits.unit == "group" and dataset.group_n is None:
+    unit_n, grouped = data.units(dataset.x), c.splits.unit == "group"
+    if grouped and dataset.group_n is None:
         raise ValueError(
             f"`splits.unit` must be 'example' for {c.data.name}, whose examples have no groups, got 'group'."
         )
@@ -128,7 +128,7 @@ def chosen_rows(c: Config) -> tuple[data.Dataset, np.ndarray, int]:
     duplicates = len(dataset.x) - len(first)
     if duplicates and c.data.duplicates == "drop":
         dataset, unit_n = rows_at(dataset, first), unit_n[first]
-    if c.splits.unit == "group":
+    if grouped:
         assert dataset.group_n is not None
         unit_n = data.united(unit_n, dataset.group_n)
         dataset = dataclasses.replace(dataset, test_n=None)

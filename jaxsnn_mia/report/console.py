@@ -46,7 +46,7 @@ def under_names(lines: list[dict[str, str]]) -> str:
     head, *rows = as_text([without(line, *NAMES) for line in lines]).splitlines()
     out, last = [f"  {head}"], ""
     for line, row in zip(lines, rows, strict=True):
-        name = " less ".join(line[head] for head in NAMES if head in line)
+        name = " less ".join(line[column] for column in NAMES if column in line)
         out += [name] if name != last else []
         out.append(f"  {row}")
         last = name

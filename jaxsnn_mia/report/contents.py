@@ -13,12 +13,11 @@ class Contents(NamedTuple):
     settings: Mapping[str, Any]  # of the run, or of each run
     variants: Mapping[str, Variant]
     level: float  # of the intervals, in (0, 1)
-    pairs: Sequence[tuple[str, str]]  # (variant, reference) of the differences
     how: str  # a sentence: what was left out with a target
     releases: Sequence[Mapping[str, Any]] = ()  # of models of which several versions are attacked together
     left_out: Mapping[str, tuple[Mapping[str, Any], str]] = {}  # variants that are not here: labels and the reason
     records: Sequence[Mapping[str, Any]] = ()  # the most exposed of an auditor's own, with their ids
-    differences: Sequence[Difference] = ()  # of the pairs
+    differences: Sequence[Difference] = ()  # between variants
     over_seeds: Sequence[dict[str, Any]] = ()  # rows of means, see `report.seeds`
 
     @property
@@ -41,10 +40,15 @@ class Contents(NamedTuple):
             variant = self.variants[one.variant]
             labels = {**variant.rows[0], "variant": one.variant, "realised_fpr": "", "level": self.level}
             labels["chosen"] = f"less {one.reference}{', paired' if one.paired else ''}"
-            for metric, apart in (("auc", one.auc), (variant.measured.first_tpr, one.tpr)):
-                rows.append(labels | row_of(one.attack, metric, apart))
-            rows.append(labels | row_of("", "test_accuracy", one.accuracy))
-        return [row for row in rows if row["value"] is not None]
+            for attack, metric, apart in (
+                (one.attack, "auc", one.auc),
+                (one.attack, variant.measured.first_tpr, one.tpr),
+                ("", "test_accuracy", one.accuracy),
+            ):
+                if apart is not None:
+                    own = {"value": apart.difference, "low": apart.low, "high": apart.high}
+                    rows.append({**labels, "attack": attack, "metric": f"difference_{metric}", **own})
+        return rows
 
     @property
     def by_dataset(self) -> dict[str, dict[str, Variant]]:
@@ -53,12 +57,6 @@ class Contents(NamedTuple):
         for name, variant in self.variants.items():
             grouped.setdefault(variant.dataset, {})[name] = variant
         return grouped
-
-
-def row_of(attack: str, metric: str, apart: Any) -> dict[str, Any]:
-    """The values of a row of a difference; None where there is none."""
-    value, low, high = (None, None, None) if apart is None else (apart.difference, apart.low, apart.high)
-    return {"attack": attack, "metric": f"difference_{metric}", "value": value, "low": low, "high": high}
 
 
 class Section(NamedTuple):

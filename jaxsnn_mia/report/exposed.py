@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxsnn_mia.data.prepared import candidates
+from jaxsnn_mia.metrics import exposure
 from jaxsnn_mia.store.stage import read_manifest
 
 SHOWN = 12
@@ -54,16 +55,13 @@ def most_exposed(examples: Mapping[str, np.ndarray], data: Path | None, count: i
     if not examples:
         return []
     auc_n, caught_n = examples["auc"], np.nan_to_num(examples["caught"])
-    order = np.lexsort((-np.nan_to_num(auc_n), -caught_n))
-    order = order[~np.isnan(auc_n[order])]  # with one target, nothing is known of an example
-    place_n = np.stack([caught_n, auc_n], 1)[order]
-    is_first = np.r_[True, (place_n[1:] != place_n[:-1]).any(1)] if len(order) else np.zeros(0, bool)
-    first, group, sizes = np.flatnonzero(is_first), np.cumsum(is_first) - 1, np.bincount(np.cumsum(is_first) - 1)
-    order = order[:count]
+    order = np.flatnonzero(~np.isnan(auc_n))  # with one target, nothing is known of an example
+    rank_n, tied_n = exposure.ranks(caught_n[order], auc_n[order])
+    by_rank = np.argsort(rank_n, kind="stable")[:count]
+    order, rank_n, tied_n = order[by_rank], rank_n[by_rank], tied_n[by_rank]
     looks = [("", "", "")] * len(order) if data is None else looks_of(order, data)
     shown = []
-    for k, (n, (label, image, row)) in enumerate(zip(order, looks, strict=True)):
-        rank, tied = int(first[group[k]]) + 1, int(sizes[group[k]])
+    for n, rank, tied, (label, image, row) in zip(order, rank_n.tolist(), tied_n.tolist(), looks, strict=True):
         caught = None if np.isnan(examples["caught"][n]) else float(caught_n[n])
         members = int(examples["members"][n])
         shown.append(Exposed(int(n), rank, tied, label, caught, members, float(auc_n[n]), image, row))

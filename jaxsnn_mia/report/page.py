@@ -51,9 +51,7 @@ def write(
     pairs = against_first(variants) if pairs is None else pairs
     measured = {name: variant.measured for name, variant in variants.items()}
     differences, over_seeds = answers.differences(measured, pairs, level), seeds.rows(variants, level)
-    contents = Contents(
-        settings, variants, level, pairs, how, releases, left_out, records, differences, over_seeds
-    )  # fmt: skip
+    contents = Contents(settings, variants, level, how, releases, left_out, records, differences, over_seeds)
     every = [*over_seeds, *contents.rows, *contents.rows_of_differences]
     rows = [{key: nan_for_none(value) for key, value in row.items()} for row in every]
     write_text(workdir / "results.csv", tables.as_csv([*rows, *contents.rows_left_out]))

@@ -118,20 +118,18 @@ def exposed_examples(audit: Audit) -> dict[str, np.ndarray]:
 
 
 def histograms(audit: Audit) -> dict[str, np.ndarray]:
-    """attack -> [3, BINS]: left edges of equal bins, how many scores of members and of others lie in each. The ends
-    hold what lies beyond the middle 99 %."""
-    counted = {}
-    for name, scores_sn in audit.scores.items():
-        scores, member = scores_sn[audit.usable_s], audit.keep_sn[audit.usable_s]
-        known = np.isfinite(scores)
-        if not known.any():
-            continue
-        low, high = np.percentile(scores[known], (0.5, 99.5))
-        edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-        within = np.clip(scores, edges[0], edges[-1])
-        of = [np.histogram(within[side & ~np.isnan(scores)], edges)[0] for side in (member, ~member)]
-        counted[name] = np.stack([edges[:-1], *of])
-    return counted
+    """`tables.headline` -> [3, BINS]: left edges of equal bins, how many scores of members and of others lie in each.
+    The ends hold what lies beyond the middle 99 %. Nothing where no score is finite."""
+    name = tables.headline(list(audit.scores))
+    scores, member = audit.scores[name][audit.usable_s], audit.keep_sn[audit.usable_s]
+    finite = scores[np.isfinite(scores)]
+    if not len(finite):
+        return {}
+    low, high = np.percentile(finite, (0.5, 99.5))
+    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+    within = np.clip(scores, edges[0], edges[-1])
+    of = [np.histogram(within[side & ~np.isnan(scores)], edges)[0] for side in (member, ~member)]
+    return {name: np.stack([edges[:-1], *of])}
 
 
 def at_their_places(value_n: np.ndarray, canary_n: np.ndarray | None) -> np.ndarray:

@@ -57,9 +57,8 @@ def tradeoff_section(page: Contents, show: Any) -> Section | None:
 
 def roc_section(page: Contents, show: Any) -> Section | None:
     """The ROC curves of the variants of a data set under one attack, then those of all attacks on each variant."""
-    together = []
+    together, attack = [], tables.headline(tables.attack_names(page.rows))
     for dataset, variants in page.by_dataset.items():
-        attack = tables.headline(tables.attack_names(page.rows))
         curves = {figures.short(name, dataset): one.curves[attack] for name, one in variants.items()
                   if attack in one.curves}  # fmt: skip
         if len(curves) > 1:

@@ -38,13 +38,13 @@ def rows_of(name: str, variants: list[Variant], level: float) -> list[dict[str, 
     made = []
     for attack, metric in measures:
         found = [variant.measured.row(attack, metric) for variant in variants]
-        values = [row["value"] for row in found if row and row["value"] is not None]
-        if len(values) < len(variants):
+        known = [row for row in found if row and row["value"] is not None]
+        if len(known) < len(variants):
             continue
-        of_first = variants[0].measured.row(attack, metric)
+        values = [row["value"] for row in known]
         mean, low, high = interval(values, level)
         own = {"variant": name, "seed": seeds, "value": mean, "low": low, "high": high, "level": level, "chosen": ""}
-        made.append({**(of_first or {}), **own, "n_seeds": len(values), "realised_fpr": ""})
+        made.append({**known[0], **own, "n_seeds": len(values), "realised_fpr": ""})
     return made
 
 

@@ -141,9 +141,7 @@ def in_short(row: Mapping[str, Any]) -> str:
         return "n/a"
     if row["metric"].removeprefix(CANARY) == "auc":
         return with_interval(row) if "low" in row else f"{row['value']:.3f}"
-    shares = [row["value"], row["low"], row["high"]] if "low" in row else [row["value"]]
-    value, *ends = (f"{100 * share:.2f}" for share in shares)
-    return f"{value} %" if not ends else f"{value} [{ends[0]}, {ends[1]}] %"
+    return in_percent(row) if "low" in row else f"{100 * row['value']:.2f} %"
 
 
 def beyond_tables(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, str]]]:

@@ -88,8 +88,13 @@ def test_all_recordings_of_a_speaker_are_members_together(folder, tmp_path):
     assert set((keep[::2].sum(1) // 80).tolist()) == {3}  # half of five, the larger one first
     with pytest.raises(ValueError, match="whose examples have no groups"):
         data_and_splits(config.from_dict({"data": {"name": "iris"}, "splits": {"unit": "group"}}), tmp_path)
-    with pytest.raises(ValueError, match="Canaries belong to nobody"):
-        config.from_dict({"splits": {"unit": "group", "canaries": 8}})
+    for other, says in (
+        ({"splits": {"unit": "group", "canaries": 8}}, "Canaries belong to nobody"),
+        ({"splits": {"unit": "group", "rows": "iid"}}, "Bounds of epsilon are those of one row"),
+        ({"splits": {"unit": "group"}, "train": {"dp_clip": 1.0}}, "Epsilon is that of one row, not of a group"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            config.from_dict(other)
 
 
 def test_groups_with_a_duplicate_in_common_are_one():

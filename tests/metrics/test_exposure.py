@@ -169,3 +169,9 @@ def test_who_moves_in_training_is_named_by_the_trace():
     assert exposure.precision(ranking, hard, members, share=0.05) > 0.5
     shuffled = rng.permuted(ranking, axis=1)
     assert exposure.precision(shuffled, hard, members, share=0.05) < 0.2
+
+
+def test_ranks_are_shared_by_those_that_no_value_tells_apart():
+    rank, tied = exposure.ranks(np.array([0.5, 0.9, 0.5, 0.9, -np.inf]), np.array([2.0, 1, 2, 3, 0]))
+    assert rank.tolist() == [3, 2, 3, 1, 5]
+    assert tied.tolist() == [2, 1, 2, 1, 1]

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from jaxsnn_mia import config
+from jaxsnn_mia.config.specs import largest_codes
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
 from jaxsnn_mia.models.gated import gru, lstm
 from tests.models.small import built
@@ -40,6 +42,15 @@ def test_the_second_bias_of_a_gru_is_inside_of_the_reset_gate():
     (found,) = gru(jnp.asarray(drive, jnp.float32), jnp.asarray(back, jnp.float32), jnp.asarray(bias, jnp.float32))
     reset, update = (1 / (1 + np.exp(-drive[0, :, i * N : (i + 1) * N])) for i in (0, 1))  # h = 0 before
     np.testing.assert_allclose(found, (1 - update) * np.tanh(drive[0, :, 2 * N :] + reset * bias), rtol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["gru", "lstm"])
+def test_what_has_a_sign_has_the_levels_of_its_bits(architecture):
+    """4 bits: 15 levels with a sign; the ReLU network of the same family has 16 without one."""
+    quantized = {"quantization": {"bits": 4, "what": "both"}}
+    gated = config.from_dict({"model": {"family": "ann", "architecture": architecture}, **quantized})
+    assert largest_codes(gated)["qmax_activation"] == 7
+    assert largest_codes(config.from_dict({"model": {"family": "ann"}, **quantized}))["qmax_activation"] == 15
 
 
 @pytest.mark.parametrize("architecture", ["gru", "lstm"])

@@ -82,7 +82,7 @@ def test_the_page_says_of_what_and_when_it_was_made_and_its_bars_have_a_scale(tm
 def test_many_figures_are_to_be_opened_and_many_variants_have_one_figure_together():
     read = audits.read("leaks")["leaks"]
     variants = {f"a-{i}": read for i in range(9)}
-    contents = Contents({}, variants, 0.95, [], "")
+    contents = Contents({}, variants, 0.95, "")
     shown = []
     show = SimpleNamespace(
         figures=lambda drawn: shown.append(len(drawn)) or "figures", details=lambda head, parts: head,
