@@ -131,6 +131,7 @@ def test_other_libraries_run_our_graphs_with_the_same_spikes(name, library):
 @pytest.mark.parametrize("name", ["LIF", pytest.param("RLIF", marks=pytest.mark.long)])
 def test_a_folded_resistance_is_the_same_network(name):
     linear = nnx.Linear(N, N, rngs=nnx.Rngs(2))
+    linear.bias[...] = jnp.linspace(-0.3, 0.3, N)
     model = spyx.nn.Sequential(linear, layer_of(name))
     graph = exchange.to_nir(model, (N,), dt=0.1, fold=True)
     (node,) = [node for node in graph.nodes.values() if isinstance(node, nir.LIF)]
