@@ -5,6 +5,7 @@
 # and keeps the transcript in tests/transcripts/.
 set -euo pipefail
 source "$(dirname "$0")/setup.sh" test
+unset PYTHONDONTWRITEBYTECODE  # processes that tests start read compiled modules
 
 ruff format --check .
 ruff check .

@@ -1,6 +1,7 @@
 """A strict jax: four CPU devices, one thread-pool size, no silent rank or dtype promotion, warnings are errors."""
 
 import contextlib
+import fcntl
 import gc
 import os
 import sys
@@ -78,12 +79,15 @@ def unpainted():
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory):
-    """The workdir of a finished run of `runs.small()`, trained once for all tests of this process. It is only read:
-    who changes it takes a copy."""
+    """The workdir of a finished run of `runs.small()`, trained once for all tests, by the first process that asks. It
+    is only read: who changes it takes a copy."""
     from jaxsnn_mia.pipeline.run import run_pipeline
     from tests.runs import small
 
-    workdir = tmp_path_factory.mktemp("small_run")
-    with figures_unpainted():
-        run_pipeline(small(), workdir)
-    return workdir
+    temporary = tmp_path_factory.getbasetemp()
+    shared = temporary.parent if "PYTEST_XDIST_WORKER" in os.environ else temporary
+    with open(shared / "small_run.lock", "w") as lock, figures_unpainted():
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "small_run/report.html").exists():
+            run_pipeline(small(), shared / "small_run")
+    return shared / "small_run"

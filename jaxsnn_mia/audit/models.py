@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from jaxsnn_mia.signals import from_logits, outputs
@@ -87,15 +88,17 @@ def of_logits(name: str, logits_nac: np.ndarray, labels_n: np.ndarray) -> np.nda
         return logits_nac
     if name == "correct":
         return (logits_nac.argmax(-1) == labels_n[:, None]).astype(np.uint8)
-    if name == "entropy":
-        return np.asarray(from_logits.entropy(logits_nac))
-    of: dict[str, Callable] = {
-        "phi": from_logits.logit_confidence,
-        "logp": from_logits.log_confidence,
-        "logp_t2": partial(from_logits.log_confidence, temperature=2.0),
-        "modified_entropy": from_logits.modified_entropy,
-    }
-    return np.asarray(of[name](logits_nac, labels_n))
+    return np.asarray(COMPILED[name](logits_nac, labels_n))
+
+
+# the labels were looked at (`fitting`), which a compiled function cannot do
+COMPILED: dict[str, Callable] = {
+    "phi": jax.jit(from_logits.logit_confidence),
+    "logp": jax.jit(from_logits.log_confidence),
+    "logp_t2": jax.jit(partial(from_logits.log_confidence, temperature=2.0)),
+    "entropy": jax.jit(lambda logits_nac, labels_n: from_logits.entropy(logits_nac)),
+    "modified_entropy": jax.jit(from_logits.modified_entropy),
+}
 
 
 def understood(models: Models, name: str = "models") -> Models:

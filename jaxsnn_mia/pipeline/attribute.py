@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxsnn_mia.attacks.attribute import advantage, columns
@@ -64,10 +65,11 @@ def operands(models: Trained) -> dict[str, Any]:
     )
     asked = columns.with_values(x, index, column.values_v).reshape(N * V, -1)
     logits = models.logits(np.concatenate([asked, x_z]))
+    confidence = jax.jit(logit_confidence)
     logits_snvc = logits[:, : N * V].reshape(S, N, V, -1)
     return {
         "logits": logits_snvc, "labels": y, "prior": prior_nv, "shadows": S,
-        "phi": np.stack([np.asarray(logit_confidence(of_model, y)) for of_model in logits_snvc]),
+        "phi": np.stack([np.asarray(confidence(of_model, y)) for of_model in logits_snvc]),
         "confusion": attribute_scores.confusion(logits[:, N * V :], y_z),
         "keep": models.keep,
         "code": code_n, "units": unit_n, "valid": models.valid,

@@ -39,6 +39,7 @@ def finished(small_run):
     return small_run
 
 
+@pytest.mark.long
 def test_a_full_disk_keeps_the_last_chunk_and_the_next_run_goes_on(finished, tmp_path, monkeypatch):
     save, saved = write_json, []
 

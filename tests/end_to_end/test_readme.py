@@ -134,7 +134,7 @@ def test_the_quick_commands_run(checkout, said):
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=pytest.mark.long if "runs/first" in text else ())
+        pytest.param(page, marks=() if "kernels" in page else pytest.mark.long)
         for page, text in PAGES.items()
         if re.search(r"^>>> ", text, re.M)
     ],

@@ -13,7 +13,7 @@ def folders(*names):
     return [audits.folder() / name for name in names]
 
 
-def test_runs_are_compared_by_name(tmp_path):
+def test_runs_are_compared_by_name(tmp_path, unpainted):
     assert compare.names_of([Path("a/x"), Path("b/x")]) == ["a x", "b x"]
     assert compare.names_of([Path("a/x"), Path("a/y")]) == ["x", "y"]
     compare.compare(folders("private", "leaks", "other"), tmp_path, "three")

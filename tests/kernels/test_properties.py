@@ -78,7 +78,7 @@ def test_a_users_own_backward_and_a_closure_are_accepted():
 
 
 VARIANTS = {
-    "recurrent": {"recurrent": 0.1 * jnp.eye(5) + 0.05},
+    "recurrent": {"recurrent": np.float32(0.1 * np.eye(5) + 0.05)},
     "recurrent function": {"recurrent": lambda s: jnp.flip(s, -1) * 0.3},
     "immediate": {"reset_delay": False},
     "attached": {"detach_reset": False},
@@ -87,7 +87,11 @@ VARIANTS = {
     "spyx": neuron.PRESETS["spyx"],
     "norse": neuron.PRESETS["norse"],
     "state_fn": {"state_fn": jnp.tanh},
-    "recurrent, zero, attached": {"reset": "zero", "detach_reset": False, "recurrent": 0.1 * jnp.ones((5, 5))},
+    "recurrent, zero, attached": {
+        "reset": "zero",
+        "detach_reset": False,
+        "recurrent": np.full((5, 5), 0.1, np.float32),
+    },
     "stochastic": {"spike": surrogate.stochastic_spike(), "key": KEY},
     "stochastic, attached": {"spike": surrogate.stochastic_spike(), "key": KEY, "detach_reset": False},
 }
@@ -98,9 +102,7 @@ BY_DEFAULT = {
     "lif": (
         "recurrent function",
         "attached, immediate",
-        "snntorch immediate",
         "spyx",
-        "state_fn",
         "stochastic, attached",
     ),
     "synaptic": ("recurrent", "norse"),

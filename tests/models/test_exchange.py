@@ -168,19 +168,19 @@ def test_a_resistance_becomes_part_of_the_threshold():
 @pytest.mark.parametrize(
     ("layer", "says"),
     [
-        (layer_of("LIF", reset="subtract"), "got reset='subtract'"),
-        (layer_of("LIF", reset="none"), "got reset='none'"),
-        (layer_of("LIF", emit="pre"), "emit='pre'"),
-        (layer_of("CuBaLIF", reset_delay=True), "delayed reset"),
-        (layers.ALIF((N,), rngs=nnx.Rngs(0)), "threshold adapts"),
-        (spyx.nn.LIF((N,), rngs=nnx.Rngs(0)), "NIR cannot hold a spyx"),
-        (nnx.Conv(1, 1, (3, 3), rngs=nnx.Rngs(0)), "NIR cannot hold a flax.*Conv"),
-        (layers.LI((N,), beta=1.0, rngs=nnx.Rngs(0)), "finite time constant, got beta=1"),
+        (lambda: layer_of("LIF", reset="subtract"), "got reset='subtract'"),
+        (lambda: layer_of("LIF", reset="none"), "got reset='none'"),
+        (lambda: layer_of("LIF", emit="pre"), "emit='pre'"),
+        (lambda: layer_of("CuBaLIF", reset_delay=True), "delayed reset"),
+        (lambda: layers.ALIF((N,), rngs=nnx.Rngs(0)), "threshold adapts"),
+        (lambda: spyx.nn.LIF((N,), rngs=nnx.Rngs(0)), "NIR cannot hold a spyx"),
+        (lambda: nnx.Conv(1, 1, (3, 3), rngs=nnx.Rngs(0)), "NIR cannot hold a flax.*Conv"),
+        (lambda: layers.LI((N,), beta=1.0, rngs=nnx.Rngs(0)), "finite time constant, got beta=1"),
     ],
 )
 def test_what_nir_cannot_hold_is_refused(layer, says):
     with pytest.raises(ValueError, match=says):
-        exchange.to_nir(spyx.nn.Sequential(layer), (N,))
+        exchange.to_nir(spyx.nn.Sequential(layer()), (N,))
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,7 @@ def test_a_share_needs_both_variables(missing, tmp_path, monkeypatch):
         share({"JAX_PROCESS_ID": "2", "JAX_NUM_PROCESSES": "2"})
 
 
+@pytest.mark.long
 def test_a_dry_run_takes_the_rows_that_are_asked_for_and_refuses_what_does_not_fit():
     few, all_of = (cost.synthetic_work(config.from_dict({"data": {"name": "iris", "rows": rows}})) for rows in (100, 0))
     assert [len(work.data[0]) for work in (few, all_of)] == [85, 127]

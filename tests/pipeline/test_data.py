@@ -16,7 +16,7 @@ from tests.runs import scores
 
 @pytest.fixture(autouse=True)
 def few_recordings(monkeypatch):
-    monkeypatch.setattr(glyphs, "N", 400)
+    monkeypatch.setattr(glyphs, "N", 120)
 
 
 RNG = np.random.default_rng(0)

@@ -136,6 +136,7 @@ def test_a_diverged_shadow_is_recorded_and_excluded_with_its_pair(tmp_path, monk
     assert {row["n_shadows"] for row in tables.read(tmp_path)} == {6}
 
 
+@pytest.mark.long
 def test_a_variant_that_diverged_whole_costs_no_report(tmp_path):
     """One learning rate of a sweep is absurd: the other has its rows, this one a row that says why."""
     sweep = {"dataset": ("iris",), "lr": (1e-3, 1e30)}

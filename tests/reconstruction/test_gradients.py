@@ -103,9 +103,9 @@ def test_a_first_layer_gives_a_single_example_away(family):
     spec = spec_of(family, steps=10)
     _, x_s1d, y_s1 = many(spec, 1)
     first, last = (sent(spec, 1)["layers"][i] for i in (0, 1))
-    found_sd = jax.vmap(gradients.analytic)(first["kernel"], first["bias"])
+    found_sd = jax.jit(jax.vmap(gradients.analytic))(first["kernel"], first["bias"])
     np.testing.assert_allclose(found_sd, x_s1d[:, 0], atol=1e-5)
-    found_s1 = jax.vmap(lambda g_c: gradients.labels(g_c, 1))(last["bias"])
+    found_s1 = jax.jit(jax.vmap(lambda g_c: gradients.labels(g_c, 1)))(last["bias"])
     np.testing.assert_array_equal(found_s1, y_s1)
     assert set(np.unique(y_s1)) == set(range(C))
 

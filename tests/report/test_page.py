@@ -79,7 +79,7 @@ def test_the_page_says_of_what_and_when_it_was_made_and_its_bars_have_a_scale(tm
         assert cell == f"{float(row['value']):+.3f} [{float(row['low']):+.3f}, {float(row['high']):+.3f}]"
 
 
-def test_many_figures_are_to_be_opened_and_many_variants_have_one_figure_together():
+def test_many_figures_are_to_be_opened_and_many_variants_have_one_figure_together(unpainted):
     read = audits.read("leaks")["leaks"]
     variants = {f"a-{i}": read for i in range(9)}
     contents = Contents({}, variants, 0.95, "")
@@ -116,7 +116,7 @@ def test_each_variant_is_compared_with_the_first_of_its_splits():
     assert page.against_first(variants) == [("c", "a"), ("d", "b"), ("e", "a")]
 
 
-def test_a_page_is_made_once(tmp_path):
+def test_a_page_is_made_once(tmp_path, unpainted):
     compare.compare(two_runs(), tmp_path, "a")
     made = (tmp_path / "summary.json").stat().st_mtime_ns
     compare.compare(two_runs(), tmp_path, "a")

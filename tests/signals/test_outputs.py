@@ -1,12 +1,15 @@
 """What arrays from elsewhere hold: read as it is meant, or asked about; and the same signals from each form."""
 
+import jax
 import numpy as np
 import pytest
 from scipy.special import expit, log_softmax, softmax
 
-from jaxsnn_mia.attacks.signals import logit_confidence
+from jaxsnn_mia.attacks import signals
 from jaxsnn_mia.signals import outputs
 from jaxsnn_mia.signals.outputs import as_labels, as_logits, classes_of, floor_of, kind_of
+
+logit_confidence = jax.jit(signals.logit_confidence)
 
 S, N, A, C = 4, 30, 2, 5
 RNG = np.random.default_rng(0)

@@ -19,7 +19,10 @@ NEURONS = {
 }
 
 
-@pytest.mark.parametrize("name", NEURONS)
+BY_DEFAULT = ("lif, reset at once", "lif, recurrent", "synaptic", "adaptive")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in BY_DEFAULT else pytest.mark.long) for n in NEURONS])
 @pytest.mark.parametrize(
     ("method", "steps", "every"),
     [

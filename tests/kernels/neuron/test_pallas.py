@@ -15,7 +15,7 @@ from jaxsnn_mia.kernels.neuron.pallas import choice
 CURRENT = jnp.asarray(np.random.default_rng(0).normal(0.4, 0.8, (11, 3, 100)), jnp.float32)  # no multiple of a tile
 KINDS = {"lif": {}, "synaptic": {"alpha": 0.8, "gain": 0.5}, "adaptive_lif": {"rho": 0.8, "strength": 0.4}}
 CONVENTIONS = {**neuron.PRESETS, "zero": {"reset": "zero"}, "none": {"reset": "none"}}
-BY_DEFAULT = [("lif", "snntorch"), ("adaptive_lif", "spyx")]
+BY_DEFAULT = [("adaptive_lif", "spyx")]  # of `lif` the second derivative
 CASES = [pytest.param(k, c, marks=() if (k, c) in BY_DEFAULT else pytest.mark.long) for k in KINDS for c in CONVENTIONS]
 
 

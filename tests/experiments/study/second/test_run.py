@@ -37,11 +37,20 @@ def drawn(name, c, paths):
 
 
 def test_a_dry_run_counts_what_would_be_trained(tmp_path, capsys):
-    run.main(["frontiers", f"--workdir={tmp_path}", f"--results={tmp_path}", "--datasets=iris,wine", "--dry_run"])
+    run.main(
+        [
+            "frontiers",
+            f"--workdir={tmp_path}",
+            f"--results={tmp_path}",
+            "--datasets=iris,wine",
+            "--scale=smoke",
+            "--dry_run",
+        ]
+    )
     head, line = capsys.readouterr().out.splitlines()
     assert head.split()[:2] == ["table", "runs"]
-    trainings = 2 * 3 * 4 * 5  # sets x networks x seeds x rates; snapshots are free
-    assert line.split()[1:5] == ["6", f"{trainings}", f"{trainings * 32:,}", f"{trainings * 32 * 40:,}"]
+    trainings = 2 * 3 * 2 * 2  # sets x networks x seeds x rates; snapshots are free
+    assert line.split()[1:5] == ["6", f"{trainings}", f"{trainings * 12:,}", f"{trainings * 12 * 3:,}"]
     assert not list(tmp_path.iterdir())
 
 
