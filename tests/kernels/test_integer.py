@@ -24,7 +24,7 @@ def test_products_are_exact_up_to_the_bound_of_float32(dtype, low, high, k):
     assert int(integer.dot(*worst)[0, 0]) == k * high * 127 < 2**24
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("dtype", ["uint8", pytest.param("int8", marks=pytest.mark.long)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", [(2, 1), (0, 3)]])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 1)])
 def test_convolutions_equal_those_of_float32_codes(dtype, padding, strides):

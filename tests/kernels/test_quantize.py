@@ -66,7 +66,7 @@ def test_float_is_selected_bitwise_under_a_traced_width():
 
 
 def test_every_quantizer_under_vmap_equals_a_loop_over_static_widths():
-    bits = [2, 3, 4, 6, 8, 16, 32]
+    bits = [2, 4, 8, 16, 32]
     symmetric, unsigned = (jnp.asarray([f(b) for b in bits]) for f in (quantize.qmax_symmetric, quantize.qmax_unsigned))
     x = jnp.abs(W)
     cases = [
@@ -83,10 +83,10 @@ def test_every_quantizer_under_vmap_equals_a_loop_over_static_widths():
 
 
 def test_the_gradient_is_one_inside_and_at_the_largest_weight():
-    gradient = jax.grad(lambda w: quantize.weight(w, 4, axis=-1).sum())(W)
+    gradient = jax.jit(jax.grad(lambda w: quantize.weight(w, 4, axis=-1).sum()))(W)
     np.testing.assert_array_equal(gradient, 1.0)
     x = jnp.array([-1.2, -1.0, 0.3, 1.0, 1.04, 1.3])
-    clipped = jax.grad(lambda x: quantize.fake_quant(x, 0.1, -10.0, 10.0).sum())(x)
+    clipped = jax.jit(jax.grad(lambda x: quantize.fake_quant(x, 0.1, -10.0, 10.0).sum()))(x)
     np.testing.assert_array_equal(clipped, [0, 1, 1, 1, 1, 0])
 
 
@@ -125,26 +125,31 @@ def test_spikes_lie_on_the_unsigned_grid_exactly():
 def test_layer_gradients_are_those_at_the_dequantized_operands():
     x = jnp.abs(W[:, :4])
 
-    def quantized(w, x):
-        return jnp.tanh(quantize.activation(x, 3.0, 4, signed=False).T @ quantize.weight(w, 4, axis=-1)).sum()
+    def operands(w, x):
+        return quantize.weight(w, 4, axis=-1), quantize.activation(x, 3.0, 4, signed=False)
 
-    wq, xq = quantize.weight(W, 4, axis=-1), quantize.activation(x, 3.0, 4, signed=False)
-    want = jax.grad(lambda w, x: jnp.tanh(x.T @ w).sum(), (0, 1))(wq, xq)
-    for got, expected in zip(jax.grad(quantized, (0, 1))(W, x), want, strict=True):
+    def loss(w, x):
+        return jnp.tanh(x.T @ w).sum()
+
+    want = jax.jit(lambda w, x: jax.grad(loss, (0, 1))(*operands(w, x)))(W, x)
+    found = jax.jit(jax.grad(lambda w, x: loss(*operands(w, x)), (0, 1)))(W, x)
+    for got, expected in zip(found, want, strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-7)
 
 
 def test_a_learned_scale_has_the_gradient_of_lsq():
     x, s = jnp.array([-3.0, -0.26, 0.1, 0.34, 9.0]), 0.25
-    got = jax.grad(lambda s: quantize.fake_quant(x, s, -2.0, 7.0, learned=True).sum())(s)
+    got = jax.jit(jax.grad(lambda s: quantize.fake_quant(x, s, -2.0, 7.0, learned=True).sum()))(s)
     inside = [-1 + 0.26 / s, 0 - 0.1 / s, 1 - 0.34 / s]
     np.testing.assert_allclose(got, -2 + sum(inside) + 7, rtol=1e-5)
-    per_row = jax.grad(lambda s: quantize.fake_quant(jnp.stack([x, x]), s, -2.0, 7.0, learned=True)[0].sum())
+    per_row = jax.jit(jax.grad(lambda s: quantize.fake_quant(jnp.stack([x, x]), s, -2.0, 7.0, learned=True)[0].sum()))
     np.testing.assert_allclose(per_row(jnp.full((2, 1), s))[:, 0], [got, 0.0], rtol=1e-5)
 
 
 def test_a_differentiated_scale_reaches_the_largest_weight_alone():
-    got, plain = (jax.grad(lambda w, d=d: (quantize.weight(w, 3, differentiate=d) * W).sum())(W) for d in (True, False))
+    got, plain = (
+        jax.jit(jax.grad(lambda w, d=d: (quantize.weight(w, 3, differentiate=d) * W).sum()))(W) for d in (True, False)
+    )
     np.testing.assert_array_equal(plain, W)
     assert np.flatnonzero(got != plain).tolist() == [int(np.abs(W).argmax())]
 
@@ -277,4 +282,4 @@ def test_rounding_is_straight_through_a_second_time(quantized):
     x = jnp.asarray([-0.83, 0.111, 0.49])
     f = lambda x: (quantized(x) ** 3).sum()  # noqa: E731
     twice = jax.jit(jax.grad(lambda x: jax.grad(f)(x).sum()))(x)
-    np.testing.assert_allclose(twice, 6 * quantized(x), rtol=1e-5)
+    np.testing.assert_allclose(twice, 6 * jax.jit(quantized)(x), rtol=1e-5)

@@ -30,8 +30,9 @@ SOME = ("rate", "population", "weight", "state_uniform", "surrogate", "leaky_int
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in SOME else pytest.mark.long) for n in KERNELS])
 @pytest.mark.parametrize("dtype", [np.uint8, *(pytest.param(of, marks=pytest.mark.long) for of in (np.int32, bool))])
 def test_whole_numbers_give_what_floats_give(name, dtype):
-    want = KERNELS[name](X.astype(np.float32))
-    found = KERNELS[name](jnp.asarray(X.astype(dtype)))
+    run = jax.jit(KERNELS[name])
+    want = run(X.astype(np.float32))
+    found = run(jnp.asarray(X.astype(dtype)))
     assert found.dtype == jnp.float32
     np.testing.assert_array_equal(found, want)
 

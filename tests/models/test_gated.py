@@ -53,6 +53,7 @@ def test_what_has_a_sign_has_the_levels_of_its_bits(architecture):
     assert largest_codes(config.from_dict({"model": {"family": "ann"}, **quantized}))["qmax_activation"] == 15
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", [pytest.param("gru", marks=pytest.mark.long), "lstm"])
 def test_every_parameter_learns_and_few_bits_change_the_answers(architecture):
     spec = ModelSpec("ann", (T, D), 3, hidden=(4, 3), time_steps=T, timed=True, architecture=architecture,

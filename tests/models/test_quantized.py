@@ -172,6 +172,7 @@ def test_stochastic_surrogates_draw_by_layer():
     assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
 def test_keep8_leaves_the_first_and_the_last_layer_at_eight_bits(family):
     spec, model = make(family, edges="keep8")

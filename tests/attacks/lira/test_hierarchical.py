@@ -53,10 +53,10 @@ def test_it_beats_the_shrunk_variances_with_few_models_on_a_planted_leak(mode):
 @pytest.mark.parametrize("name", ["pairs", *(pytest.param(n, marks=pytest.mark.long) for n in ("alone", "separate"))])
 def test_is_the_slow_loop(name, mode):
     """Given the priors, each example by scipy from its own list of confidences."""
-    setting = planted.settings(N=20)[name]
+    setting = planted.settings(N=40)[name]
     rng = np.random.default_rng(3)
     phi = setting.diverged(planted.uneven(setting.keep, A=2))
-    targets = rng.normal(size=(2, 20, 2)).astype(np.float32) if name == "separate" else None
+    targets = rng.normal(size=(2, 40, 2)).astype(np.float32) if name == "separate" else None
     score = lira.score(phi, setting.keep, **setting.options, mode=mode, target_phi_kna=targets)
     expected = loop(phi, setting, mode, targets)
     np.testing.assert_allclose(score, expected, rtol=2e-5, atol=2e-5)

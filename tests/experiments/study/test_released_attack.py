@@ -244,6 +244,7 @@ HEART = rows_of(240)
 LEARNED = attack.Settings({"ann": 2e-2, "snn": 2e-2}, {"ann": 2e-2, "snn": 2e-2}, hidden=64, epochs=100, shadows=8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("family", ["ann", pytest.param("snn", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "name", ["none", *(pytest.param(n, marks=pytest.mark.long) for n in attack.REPLACED if n != "none")]
@@ -261,6 +262,7 @@ def test_trained_by_heart_is_found_and_untrained_is_not(family, name):
     assert within(columns(null, "train_accuracy"), errors=4)
 
 
+@pytest.mark.long
 def test_inputs_are_standardised_by_the_rows_that_are_named(monkeypatch):
     """As many models, rows and epochs as in the test above, whose programs serve here; a small rate, so that rounding
     does not grow."""

@@ -130,7 +130,7 @@ def test_norse_by_its_preset():
     def run(current, *, beta, **options):
         return neuron.synaptic(current, alpha=1 - syn, beta=1 - beta, gain=beta, **neuron.PRESETS["norse"], **options)
 
-    got, spikes = jax.grad(partial(loss, run), (0, 1, 2), has_aux=True)(
+    got, spikes = jax.jit(jax.grad(partial(loss, run), (0, 1, 2), has_aux=True))(
         jnp.asarray(4 * CURRENT), jnp.float32(mem), jnp.float32(0.7)
     )
 
