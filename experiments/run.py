@@ -17,11 +17,13 @@ from typing import NoReturn
 from absl import app, flags
 from ml_collections import config_flags
 
+from jaxsnn_mia.aot import targets, wheels
 from jaxsnn_mia.config import parse as settings
-from jaxsnn_mia.pipeline import cost, inventory
+from jaxsnn_mia.pipeline import cost, forecast, inventory
 from jaxsnn_mia.pipeline.run import run_pipeline
 from jaxsnn_mia.report import console, tables
 from jaxsnn_mia.runtime import spmd, stopping, terminal, tracking
+from jaxsnn_mia.settings import Config
 from jaxsnn_mia.store import remote
 from jaxsnn_mia.store.files import StoreError
 from jaxsnn_mia.store.stage import STAGES
@@ -32,6 +34,7 @@ CONFIG = config_flags.DEFINE_config_file("config", help_string="A config file; o
 WORKDIR = flags.DEFINE_string("workdir", None, "Where every stage is kept; a second run goes on there.")
 STAGE = flags.DEFINE_enum("stage", "report", list(STAGES), "Run up to this stage.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print what would be trained and how long it takes; train nothing.")
+TARGET = flags.DEFINE_string("target", None, "With --dry_run: an accelerator, here or not, as h100 or v5e:4x4.")
 WORKER = flags.DEFINE_bool("worker", False, "Join the process that runs in this workdir and share its training.")
 SPMD = flags.DEFINE_bool("spmd", False, "One job of several processes over all their devices; see runtime/spmd.py.")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Several processes share the work; see training/claims.py.")
@@ -94,6 +97,8 @@ def check() -> None:
             fail(f"{' and '.join(given)} exclude each other. Pass one of them.")
     if YES.value and not CLEAN.value:
         fail("--yes is for --clean.")
+    if TARGET.value and not DRY_RUN.value:
+        fail("--target is for --dry_run.")
     if LIST.value or CLEAN.value:
         if WORKDIR.value is None:
             fail("--workdir=DIR is needed.")
@@ -117,6 +122,18 @@ def keep_house() -> None:
         inventory.clean(folder(), agreed=YES.value)
 
 
+def forecast_for(target: targets.Target, c: Config) -> None:
+    """What the run would cost on an accelerator, said by a child process that has its compiler."""
+    if wheels.in_child():
+        print(forecast.as_text(forecast.forecasts(c, target), target))
+        return
+    done = wheels.run_again(sys.argv)
+    print(done.stdout, end="")
+    if done.returncode:
+        print(done.stderr, end="", file=sys.stderr)
+        sys.exit(done.returncode)
+
+
 def audit() -> None:
     """The run, or what it would cost."""
     import jax
@@ -126,6 +143,9 @@ def audit() -> None:
     from jaxsnn_mia.runtime import stopping, tracking
 
     c = config.from_dict(CONFIG.value.to_dict())
+    if TARGET.value:
+        forecast_for(targets.parse(TARGET.value), c)
+        return
     if DRY_RUN.value:
         local = WORKDIR.value and not WORKDIR.value.startswith(remote.SCHEMES)
         print(cost.as_text(cost.estimate(c, folder() if local else None)))

@@ -45,8 +45,10 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: "experiments/study" not in str(item.path))  # the longest, of --all, goes first
     data = os.environ.get("JAXSNN_MIA_DATA")
     for item in items:
-        if {"long", "browser"} & set(item.keywords) and not config.getoption("--all"):
+        if {"aot", "long", "browser"} & set(item.keywords) and not config.getoption("--all"):
             item.add_marker(pytest.mark.skip(reason="run by --all"))
+        if "aot" in item.keywords and not os.environ.get("JAXSNN_MIA_AOT"):
+            item.add_marker(pytest.mark.skip(reason="needs JAXSNN_MIA_AOT"))
         if "real_data" in item.keywords and not data:
             item.add_marker(pytest.mark.skip(reason="needs JAXSNN_MIA_DATA"))
 

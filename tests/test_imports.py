@@ -15,7 +15,7 @@ FLOOR = {
     "kernels": 1, "metrics": 1, "privacy": 1, "signals": 1, "runtime": 1,
     "models": 2, "attacks": 2, "store": 2, "settings": 2,
     "training": 3, "data": 3, "reconstruction": 3,
-    "config": 4, "report": 4,
+    "config": 4, "report": 4, "aot": 4,
     "pipeline": 5, "audit": 5,
 }  # fmt: skip
 # room -> rooms of its own floor that it may import

@@ -37,9 +37,12 @@ def start(environ: Mapping[str, str] = os.environ) -> None:
 
 
 def place(tree: Any, sharding: jax.sharding.Sharding) -> Any:
-    """Every array on its devices; what is not there yet must be the same in all processes."""
+    """Every array on its devices; what is not there yet must be the same in all processes. A shape in place of an array
+    gets the sharding."""
 
-    def put(a: Any) -> jax.Array:
+    def put(a: Any) -> Any:
+        if isinstance(a, jax.ShapeDtypeStruct):
+            return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding)
         if jax.process_count() == 1 or isinstance(a, jax.Array):
             return jax.device_put(a, sharding)
         # device_put would compare the processes' arrays, and NaN (an epoch of a history yet to come) is not NaN

@@ -27,6 +27,7 @@ from jaxsnn_mia.kernels.neuron.cell import (
     sum_to,
     widened,
 )
+from jaxsnn_mia.kernels.platform import platform
 from jaxsnn_mia.kernels.surrogate import Surrogate
 
 METHODS = ("auto", "plain", "fused", "pallas")
@@ -139,7 +140,7 @@ def differentiable(run: Callable, same: Callable) -> Callable:
 def unroll(steps: int, *, summed: bool = False) -> bool:
     """Whether a time loop is written out: on accelerators where it is short; on CPUs, where a step is no launch, only
     the reverse loop that keeps nothing but sums over time (`summed`)."""
-    if jax.default_backend() == "cpu":
+    if platform() == "cpu":
         return summed and steps <= LONGEST_SUMMED
     return steps <= LONGEST_UNROLLED
 

@@ -117,17 +117,17 @@ def test_the_choice_tries_the_kernel_and_says_what_it_chose(caplog, monkeypatch)
     assert not pallas.works()  # this test's devices are processors
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     for error, word in ((0.0, "as a Pallas kernel"), (0.1, "is off by 0.1")):
-        choice.works.cache_clear()
+        choice.tried.cache_clear()
         monkeypatch.setattr(choice, "probe", lambda error=error: error)
         with caplog.at_level("INFO"):
             assert choice.works() == (error == 0.0)
             assert choice.works() == (error == 0.0)
         assert caplog.text.count(word) == 1
     monkeypatch.setattr(choice, "probe", lambda: 1 / 0)
-    choice.works.cache_clear()
+    choice.tried.cache_clear()
     assert not choice.works()
     assert "does not compile here (ZeroDivisionError" in caplog.text
-    choice.works.cache_clear()
+    choice.tried.cache_clear()
 
 
 def test_an_unknown_method_is_refused():

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxsnn_mia.kernels.neuron.cell import Cell, Parameters
 from jaxsnn_mia.kernels.neuron.pallas.scan import backward, forward
+from jaxsnn_mia.kernels.platform import is_here, platform
 from jaxsnn_mia.kernels.surrogate import Surrogate, arctan
 
 log = logging.getLogger(__name__)
@@ -27,12 +28,15 @@ def refusal(p: Parameters) -> str | None:
     return "stochastic surrogate" if p.spike.stochastic else None
 
 
-@functools.cache
 def works() -> bool:
-    """Whether the default device is a GPU on which the kernel compiles and gives the numbers of plain numpy. Tried once
-    a process; the answer is logged."""
-    if jax.default_backend() != "gpu":
-        return False
+    """Whether programs are made for a GPU and the kernel works there; one that is not here is trusted."""
+    return platform() == "gpu" and (not is_here() or tried())
+
+
+@functools.cache
+def tried() -> bool:
+    """Whether the kernel compiles on the default device and gives the numbers of plain numpy. Tried once a process; the
+    answer is logged."""
     try:
         with jax.ensure_compile_time_eval():
             error = probe()
