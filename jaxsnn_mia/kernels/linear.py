@@ -7,12 +7,14 @@ where the same product is taken transposed. So narrow layers compute (w' x')', a
 import jax
 from jax import lax
 
+from jaxsnn_mia.kernels.platform import platform
+
 NARROW = 32  # columns; measured on x86: above it the plain product wins
 
 
 def product(x: jax.Array, w: jax.Array) -> jax.Array:
     """x @ w for x [..., I] and w [I, O], any one floating dtype: [..., O]."""
-    if w.shape[1] > NARROW or w.shape[1] >= w.shape[0]:
+    if platform() != "cpu" or w.shape[1] > NARROW or w.shape[1] >= w.shape[0]:
         return x @ w
     return _narrow(x.reshape(-1, x.shape[-1]), w).reshape(*x.shape[:-1], w.shape[1])
 

@@ -32,6 +32,7 @@ from jaxsnn_mia.kernels.surrogate import Surrogate
 
 METHODS = ("auto", "plain", "fused", "pallas")
 LONGEST_UNROLLED = 10  # XLA fuses this many steps well; beyond, it recomputes the chain for every step
+LONGEST_ON_GPU = 32  # a step that is not written out is a kernel, and its arrays go through memory
 LONGEST_SUMMED = 32  # steps of a reverse loop that are one kernel on CPUs where only their sum is asked for
 
 
@@ -59,7 +60,7 @@ def over_time(
     if method == "pallas" and refusal:
         raise ValueError(f'`method="pallas"` takes no {refusal}. Pass method="fused" or "auto".')
     on_gpu = method == "pallas" or (method == "auto" and not refusal and pallas.works())
-    if on_gpu or pallas.refusal(p):
+    if on_gpu or pallas.refusal(p) or platform() != "cpu":
         return fused_scan(cell, on_gpu, p, carry, x_tb, times)
     shape = jax.tree.leaves(carry)[0].shape
     last, out_tb = fused_scan(cell, False, *one_axis(shape, p, carry, x_tb), times)
@@ -140,9 +141,10 @@ def differentiable(run: Callable, same: Callable) -> Callable:
 def unroll(steps: int, *, summed: bool = False) -> bool:
     """Whether a time loop is written out: on accelerators where it is short; on CPUs, where a step is no launch, only
     the reverse loop that keeps nothing but sums over time (`summed`)."""
-    if platform() == "cpu":
+    where = platform()
+    if where == "cpu":
         return summed and steps <= LONGEST_SUMMED
-    return steps <= LONGEST_UNROLLED
+    return steps <= (LONGEST_ON_GPU if where == "gpu" else LONGEST_UNROLLED)
 
 
 def scan_forward(cell, p, carry, x_tb, times):
