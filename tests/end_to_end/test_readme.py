@@ -30,7 +30,9 @@ NOT_RUN = {
     "bash launch/test": "it runs this file",
     "gcloud ": "it needs an account",
     "pip install": "it changes the environment",
+    "python -m jaxsnn_mia.aot.": "it downloads",
     "python -m jaxsnn_mia.data.": "it downloads",
+    "python experiments/run.py --config=experiments/configs/quickstart.py --dry_run --target": "tests/aot runs it",
 }
 PLACEHOLDER = re.compile(r"\b(?:DIR|FILE|FLAGS|FOLDER|NAME|ZONE)\b")  # something that the reader has
 # the tables of the study take hours
