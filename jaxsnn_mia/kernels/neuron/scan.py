@@ -32,7 +32,7 @@ from jaxsnn_mia.kernels.surrogate import Surrogate
 
 METHODS = ("auto", "plain", "fused", "pallas")
 LONGEST_UNROLLED = 10  # XLA fuses this many steps well; beyond, it recomputes the chain for every step
-LONGEST_ON_GPU = 32  # a step that is not written out is a kernel, and its arrays go through memory
+LONGEST_ON_ACCELERATOR = 32  # a step that is not written out is a kernel, and its arrays go through memory
 LONGEST_SUMMED = 32  # steps of a reverse loop that are one kernel on CPUs where only their sum is asked for
 
 
@@ -141,10 +141,9 @@ def differentiable(run: Callable, same: Callable) -> Callable:
 def unroll(steps: int, *, summed: bool = False) -> bool:
     """Whether a time loop is written out: on accelerators where it is short; on CPUs, where a step is no launch, only
     the reverse loop that keeps nothing but sums over time (`summed`)."""
-    where = platform()
-    if where == "cpu":
+    if platform() == "cpu":
         return summed and steps <= LONGEST_SUMMED
-    return steps <= (LONGEST_ON_GPU if where == "gpu" else LONGEST_UNROLLED)
+    return steps <= LONGEST_ON_ACCELERATOR
 
 
 def scan_forward(cell, p, carry, x_tb, times):
