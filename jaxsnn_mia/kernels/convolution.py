@@ -10,9 +10,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxsnn_mia.kernels import grouped
 from jaxsnn_mia.kernels.numerics import align
+from jaxsnn_mia.kernels.platform import platform
 
-METHODS = ("auto", "slices", "library")
+METHODS = ("auto", "slices", "library", "groups")
 
 
 def conv(x: jax.Array, w: jax.Array, *, stride: int = 1, method: str = "auto") -> jax.Array:
@@ -23,7 +25,8 @@ def conv(x: jax.Array, w: jax.Array, *, stride: int = 1, method: str = "auto") -
       w: [h, w, I, O].
       stride: of both axes.
       method: "slices" (h x w shifted slices, concatenated, times the weights as a matrix), "library"
-        (`lax.conv_general_dilated`), or "auto": slices on CPUs, library elsewhere.
+        (`lax.conv_general_dilated`), "groups" (the same, under vmap one grouped convolution; reverse mode alone), or
+        "auto": slices on CPUs, groups on GPUs, library elsewhere.
 
     Returns:
       [B, ceil(H / stride), ceil(W / stride), O], after T where x has it.
@@ -39,15 +42,26 @@ def conv(x: jax.Array, w: jax.Array, *, stride: int = 1, method: str = "auto") -
         return by_slices(x, w, stride)
     if method == "library":
         return by_library(x, w, stride)
+    if method == "groups" or (method == "auto" and platform() == "gpu"):
+        return by_groups(x, w, stride)
     return lax.platform_dependent(
         x, w, cpu=lambda x, w: by_slices(x, w, stride), default=lambda x, w: by_library(x, w, stride)
     )
 
 
 def by_library(x, w, stride):
-    if x.ndim == 5:
-        return by_library(x.reshape(-1, *x.shape[2:]), w, stride).reshape(*x.shape[:2], *out_size(x, stride), -1)
-    return lax.conv_general_dilated(x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return at_every_step(grouped.single, x, w, stride)
+
+
+def by_groups(x, w, stride):
+    return at_every_step(grouped.conv, x, w, stride)
+
+
+def at_every_step(convolve, x, w, stride):
+    """Steps and examples [T, B] are one axis to a convolution."""
+    if x.ndim == 4:
+        return convolve(x, w, stride)
+    return convolve(x.reshape(-1, *x.shape[2:]), w, stride).reshape(*x.shape[:2], *out_size(x, stride), -1)
 
 
 def by_slices(x, w, stride):

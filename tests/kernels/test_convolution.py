@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,8 +43,35 @@ def test_methods_have_the_same_gradients_under_vmap_over_models():
 
         return jax.jit(jax.vmap(jax.grad(loss, (0, 1))))(x, w)
 
-    for a, b in zip(gradient("slices"), gradient("library"), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    want = gradient("library")
+    for method in ("slices", "groups"):
+        for a, b in zip(gradient(method), want, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_models_are_groups_whatever_they_share():
+    """One convolution of as many groups as models, forward and backward; shared images or weights are repeated."""
+    x = jnp.asarray(RNG.normal(size=(3, 2, 5, 6, 4)), jnp.float32)
+    w = jnp.asarray(RNG.normal(size=(3, 3, 3, 4, 2)), jnp.float32)
+
+    def loss(x, w, method):
+        return jnp.sin(convolution.conv(x, w, method=method)).sum()
+
+    for axes, of_x, of_w in (((None, 0), x[0], w), ((0, None), x, w[0])):
+        both = [
+            jax.jit(jax.vmap(jax.grad(loss, (0, 1)), (*axes, None)), static_argnums=2)(of_x, of_w, method)
+            for method in ("groups", "library")
+        ]
+        for a, b in zip(*both, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    text = str(jax.make_jaxpr(jax.vmap(jax.grad(partial(loss, method="groups"), (0, 1))))(x, w))
+    assert text.count("conv_general_dilated") == 3
+    assert text.count("feature_group_count=3") == 2  # forward, and the derivative by the images
+    assert text.count("batch_group_count=3") == 1  # the derivative by the weights
+    steps = jnp.asarray(RNG.normal(size=(2, 2, 5, 6, 4)), jnp.float32)
+    np.testing.assert_allclose(
+        convolution.conv(steps, w[0], method="groups"), convolution.conv(steps, w[0], method="library"), rtol=1e-5
+    )
 
 
 def test_a_pool_takes_the_largest_and_normalisation_sees_one_example():
