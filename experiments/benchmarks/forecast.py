@@ -21,11 +21,13 @@ from jaxsnn_mia.aot import targets, wheels
 from jaxsnn_mia.kernels.platform import made_for
 from jaxsnn_mia.models import Hyper
 from jaxsnn_mia.pipeline.forecast import forecast, share
+from jaxsnn_mia.signals import catalogue
 from jaxsnn_mia.training.inputs import Inputs
 
 RESULTS = Path(__file__).parent / "results"
 WIDTH = {"30-32-10, T=10": 1024, "446-256-10, T=10": 64, "784-256-10, T=25": 64, "convnet, 28x28, bfloat16": 8,
          "resnet18, 32x32, bfloat16": 8}  # fmt: skip
+QUERY = catalogue.Query(("phi", "correct"))
 COLUMNS = {
     "kernels": "kernels", "mb": "MB", "gflop": "GFLOP", "us": "us", "limit_us": "us at the limit",
     "share": "of the limit", "rate": "model-epochs/s", "memory_mb": "memory MB",
@@ -39,7 +41,7 @@ def row(name: str, target: targets.Target) -> dict:
     work = Inputs(spec, Hyper(), gpu.data_of(spec), rows, 0)
     start = time.process_time()
     with made_for(target.chip.platform):
-        found = forecast(name, work, WIDTH[name], WIDTH[name], target, targets.devices(target)[:1])
+        found = forecast(name, work, QUERY, WIDTH[name], WIDTH[name], target, targets.devices(target)[:1])
     step = found.step
     return {
         "target": target.name, "net": name, "width": found.width, "kernels": step.kernels,

@@ -1,5 +1,6 @@
 """A run's programs, compiled for devices that are not here."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,10 @@ class Program(NamedTuple):
     hlo: str
     memory: int
 
+    @classmethod
+    def of(cls, made: Any) -> "Program":
+        return cls(made.as_text(), needed(made))
+
 
 def abstract(tree: Any) -> Any:
     """Shapes and dtypes in place of arrays."""
@@ -28,16 +33,27 @@ def abstract(tree: Any) -> Any:
 
 def training(inputs: Inputs, width: int, devices: list) -> Program:
     """The program that trains `width` models on each device, epoch by epoch."""
+    group, shadows, data = shapes(inputs, width, devices)
+    counters = abstract((np.uint32(0), data, np.int32(0), np.int32(1)))  # seed, data, first and last epoch
+    return Program.of(compiled(inputs.spec, width, tuple(devices)).run.compiled((group, shadows), counters))
+
+
+def querying(inputs: Inputs, query: Callable, width: int, devices: list) -> Program:
+    """The program that asks `width` models on each device about every row of the data."""
+    group, shadows, data = shapes(inputs, width, devices)
+    asked = compiled(inputs.spec, width, tuple(devices)).query(query)
+    return Program.of(asked.compiled((group.state, shadows), abstract((np.uint32(0), *data[:2]))))
+
+
+def shapes(inputs: Inputs, width: int, devices: list) -> tuple[Any, Any, Any]:
+    """Of (the group of models, their shadows, the data)."""
     count = width * len(devices)
-    idx_sr, mask_sr = (np.resize(a, (count, a.shape[1])) for a in inputs.rows)
-    batch, _ = group_of(
-        [inputs._replace(rows=(idx_sr, mask_sr))], {"group_size": count, "width": width}, 0, len(devices)
-    )
-    shadows, data = abstract(batch), abstract(inputs.data)
-    programs, root = compiled(inputs.spec, width, tuple(devices)), np.uint32(0)
-    group = jax.eval_shape(programs.shape, shadows, (root, data))
-    made = programs.run.compiled((group, shadows), abstract((root, data, np.int32(0), np.int32(1))))
-    return Program(made.as_text(), needed(made))
+    rows = (np.resize(inputs.rows[0], (count, inputs.rows[0].shape[1])),
+            np.resize(inputs.rows[1], (count, inputs.rows[1].shape[1])))  # fmt: skip
+    plan = {"group_size": count, "width": width}
+    shadows, data = abstract(group_of([inputs._replace(rows=rows)], plan, 0, len(devices))[0]), abstract(inputs.data)
+    shape = compiled(inputs.spec, width, tuple(devices)).shape
+    return jax.eval_shape(shape, shadows, (np.uint32(0), data)), shadows, data
 
 
 def needed(program: Any) -> int:

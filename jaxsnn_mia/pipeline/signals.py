@@ -25,11 +25,15 @@ def repeats(c: Config) -> int:
     return c.signals.repeats or (REPEATS if c.model.encoding == RANDOM else 1)
 
 
+def wanted(c: Config) -> tuple[str, ...]:
+    """The signals that the settings and their attacks need."""
+    return tuple(catalogue.names((*c.signals.names, "correct", *attacks.signals_of(c.attacks.names))))
+
+
 def stages(c: Config, folder: Path, paths: dict[str, Path]) -> dict[str, Stage]:
     """A stage for each signal that the settings and their attacks need."""
-    wanted = catalogue.names((*c.signals.names, "correct", *attacks.signals_of(c.attacks.names)))
     by_name = {}
-    for name in wanted:
+    for name in wanted(c):
         inputs = {"name": name, "queries": c.signals.queries, "train": paths["train"].name}
         if repeats(c) > 1 and name in catalogue.ONE_PASS:
             inputs["repeats"] = repeats(c)

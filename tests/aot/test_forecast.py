@@ -16,7 +16,7 @@ H100 = "h100"
 
 def tried(width, hours, *, fits=True):
     step = count.NOTHING._replace(kernels=40, nbytes=1e6, seconds=1e-4, limit=1e-5)
-    return Forecast("a", 64, width, 10**9, step, 1000.0, hours, fits)
+    return Forecast("a", 64, width, 10**9, step, 1000.0, hours, 0.1, fits)
 
 
 def test_the_fastest_that_fits_is_chosen_and_marked():
