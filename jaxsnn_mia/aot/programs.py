@@ -38,11 +38,12 @@ def training(inputs: Inputs, width: int, devices: list) -> Program:
     return Program.of(compiled(inputs.spec, width, tuple(devices)).run.compiled((group, shadows), counters))
 
 
-def querying(inputs: Inputs, query: Callable, width: int, devices: list) -> Program:
-    """The program that asks `width` models on each device about every row of the data."""
+def querying(inputs: Inputs, query: Callable, rows: int, width: int, devices: list) -> Program:
+    """The program that asks `width` models on each device about so many rows."""
     group, shadows, data = shapes(inputs, width, devices)
+    x, y = (jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype) for a in data[:2])
     asked = compiled(inputs.spec, width, tuple(devices)).query(query)
-    return Program.of(asked.compiled((group.state, shadows), abstract((np.uint32(0), *data[:2]))))
+    return Program.of(asked.compiled((group.state, shadows), abstract((np.uint32(0), x, y))))
 
 
 def shapes(inputs: Inputs, width: int, devices: list) -> tuple[Any, Any, Any]:

@@ -7,7 +7,7 @@ from jaxsnn_mia.aot import count, hlo, programs, targets
 from jaxsnn_mia.aot.targets import Target
 from jaxsnn_mia.config import sweep
 from jaxsnn_mia.kernels.platform import made_for
-from jaxsnn_mia.pipeline import signals
+from jaxsnn_mia.pipeline import signals, trained
 from jaxsnn_mia.pipeline.cost import program_of, synthetic_work
 from jaxsnn_mia.settings import Config
 from jaxsnn_mia.signals import catalogue
@@ -77,7 +77,9 @@ def widths(
 def forecast(
     name: str, work: Inputs, query: Callable, models: int, width: int, target: Target, devices: list
 ) -> Forecast:
-    program, asked = programs.training(work, width, devices), programs.querying(work, query, width, devices)
+    blocks = trained.blocks(len(work.data[0]))
+    program = programs.training(work, width, devices)
+    asked = programs.querying(work, query, blocks[0].stop, width, devices)
     module, answers = hlo.parse(program.hlo), hlo.parse(asked.hlo)
     waiting = [*count.collectives(module), *count.collectives(answers)]
     if waiting:
@@ -86,7 +88,7 @@ def forecast(
     rate = width * len(devices) / max(epoch.seconds, 1e-12)
     rounds = -(-models // (width * len(devices)))
     training = rounds * work.spec.epochs * epoch.seconds
-    asking = rounds * count.total(answers, answers.entry, target.chip).seconds
+    asking = rounds * len(blocks) * count.total(answers, answers.entry, target.chip).seconds
     return Forecast(
         variant=name,
         models=models,

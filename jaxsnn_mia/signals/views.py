@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 QUERIES = (1, 2, 18)  # the image; with its mirror image; both at nine shifts
 SHIFT = 2  # pixels
@@ -30,9 +31,17 @@ def with_views(apply: Callable, count: int, repeats: int = 1) -> Callable:
     repeats x count."""
 
     def viewed(params, x, hyper, key):
+        output = apply(params, x, hyper, key)
+        if repeats == count == 1:
+            return output._replace(logits_bc=output.logits_bc[:, None])
         keys = [key] if repeats == 1 else [jax.random.fold_in(key, repeat) for repeat in range(repeats)]
-        answers = [apply(params, view, hyper, key).logits_bc for key in keys for view in views(x, count)]
-        return apply(params, x, hyper, key)._replace(logits_bc=jnp.stack(answers, axis=1))
+        shown = jnp.stack(views(x, count))
+
+        def asked(key):  # one view after the other: together they do not fit on an accelerator
+            return lax.map(lambda view: apply(params, view, hyper, key).logits_bc, shown)
+
+        answers_nc = lax.map(asked, jnp.stack(keys)).reshape(repeats * count, *output.logits_bc.shape)
+        return output._replace(logits_bc=jnp.moveaxis(answers_nc, 0, 1))
 
     return viewed
 
