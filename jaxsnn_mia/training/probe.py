@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 
 from jaxsnn_mia.models import Hyper
 from jaxsnn_mia.store.files import digest, write_json
@@ -154,8 +155,10 @@ def fastest(members: list[Inputs], devices: list, most: int) -> Probe:
         try:
             now = probe(members, width, devices, most * len(devices))
         except jax.errors.JaxRuntimeError as error:
-            if best is None or not is_out_of_memory(error):
+            if best is None:
                 raise
+            said = str(error).splitlines()[0]  # no memory, or a kernel that a library does not have at this width
+            logging.warning("width %d does not run here, %d is kept: %s", width, best.width, said)
             break
         if best is not None and now.memory > ROOM * device_memory(devices):
             break

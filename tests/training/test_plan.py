@@ -67,6 +67,22 @@ def test_the_fastest_width_that_fits(monkeypatch, seconds, memory, chosen):
     assert fastest([], jax.devices(), 16).width == chosen
 
 
+def test_a_width_that_does_not_run_is_left_out_whatever_the_error_and_the_first_must_run(monkeypatch, caplog):
+    def measured(members, width, devices, most):
+        if width > refused:
+            raise jax.errors.JaxRuntimeError("UNIMPLEMENTED: no algorithm for this convolution")
+        return Probe(width, 0.0, 1 / width, 1, width)
+
+    monkeypatch.setattr(probe, "probe", measured)
+    refused = 2
+    with caplog.at_level("WARNING"):
+        assert fastest([], jax.devices(), 16).width == 2
+    assert "width 4 does not run here, 2 is kept: UNIMPLEMENTED" in caplog.text
+    refused = 0
+    with pytest.raises(jax.errors.JaxRuntimeError, match="UNIMPLEMENTED"):
+        fastest([], jax.devices(), 16)
+
+
 @pytest.mark.long
 def test_a_probed_width_is_kept(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(probe, "ENOUGH_SECONDS", 0.01)
