@@ -268,7 +268,7 @@ def test_units_are_dropped_at_all_steps_alike_and_the_rest_is_scaled_up():
     np.testing.assert_allclose(out[kept], x[kept] / 0.75, rtol=1e-6)
 
 
-@pytest.mark.parametrize("family", [pytest.param("ann", marks=LONG), "snn"])
+@pytest.mark.parametrize("family", ["ann", "snn"])
 def test_every_layer_drops_units_of_its_own(family, monkeypatch):
     model = models.build(ModelSpec(family, (6,), 3, hidden=(8, 8), time_steps=2, dropout=True))
 
