@@ -8,7 +8,8 @@ products are measured; then S models are trained at once (a vmap of S) on 2,048 
 S = 1, 8, 64, 256, 1024, as far as memory and the minutes go. The share of the roofline is the least time that the
 FLOPs (counted by `probe.flops`) and bytes need at the measured rates over the time taken; bytes are 28 for each
 parameter and step (Adam reads parameter, two moments and gradient and writes three) and 24 for each neuron and time
-step (spike, membrane and spike cotangent, each written and read).
+step (spike, membrane and spike cotangent, each written and read). These bytes are no bound: a program that is written
+out moves fewer. Beside the measured rate stands the one that results/forecast.json predicts for this device.
 
 Prediction, written before the first run: small networks are launch-bound, so that model-epochs a second grow with S
 until about 256; 256 models of 784-256-10 at T=25 pass 500 times snnTorch and half of the memory roofline; grouped
@@ -30,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.benchmarks.machine import installed, processor
+from jaxsnn_mia.aot import targets
 from jaxsnn_mia.models import Hyper, ModelSpec, QuantSpec
 from jaxsnn_mia.training import probe as probing
 from jaxsnn_mia.training.ensemble import Shadows, make_ensemble
@@ -153,7 +155,16 @@ def one_size(name, count, rows, device, ceiling):
     return {
         "net": name, "S": count, "rate": count / seconds, "roofline": needed / seconds, "compile_s": compiling,
         "memory_gb": memory / 1e9, "tflops": steps * flops / seconds / 1e12,
+        "predicted": predicted(device, name, count),
     }  # fmt: skip
+
+
+def predicted(device, name, count):
+    """Model-epochs a second of results/forecast.json for this kind of device; None where that has no such row."""
+    path = RESULTS / "forecast.json"
+    rows = json.loads(path.read_text()) if path.exists() else []
+    of_device = [r for r in rows if targets.parse(r["target"]).chip.kind == device.device_kind]
+    return next((r["rate"] for r in of_device if (r["net"], r["width"]) == (name, count)), None)
 
 
 def snntorch_rate(name, rows, seconds):
@@ -252,14 +263,16 @@ def as_table(about):
         + f". Copy {ceiling['copy'] / 1e9:.0f} GB/s, bfloat16 {ceiling['bfloat16'] / 1e12:.1f} and TF32 "
         f"{ceiling['tf32'] / 1e12:.1f} TFLOP/s.",
         "",
-        "| network | S | model-epochs a second | share of the roofline | TFLOP/s | times snnTorch, one by one "
-        "| memory GB | compile s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| network | S | model-epochs a second | predicted | share of the roofline | TFLOP/s "
+        "| times snnTorch, one by one | memory GB | compile s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in about["rows"]:
         peer = about["snntorch"].get(row["net"])
         lines.append(
-            f"| {row['net']} | {row['S']} | {row['rate']:.3g} | {100 * row['roofline']:.1f} % | {row['tflops']:.3g} | "
+            f"| {row['net']} | {row['S']} | {row['rate']:.3g} | "
+            f"{format(row['predicted'], '.3g') if row['predicted'] else ''} | {100 * row['roofline']:.1f} % | "
+            f"{row['tflops']:.3g} | "
             f"{format(row['rate'] / peer, '.0f') if peer else ''} | {row['memory_gb']:.2f} | {row['compile_s']:.1f} |"
         )
     lines += ["", *(f"- Left out: {what}." for what in about["left_out"])]
