@@ -25,17 +25,33 @@ CODED = ("breast_cancer", "digits", "credit_data", "cells")
 ENCODINGS, STEPS, REPEATS = ("direct", "rate", "latency"), (1, 4, 10, 25), 32
 
 
+# E4: spoken digits whose members are recordings, the same whose members are speakers, and utterances
+TIMED = ("fsdd", "fsdd_speakers", "japanese_vowels")
+SPOKEN = "fsdd:10"  # as events of ten steps
+STEPS_OF = {"fsdd": 10, "fsdd_speakers": 10, "japanese_vowels": 29}
+NETWORKS: dict[str, dict[str, str]] = {
+    "recurrent": {"family": "ann", "architecture": "recurrent"},
+    "gru": {"family": "ann", "architecture": "gru"},
+    "lif": {"family": "snn", "architecture": "recurrent", "neuron": "lif"},
+    "adaptive": {"family": "snn", "architecture": "recurrent", "neuron": "adaptive"},
+    "synaptic": {"family": "snn", "architecture": "recurrent", "neuron": "synaptic"},
+}
+
+
 class Run(NamedTuple):
-    """One run of a table: the folder's name, the data set's short name, settings."""
+    """One run of a table: the folder's name, the data set's short name, settings, the network's name in E4."""
 
     name: str
     dataset: str
     settings: Settings
+    network: str = ""
 
 
 def source(dataset: str, data_dir: str) -> str:
     """The data source of a short name."""
-    return f"npz:{data_dir}/tables/{dataset}.npz" if dataset in TABLES_OF_PERSONS else dataset
+    if dataset in TABLES_OF_PERSONS:
+        return f"npz:{data_dir}/tables/{dataset}.npz"
+    return SPOKEN if dataset.startswith("fsdd") else dataset
 
 
 def trained(dataset: str, family: str, data_dir: str, **changes: dict[str, Any]) -> Settings:
@@ -97,15 +113,31 @@ def coding(datasets: tuple[str, ...], data_dir: str) -> Iterator[Run]:
                     yield Run(f"{dataset}-{family}-{encoding}-T{steps}", dataset, settings)
 
 
-TABLES = {"frontiers": (frontiers, FRONTIERS), "bits": (bits, NARROWED), "coding": (coding, CODED)}
+def time(datasets: tuple[str, ...], data_dir: str) -> Iterator[Run]:
+    """E4: networks that are fed back, on speech. Of six speakers one is population, one decides on rates, four are
+    candidates."""
+    for dataset in datasets:
+        speakers = dataset == "fsdd_speakers"
+        parts = {"data": {"population": 0.17, "validation": 0.17}, "splits": {"unit": "group"}} if speakers else {}
+        for name, network in NETWORKS.items():
+            settings = trained(dataset, network["family"], data_dir, **parts)
+            model = {**network, "hidden": (64,), "time_steps": STEPS_OF[dataset], "readout": READOUTS[0]}
+            yield Run(f"{dataset}-{name}", dataset, merged(settings, {"model": model}), name)
+
+
+TABLES = {
+    "frontiers": (frontiers, FRONTIERS), "bits": (bits, NARROWED), "coding": (coding, CODED), "time": (time, TIMED),
+}  # fmt: skip
 
 
 def smoke(settings: Settings) -> Settings:
     """Two seeds, rates and snapshots, small networks, few epochs and attacks."""
     sweep = {name: values[:2] for name, values in settings["sweep"].items()} | {"epoch": (1, 0)}
+    steps = settings["model"].get("time_steps", 2)
+    recorded = settings["data"]["name"] in (SPOKEN, "japanese_vowels")  # these have their steps
     few: Settings = {
         "splits": {"n_shadows": 12},
-        "model": {"hidden": (8,), "time_steps": min(settings["model"].get("time_steps", 2), 2)},
+        "model": {"hidden": (8,), "time_steps": steps if recorded else min(steps, 2)},
         "train": {"epochs": 3, "snapshot_epochs": (1,)},
         "attacks": {"names": ("lira", "rmia", "loss")},
         "signals": {"repeats": min(settings.get("signals", {}).get("repeats", 1), 2)},

@@ -40,6 +40,7 @@ LOW = "strongest tpr@0.001"  # where it is resolved
 LEAKS = tuple(f"{attack} {metric}" for attack in ("strongest", *design.ATTACKS) for metric in MEASURED)
 COLUMNS = ("dataset", *CONDITION, *POINT, *ACCURACIES, "chosen", *LEAKS, LOW)
 KEY = ("dataset", *CONDITION, *POINT)
+NETWORK = {"time": ("network",)}  # of this table also a column
 
 
 def point(name: str, c: Config, paths: dict[str, Path]) -> dict[str, Any]:
@@ -100,11 +101,12 @@ def run(table: str, datasets: tuple[str, ...], workdir: Path, results: Path, dat
     make, _ = design.TABLES[table]
     for dataset in datasets:
         describe(results, dataset, data_dir)
-    for name, dataset, settings in make(datasets, data_dir):
+    of_network = NETWORK.get(table, ())
+    for name, dataset, settings, network in make(datasets, data_dir):
         folder = workdir / table / name
         done = measured(design.SCALES[scale](settings), folder, data_dir)
-        rows: list[dict[str, Any]] = [{"dataset": dataset, **row} for row in done["rows"]]
-        sheet.replace(results / table / f"{dataset}.csv", rows, COLUMNS, KEY)
+        rows: list[dict[str, Any]] = [{"dataset": dataset, "network": network, **row} for row in done["rows"]]
+        sheet.replace(results / table / f"{dataset}.csv", rows, (*of_network, *COLUMNS), (*of_network, *KEY))
         add_cost(results, {"table": table, "run": name, **done["cost"]})
         print(f"{table}: {name}, {len(rows)} points, {done['cost']['seconds']} s", flush=True)
         remove_stages(folder)
@@ -126,7 +128,7 @@ def main(argv: list[str]) -> None:
     if given.dry_run:
         make, _ = design.TABLES[given.table]
         runs = make(datasets, given.data_dir)
-        scaled = ((name, design.SCALES[given.scale](settings)) for name, _, settings in runs)
+        scaled = ((run.name, design.SCALES[given.scale](run.settings)) for run in runs)
         planned.show([planned.line(given.table, scaled, results)])
         return
     run(given.table, datasets, given.workdir, results, given.data_dir, given.scale)

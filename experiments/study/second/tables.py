@@ -148,6 +148,32 @@ def coding_section(results: Path) -> list[str]:
     return [*parts, *table(heads, lines), ""]
 
 
+def time_section(results: Path) -> list[str]:
+    """Networks that are fed back, on speech: each against the recurrent ANN."""
+    rows, known = effects.rows_of(results, "time"), effects.sets(results)
+    if not rows:
+        return []
+    parts = ["## Over time: do recurrent spiking networks leak less than a recurrent ANN?", ""]
+    heads = [
+        "data set",
+        "",
+        "AUC(recurrent ANN) - AUC",
+        "log10 TPR at 1 %",
+        "AUC at .95, .98, 1 of the best",
+        "verdict",
+    ]
+    datasets = list(dict.fromkeys(row["dataset"] for row in rows))
+    first, *others = design.NETWORKS
+    for name in others:
+        lines = []
+        for d in datasets:
+            pair = ({"dataset": d, "network": first}, {"dataset": d, "network": name})
+            kind = "members are speakers" if d == "fsdd_speakers" else "members are recordings"
+            lines.append([d, kind, *cells(effects.compared(rows, known[d], *pair), level(len(datasets)))])
+        parts += [f"{name} against {first}.", "", *table(heads, lines), ""]
+    return [*parts, "Four speakers are candidates: this says little of other speakers.", ""]
+
+
 def ran(rows: effects.Rows, dataset: str, readout: str) -> bool:
     """Whether both families of a data set are there."""
     there = {(row["family"], row["readout"]) for row in rows if row["dataset"] == dataset}
@@ -176,7 +202,7 @@ def best_section(results: Path) -> list[str]:
     return ["## What each condition reaches", "", *table(heads, lines), ""]
 
 
-SECTIONS = (best_section, b0_section, bits_section, coding_section)
+SECTIONS = (best_section, b0_section, bits_section, coding_section, time_section)
 
 
 def page(results: Path) -> str:

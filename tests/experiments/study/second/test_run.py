@@ -1,10 +1,13 @@
 """The tables of the second study run, go on where they were stopped, and become a page."""
 
+import os
+
 import numpy as np
 import pytest
 
 from experiments.study import sheet
 from experiments.study.second import design, effects, run, tables
+from jaxsnn_mia import config
 from jaxsnn_mia.config import sweep
 from jaxsnn_mia.pipeline import run as pipeline_run
 from jaxsnn_mia.pipeline.metrics import labels
@@ -114,6 +117,32 @@ def test_the_settings_are_those_of_the_protocol():
     assert {run.settings["signals"]["repeats"] for run in coded} == {32}
     widths = {run.settings["quantization"]["mode"]: run.settings["sweep"]["bits"] for run in design.bits(("iris",), "")}
     assert widths == {"qat": (8, 4, 3, 2), "ptq": (8, 4, 3, 2)}
+
+
+def test_the_table_of_time_has_recordings_and_speakers_and_five_networks():
+    runs = list(design.time(("fsdd", "fsdd_speakers"), ""))
+    assert [run.network for run in runs] == 2 * ["recurrent", "gru", "lif", "adaptive", "synaptic"]
+    for made in runs:
+        c = config.from_dict(made.settings)
+        assert (c.splits.unit == "group") == (made.dataset == "fsdd_speakers")
+        assert (c.data.name, c.model.time_steps) == ("fsdd:10", 10)
+        assert (c.model.neuron == "adaptive") == (made.network == "adaptive")
+
+
+@pytest.mark.long
+@pytest.mark.real_data
+def test_speech_becomes_rows_of_networks_and_a_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "point", drawn)
+    monkeypatch.setattr(pipeline_run, "run_stages", untrained_stages)
+    folder = os.environ["JAXSNN_MIA_DATA"]
+    run.main(["time", "--scale=smoke", f"--workdir={tmp_path / 'work'}", f"--results={tmp_path}",
+              f"--data_dir={folder}", "--datasets=fsdd_speakers,japanese_vowels"])  # fmt: skip
+    rows = effects.rows_of(tmp_path, "time")
+    assert {row["network"] for row in rows} == set(design.NETWORKS)
+    assert len(rows) == 2 * 5 * 2**3  # sets, networks, seeds x rates x snapshots
+    (section, *_) = tables.time_section(tmp_path)
+    assert section.startswith("## Over time")
+    assert sum("members are speakers" in line for line in tables.time_section(tmp_path)) == 4
 
 
 def test_a_rate_that_is_not_resolved_is_said_and_decides_nothing(tmp_path, monkeypatch):
