@@ -35,8 +35,10 @@ NOT_RUN = {
     "python experiments/run.py --config=experiments/configs/quickstart.py --dry_run --target": "tests/aot runs it",
 }
 PLACEHOLDER = re.compile(r"\b(?:DIR|FILE|FLAGS|FOLDER|NAME|ZONE)\b")  # something that the reader has
-# the tables of the study take hours
+# the tables of the study take hours, and these two runs ten minutes each
 SMALLER = {
+    "python experiments/run.py --config=experiments/configs/dp_sgd.py": "--config.splits.n_shadows=8",
+    "python experiments/run.py --config=experiments/configs/quantization_sweep.py": "--config.splits.n_shadows=8",
     "python -m experiments.study.run": "--scale=smoke",
     "python -m experiments.study.as_released": "--datasets=iris --seeds=1",
 }
@@ -163,7 +165,7 @@ def test_python_on_a_page_is_an_example_that_runs_or_a_file():
 
 @pytest.mark.long
 def test_every_command_runs(checkout, tmp_path):
-    """Ten minutes: the runs of the pages in their full size, but for the study. In an environment that sees the
+    """Ten minutes: the runs of the pages, most of them in their full size. In an environment that sees the
     packages of this one, since a command installs the checkout."""
     venv.create(tmp_path / "venv", symlinks=True)
     (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")

@@ -359,11 +359,12 @@ def test_64_shadows_on_digits_compile_once_per_family_and_equal_a_separate_run(t
     traced = []
     run_epochs = ensemble.run_epochs
     monkeypatch.setattr(ensemble, "run_epochs", lambda *args: traced.append(1) or run_epochs(*args))
-    sweep = config.from_dict({"sweep": {"family": ("ann", "snn"), "bits": WIDTHS}})
+    few = {"train": {"epochs": 8}}
+    sweep = config.from_dict({"sweep": {"family": ("ann", "snn"), "bits": WIDTHS}, **few})
     run_pipeline(sweep, tmp_path / "all", until="train")
     assert len(traced) == 2
     for family, bits in (("ann", 2), ("snn", 4)):
-        alone = config.from_dict({"model": {"family": family}, "quantization": {"bits": bits}})
+        alone = config.from_dict({"model": {"family": family}, "quantization": {"bits": bits}, **few})
         run_pipeline(alone, tmp_path / family, until="train")
         together, separate = (
             np.load(next(folder.glob("train-*/history.npz")))

@@ -237,7 +237,12 @@ def test_snapshots_of_several_seeds_share_their_trainings(tmp_path):
     run_pipeline(c, tmp_path)
     assert len(list(tmp_path.glob("*/train-*/history.npz"))) == 2  # one for each seed
     with (tmp_path / "results.csv").open() as file:
-        rows = list(csv.DictReader(file))
+        every = list(csv.DictReader(file))
+    assert {(row["seed"], row["epoch"]) for row in every if row["seed"] == "3 4"} == {
+        ("3 4", "2"),
+        ("3 4", "6"),
+    }  # means
+    rows = [row for row in every if row["seed"] != "3 4"]
     assert {(row["seed"], row["epoch"]) for row in rows} == {("3", "2"), ("3", "6"), ("4", "2"), ("4", "6")}
     accuracy = {(row["seed"], row["epoch"]): row["value"] for row in rows if row["metric"] == "train_accuracy"}
     assert len(set(accuracy.values())) == 4

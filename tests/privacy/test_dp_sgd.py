@@ -105,7 +105,7 @@ def test_audits_of_honest_training_stay_below_and_of_broken_ones_do_not():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("rate", "steps", "noise"), [(1.0, 4, 2.0), (0.25, 8, 1.0), (0.5, 16, 3.0)])
+@pytest.mark.parametrize(("rate", "steps", "noise"), [(1.0, 4, 2.0), (0.25, 8, 1.0)])
 def test_larger_audits_come_close_and_stay_below(rate, steps, noise):
     """A million trainings: the bound is nearly what is accounted, so that neither is much too large; and halved noise,
     or a rate of one where less is accounted, is seen."""

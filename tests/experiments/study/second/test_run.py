@@ -75,10 +75,12 @@ def test_frontiers_become_points_and_a_page(tmp_path, monkeypatch, trained):
         assert 0 <= float(row["strongest auc"]) <= 1
     known = effects.sets(tmp_path)
     assert known["iris"] == (pytest.approx(1 / 3), pytest.approx(1 / 3, abs=0.01))
-    of = effects.condition(rows, "strongest tpr@0.01", dataset="wine", family="snn", readout="leaky_integrator")
+    of = effects.condition(rows, "strongest auc", dataset="wine", family="snn", readout="leaky_integrator")
     assert of.leak.shape == (2, 2, 2)
     one = next(row for row in rows if row["dataset"] == "wine" and row["readout"] == "leaky_integrator")
-    assert np.isclose(of.leak, np.log10(max(effects.number(one["strongest tpr@0.01"]), 1e-4)), atol=1.5).any()
+    assert (of.leak == effects.number(one["strongest auc"])).any()
+    low = effects.condition(rows, "strongest tpr@0.01", dataset="wine", family="snn", readout="leaky_integrator")
+    assert np.isnan(low.leak).all() == trained  # twelve shadows of 124 rows do not resolve it
     tables.main([f"--results={tmp_path}"])
     page = (tmp_path / "README.md").read_text()
     assert "Readout `leaky_integrator`, which decides." in page
