@@ -13,7 +13,7 @@ mypy
 if [ "${1:-}" = "--all" ]; then
     shift
     mkdir -p tests/transcripts
-    python -m pytest --all --numprocesses 2 --dist loadfile --durations=60 "$@" | sed "s#$root#.#g; s#/tmp/pytest-of-[^/]*#TMP#g" | tee tests/transcripts/all.txt
+    python -m pytest --all --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations=60 "$@" | sed -u "s#$root#.#g; s#/tmp/pytest-of-[^/]*#TMP#g" | tee tests/transcripts/all.txt
 else
     exec python -m pytest --numprocesses 2 --dist loadfile "$@"
 fi

@@ -33,6 +33,7 @@ jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 HERE = Path(__file__).parent
+LONGEST = ("end_to_end/test_readme", "experiments/study", "privacy/test_dp_sgd", "pipeline/test_run")  # first, in --all
 # optax's Adam raises under strict dtype promotion, so only these rooms are tested with it
 STRICT_DTYPES = tuple(HERE / room for room in ("attacks", "kernels", "metrics", "signals/test_from_logits.py"))
 
@@ -42,7 +43,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    items.sort(key=lambda item: "experiments/study" not in str(item.path))  # the longest, of --all, goes first
+    items.sort(key=lambda item: next((i for i, name in enumerate(LONGEST) if name in str(item.path)), len(LONGEST)))
     data = os.environ.get("JAXSNN_MIA_DATA")
     for item in items:
         if {"aot", "long", "browser"} & set(item.keywords) and not config.getoption("--all"):
