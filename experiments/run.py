@@ -97,7 +97,7 @@ def check() -> None:
             fail(f"{' and '.join(given)} exclude each other. Pass one of them.")
     if YES.value and not CLEAN.value:
         fail("--yes is for --clean.")
-    if TARGET.value and not DRY_RUN.value:
+    if TARGET.value is not None and not DRY_RUN.value:
         fail("--target is for --dry_run.")
     if LIST.value or CLEAN.value:
         if WORKDIR.value is None:
@@ -143,7 +143,7 @@ def audit() -> None:
     from jaxsnn_mia.runtime import stopping, tracking
 
     c = config.from_dict(CONFIG.value.to_dict())
-    if TARGET.value:
+    if TARGET.value is not None:
         forecast_for(targets.parse(TARGET.value), c)
         return
     if DRY_RUN.value:

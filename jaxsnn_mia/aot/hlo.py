@@ -90,6 +90,7 @@ def parse(text: str) -> Module:
 
 
 def instruction(line: str) -> Instruction | None:
+    """The instruction of a line of a computation; None where it holds none."""
     head = re.match(r"\s+(ROOT )?%([\w.\-$]+) = ", line)
     if head is None:
         return None

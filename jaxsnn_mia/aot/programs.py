@@ -25,8 +25,7 @@ def abstract(tree: Any) -> Any:
     """Shapes and dtypes in place of arrays."""
 
     def shape(a: Any) -> jax.ShapeDtypeStruct:
-        dtype = jax.dtypes.canonicalize_dtype(np.asarray(a).dtype if np.isscalar(a) else a.dtype)
-        return jax.ShapeDtypeStruct(np.shape(a), dtype)
+        return jax.ShapeDtypeStruct(np.shape(a), jax.dtypes.canonicalize_dtype(a.dtype))
 
     return jax.tree.map(shape, tree)
 
@@ -49,10 +48,12 @@ def querying(inputs: Inputs, query: Callable, rows: int, width: int, devices: li
 def shapes(inputs: Inputs, width: int, devices: list) -> tuple[Any, Any, Any]:
     """Of (the group of models, their shadows, the data)."""
     count = width * len(devices)
-    rows = (np.resize(inputs.rows[0], (count, inputs.rows[0].shape[1])),
-            np.resize(inputs.rows[1], (count, inputs.rows[1].shape[1])))  # fmt: skip
+    idx_sr, mask_sr = (np.resize(rows_sr, (count, rows_sr.shape[1])) for rows_sr in inputs.rows)
     plan = {"group_size": count, "width": width}
-    shadows, data = abstract(group_of([inputs._replace(rows=rows)], plan, 0, len(devices))[0]), abstract(inputs.data)
+    shadows, data = (
+        abstract(group_of([inputs._replace(rows=(idx_sr, mask_sr))], plan, 0, len(devices))[0]),
+        abstract(inputs.data),
+    )
     shape = compiled(inputs.spec, width, tuple(devices)).shape
     return jax.eval_shape(shape, shadows, (np.uint32(0), data)), shadows, data
 

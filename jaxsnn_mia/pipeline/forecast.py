@@ -40,13 +40,16 @@ def forecasts(c: Config, target: Target) -> dict[str, list[Forecast]]:
     """By the first variant of each program: what each width that was tried would cost on the target's devices. Must run
     where the compilers' wheels are importable."""
     devices = targets.devices(target)
-    works = {name: synthetic_work(variant) for name, variant in sweep.variants(c).items()}
+    variants = sweep.variants(c)
+    works = {name: synthetic_work(variant) for name, variant in variants.items()}
     together: dict[tuple[str, int], list[str]] = {}
     for name, work in works.items():
         together.setdefault(program_of(work), []).append(name)
     with made_for(target.chip.platform):
         return {
-            names[0]: list(widths(names, works[names[0]], query_of(c), target, devices, str(c.ensemble.width)))
+            names[0]: list(
+                widths(names, works[names[0]], query_of(variants[names[0]]), target, devices, str(c.ensemble.width))
+            )
             for names in together.values()
         }
 
@@ -77,6 +80,7 @@ def widths(
 def forecast(
     name: str, work: Inputs, query: Callable, models: int, width: int, target: Target, devices: list
 ) -> Forecast:
+    """What `models` models of one program cost at a width. ValueError where its devices would wait for each other."""
     blocks = trained.blocks(len(work.data[0]))
     program = programs.training(work, width, devices)
     asked = programs.querying(work, query, blocks[0].stop, width, devices)
