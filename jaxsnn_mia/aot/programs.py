@@ -34,7 +34,7 @@ def training(inputs: Inputs, width: int, devices: list) -> Program:
     """The program that trains `width` models on each device, epoch by epoch."""
     group, shadows, data = shapes(inputs, width, devices)
     counters = abstract((np.uint32(0), data, np.int32(0), np.int32(1)))  # seed, data, first and last epoch
-    return Program.of(compiled(inputs.spec, width, tuple(devices)).run.compiled((group, shadows), counters))
+    return Program.of(compiled(inputs.spec, width, tuple(devices)).run.compiled(group, shadows, counters))
 
 
 def querying(inputs: Inputs, query: Callable, rows: int, width: int, devices: list) -> Program:
@@ -42,7 +42,7 @@ def querying(inputs: Inputs, query: Callable, rows: int, width: int, devices: li
     group, shadows, data = shapes(inputs, width, devices)
     x, y = (jax.ShapeDtypeStruct((rows, *a.shape[1:]), a.dtype) for a in data[:2])
     asked = compiled(inputs.spec, width, tuple(devices)).query(query)
-    return Program.of(asked.compiled((group.state, shadows), abstract((np.uint32(0), x, y))))
+    return Program.of(asked.compiled(group.state, shadows, abstract((np.uint32(0), x, y))))
 
 
 def shapes(inputs: Inputs, width: int, devices: list) -> tuple[Any, Any, Any]:
@@ -55,7 +55,7 @@ def shapes(inputs: Inputs, width: int, devices: list) -> tuple[Any, Any, Any]:
         abstract(inputs.data),
     )
     shape = compiled(inputs.spec, width, tuple(devices)).shape
-    return jax.eval_shape(shape, shadows, (np.uint32(0), data)), shadows, data
+    return jax.eval_shape(shape, None, shadows, (np.uint32(0), data)), shadows, data
 
 
 def needed(program: Any) -> int:

@@ -4,6 +4,7 @@ On CPUs XLA's convolution collapses inside `scan` and `map`; the same sums as on
 On accelerators the library's convolution is the better one for a single model.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -94,11 +95,29 @@ def shifted(x: jax.Array, window: tuple[int, int], stride: int) -> jax.Array:
 
 def max_pool(x: jax.Array, window: int = 2) -> jax.Array:
     """The largest of each window x window block of [B, H, W, C], H and W multiples of the window; equal maxima share
-    the gradient. A reshape and a max: no window operation, which is slow inside a scan on CPUs."""
+    the gradient. A reshape and a max: no window operation, which is slow inside a scan on CPUs. On accelerators the
+    largest of strided slices, since a reshape there moves the whole image."""
     b, h, w, c = x.shape
     if h % window or w % window:
         raise ValueError(f"`x` [B, H, W, C] must have H and W divisible by {window}, got {x.shape}. Pad or crop it.")
-    return x.reshape(b, h // window, window, w // window, window, c).max((2, 4))
+    if platform() == "cpu":
+        return x.reshape(b, h // window, window, w // window, window, c).max((2, 4))
+    return largest([x[:, i::window, j::window] for i in range(window) for j in range(window)])
+
+
+@jax.custom_jvp
+def largest(parts: list[jax.Array]) -> jax.Array:
+    """The largest of arrays of one shape, element by element; equal maxima share the derivative."""
+    return functools.reduce(jnp.maximum, parts)
+
+
+@largest.defjvp
+def largest_jvp(primals, tangents):
+    (parts,), (tangents,) = primals, tangents
+    top = largest(parts)
+    share = 1 / sum((part == top).astype(top.dtype) for part in parts)
+    moved = sum(jnp.where(part == top, share * tangent, 0) for part, tangent in zip(parts, tangents, strict=True))
+    return top, moved
 
 
 def group_norm(x: jax.Array, scale: Any, bias: Any, *, groups: int, epsilon: float = 1e-5) -> jax.Array:

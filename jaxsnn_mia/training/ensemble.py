@@ -31,8 +31,8 @@ LIGHT = {} if LEVEL in os.environ.get("XLA_FLAGS", "") else {LEVEL: 1}  # a leve
 class Ensemble(NamedTuple):
     """place(data) -> the data on every device, which the functions below take as it is;
     init(shadows, data) -> Group; shape_of(shadows, data) -> the same as shapes;
-    run(group, shadows, data, first, last) -> Group; memory(group, shadows, data) -> bytes that `run` needs on each
-    device, and `run` is compiled;
+    run(group, shadows, data, first, last) -> Group, which on accelerators takes the place of the one that was given;
+    memory(group, shadows, data) -> bytes that `run` needs on each device, and `run` is compiled;
     query(fn)(state, shadows, x, y) -> arrays with a leading axis G, fn as in `signals.SIGNALS`. An fn that is compared
     by value, such as `catalogue.Query`, compiles once for equal settings."""
 
@@ -51,13 +51,13 @@ def make_ensemble(spec: TrainSpec, *, seed: int, width: int, devices: list) -> E
 
     def query(fn):
         asked = programs.query(fn)
-        return lambda state, shadows, x, y: asked.call((state, shadows), (root, x, y))
+        return lambda state, shadows, x, y: asked.call(state, shadows, (root, x, y))
 
     def run(group, shadows, data, first, last):
-        return programs.run.call((group, shadows), (root, data, np.int32(first), np.int32(last)))
+        return programs.run.call(group, shadows, (root, data, np.int32(first), np.int32(last)))
 
     def memory(group, shadows, data):
-        program = programs.run.compiled((group, shadows), (root, data, np.int32(0), np.int32(0)))
+        program = programs.run.compiled(group, shadows, (root, data, np.int32(0), np.int32(0)))
         stats = program.memory_analysis()
         if stats is None:  # not every platform tells
             return 0
@@ -66,8 +66,8 @@ def make_ensemble(spec: TrainSpec, *, seed: int, width: int, devices: list) -> E
     whole = NamedSharding(jax.sharding.Mesh(np.array(devices), ("shadow",)), PartitionSpec())
     return Ensemble(
         place=lambda data: spmd.place(data, whole),
-        init=lambda shadows, data: programs.init.call(shadows, (root, data)),
-        shape_of=lambda shadows, data: jax.eval_shape(programs.shape, shadows, (root, data)),
+        init=lambda shadows, data: programs.init.call(None, shadows, (root, data)),
+        shape_of=lambda shadows, data: jax.eval_shape(programs.shape, None, shadows, (root, data)),
         run=run,
         memory=memory,
         query=query,
@@ -75,8 +75,8 @@ def make_ensemble(spec: TrainSpec, *, seed: int, width: int, devices: list) -> E
 
 
 class Lifted(NamedTuple):
-    """call(per_shadow, shared) -> arrays with a leading axis; compiled(per_shadow, shared): the program of that call,
-    which does not compile again."""
+    """call(state, shadows, shared) -> arrays with a leading axis; compiled(state, shadows, shared): the program of that
+    call, which does not compile again."""
 
     call: Callable
     compiled: Callable
@@ -102,14 +102,14 @@ def compiled(spec: TrainSpec, width: int, devices: tuple) -> Programs:
         return lifted(partial(query_one, train, fn), once=True)
 
     return Programs(
-        shape=jax.jit(jax.vmap(init, in_axes=(0, None))),
+        shape=jax.jit(jax.vmap(init, in_axes=(0, 0, None))),
         init=lifted(init, once=True),
-        run=lifted(partial(run_one, train, spec)),
+        run=lifted(partial(run_one, train, spec), in_place=True),
         query=query,
     )
 
 
-def init_one(train: Train, spec: TrainSpec, shadow: Shadows, shared: tuple) -> Group:
+def init_one(train: Train, spec: TrainSpec, _: None, shadow: Shadows, shared: tuple) -> Group:
     """One model before its first epoch; shared is (seed, data)."""
     seed, data = shared
     state = train.init(model_key(seed, shadow.ids, INIT), shadow.hyper, shadow.rows, data)
@@ -117,16 +117,14 @@ def init_one(train: Train, spec: TrainSpec, shadow: Shadows, shared: tuple) -> G
     return Group(state, jnp.full((spec.epochs, columns), jnp.nan), jnp.int32(0))
 
 
-def run_one(train: Train, spec: TrainSpec, pair: tuple[Group, Shadows], shared: tuple) -> Group:
+def run_one(train: Train, spec: TrainSpec, group: Group, shadow: Shadows, shared: tuple) -> Group:
     """One model after some epochs; shared is (seed, data, first, last)."""
-    group, shadow = pair
     seed, data, first, last = shared
     return run_epochs(train, spec, group, shadow, data, seed, first, last)
 
 
-def query_one(train: Train, fn: Callable, pair: tuple[State, Shadows], shared: tuple) -> Any:
+def query_one(train: Train, fn: Callable, state: State, shadow: Shadows, shared: tuple) -> Any:
     """What `fn` gives of one model; shared is (seed, x, y)."""
-    state, shadow = pair
     seed, x, y = shared
 
     def apply(params, x, hyper, key):
@@ -135,26 +133,30 @@ def query_one(train: Train, fn: Callable, pair: tuple[State, Shadows], shared: t
     return fn(apply, state.params, x, y, shadow.hyper, model_key(seed, shadow.ids, QUERY))
 
 
-def over_shadows(one: Callable, width: int, devices: list, *, once: bool = False) -> Lifted:
-    """jit of `one(per_shadow, shared)` over the leading axis of `per_shadow`, which must be a multiple of
+def over_shadows(one: Callable, width: int, devices: list, *, once: bool = False, in_place: bool = False) -> Lifted:
+    """jit of `one(state, shadow, shared)` over the leading axis of states and shadows, which must be a multiple of
     width x devices: shards over devices, lax.map inside, a vmap of `width` innermost. A program that runs `once`
-    a group is compiled with less optimisation on CPUs: half of the time to start, the same time to run."""
-    mesh = jax.sharding.Mesh(np.array(devices), ("shadow",))
+    a group is compiled with less optimisation on CPUs: half of the time to start, the same time to run. One that is
+    `in_place` gives its memory of the states to the new ones; not on CPUs, where arrays on the host may be the same
+    memory."""
+    mesh, on_cpu = jax.sharding.Mesh(np.array(devices), ("shadow",)), devices[0].platform == "cpu"
 
-    def shard(per_shadow, shared):
+    def shard(state, shadows, shared):
         if width == 1:
-            return lax.map(lambda shadow: one(shadow, shared), per_shadow)
-        blocks = jax.tree.map(lambda a: a.reshape(-1, width, *a.shape[1:]), per_shadow)
-        out = lax.map(jax.vmap(lambda shadow: one(shadow, shared)), blocks)
+            return lax.map(lambda pair: one(*pair, shared), (state, shadows))
+        blocks = jax.tree.map(lambda a: a.reshape(-1, width, *a.shape[1:]), (state, shadows))
+        out = lax.map(jax.vmap(lambda pair: one(*pair, shared)), blocks)
         return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), out)
 
     each, whole = PartitionSpec("shadow"), PartitionSpec()
     sharded = jax.jit(
-        jax.shard_map(shard, mesh=mesh, in_specs=(each, whole), out_specs=each, check_vma=False),
-        compiler_options=LIGHT if once and devices[0].platform == "cpu" else None,
+        jax.shard_map(shard, mesh=mesh, in_specs=(each, each, whole), out_specs=each, check_vma=False),
+        compiler_options=LIGHT if once and on_cpu else None,
+        donate_argnums=0 if in_place and not on_cpu else (),
     )
-    put_each, put_whole = (partial(spmd.place, sharding=NamedSharding(mesh, spec)) for spec in (each, whole))
-    return Lifted(
-        lambda per_shadow, shared: sharded(put_each(per_shadow), put_whole(shared)),
-        lambda per_shadow, shared: sharded.lower(put_each(per_shadow), put_whole(shared)).compile(),
-    )
+
+    def placed(state, shadows, shared):
+        own = spmd.place((state, shadows), NamedSharding(mesh, each))
+        return *own, spmd.place(shared, NamedSharding(mesh, whole))
+
+    return Lifted(lambda *args: sharded(*placed(*args)), lambda *args: sharded.lower(*placed(*args)).compile())

@@ -40,7 +40,8 @@ def cross_entropy(logits_bc: jax.Array, labels_b: jax.Array, smoothing: Any = 0.
     """Cross-entropy [B] against labels smoothed by `smoothing` towards the uniform distribution."""
     # optax.losses.softmax_cross_entropy of smooth_labels is the same, but for the last bits of its gradient
     logp_bc = jax.nn.log_softmax(logits_bc)
-    own_b = jnp.take_along_axis(logp_bc, labels_b[:, None], axis=1)[:, 0]
+    is_own_bc = jax.nn.one_hot(labels_b, logp_bc.shape[1], dtype=bool)  # no gather, and no scatter in its gradient
+    own_b = jnp.where(is_own_bc, logp_bc, 0.0).sum(1)
     return -(1 - smoothing) * own_b - smoothing * logp_bc.mean(1)
 
 

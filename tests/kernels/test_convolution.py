@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxsnn_mia.kernels import convolution
+from tests.kernels.platforms import as_for
 
 RNG = np.random.default_rng(0)
 
@@ -85,6 +86,21 @@ def test_a_pool_takes_the_largest_and_normalisation_sees_one_example():
     np.testing.assert_array_equal(
         normed[:1], convolution.group_norm(x[:1], jnp.full(8, 2.0), jnp.full(8, 0.5), groups=2)
     )
+
+
+def test_pools_of_accelerators_and_of_cpus_have_one_gradient_also_of_equal_maxima():
+    x = jnp.asarray(RNG.integers(0, 3, (2, 6, 4, 5)), jnp.float32)  # as spikes: many are equal
+    ct = jnp.asarray(RNG.normal(size=(2, 3, 2, 5)), jnp.float32)
+
+    def pulled():
+        out, pull = jax.vjp(convolution.max_pool, x)
+        return out, pull(ct)[0], jax.jvp(convolution.max_pool, (x,), (x**2,))[1]
+
+    here = pulled()
+    with as_for("tpu"):
+        there = pulled()
+    for a, b in zip(here, there, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def test_what_does_not_fit_is_refused():

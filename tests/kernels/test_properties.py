@@ -107,7 +107,6 @@ VARIANTS = {
 # the other conventions run with --all, as those that others are made of
 BY_DEFAULT = {
     "lif": (
-        "recurrent function",
         "attached, immediate",
         "spyx",
         "stochastic, attached",

@@ -3,7 +3,7 @@
 The forward keeps `raw`, the integrated membrane, and, only where `cell.rebuild(p, raw)` cannot give the carry back,
 the carry; the input current is never read again, and everything else is recomputed in the reverse scan. For a plain LIF
 that is 4 bytes stored per neuron-step in float32, and 24 moved: current in, spike and membrane out; membrane and spike
-cotangent in, current cotangent out. The time loop is a `lax.scan`, or one Pallas kernel on a GPU.
+cotangent in, current cotangent out. The time loop is a `lax.scan`, or one Pallas kernel on an accelerator.
 """
 
 import dataclasses
@@ -43,9 +43,10 @@ def over_time(
     over the current p.constant [B, ...] at each of them.
 
     `method` is "plain" (a scan that jax differentiates, in forward mode too: the reference), "fused", "pallas"
-    (compiled on a GPU, interpreted elsewhere) or "auto": Pallas where it was seen to work, else fused. These two have a
-    backward of their own, so `jax.jvp`, `jacfwd`, `hessian` and `linearize` refuse them. Raises ValueError for another
-    method, or for "pallas" where a step is not made of elementwise operations alone.
+    (compiled on a GPU or TPU, interpreted elsewhere) or "auto": Pallas where it was seen to work, else fused; on GPUs a
+    current that stays the same is fused too, where short loops are written out. These two have a backward of their own,
+    so `jax.jvp`, `jacfwd`, `hessian` and `linearize` refuse them. Raises ValueError for another method, or for "pallas"
+    where a step is not made of elementwise operations alone.
     """
     if method not in METHODS:
         raise ValueError(f"`method` must be one of {METHODS}, got {method!r}.")
@@ -56,12 +57,13 @@ def over_time(
         return plain_scan(cell, p, carry, x_tb, times)
     if isinstance(p.spike, Surrogate):
         p = p._replace(spike=dataclasses.replace(p.spike, reverse=True))
-    refusal = pallas.refusal(p) or ("current that is the same at each step" if x_tb is None else None)
+    refusal = pallas.refusal(p, len(times))
     if method == "pallas" and refusal:
         raise ValueError(f'`method="pallas"` takes no {refusal}. Pass method="fused" or "auto".')
-    on_gpu = method == "pallas" or (method == "auto" and not refusal and pallas.works())
-    if on_gpu or pallas.refusal(p) or platform() != "cpu":
-        return fused_scan(cell, on_gpu, p, carry, x_tb, times)
+    pays = x_tb is not None or platform() == "tpu"
+    in_pallas = method == "pallas" or (method == "auto" and pays and not refusal and pallas.works())
+    if in_pallas or refusal or platform() != "cpu":
+        return fused_scan(cell, in_pallas, p, carry, x_tb, times)
     shape = jax.tree.leaves(carry)[0].shape
     last, out_tb = fused_scan(cell, False, *one_axis(shape, p, carry, x_tb), times)
     unflat = lambda a: a.reshape(*a.shape[:-1], *shape)  # noqa: E731

@@ -36,7 +36,7 @@ def test_a_sequence_equals_the_float64_loop(reset, method):
 
 
 @pytest.mark.parametrize("reset", neuron.RESETS)
-@pytest.mark.parametrize("steps", [5, 12])  # written out, and as a loop
+@pytest.mark.parametrize("steps", [pytest.param(5, marks=pytest.mark.long), 12])  # written out, and as a loop
 @pytest.mark.parametrize("per_neuron", [pytest.param(False, marks=pytest.mark.long), True])
 def test_the_fused_backward_equals_autodiff_of_the_plain_scan(reset, steps, per_neuron):
     shape = (5,) if per_neuron else ()

@@ -10,7 +10,8 @@ from jax.sharding import AbstractDevice, AbstractMesh, use_abstract_mesh
 
 from jaxsnn_mia.kernels import neuron, surrogate
 from jaxsnn_mia.kernels.neuron import pallas
-from jaxsnn_mia.kernels.neuron.pallas import choice
+from jaxsnn_mia.kernels.neuron.pallas import choice, mosaic
+from tests.kernels.platforms import as_for
 
 CURRENT = jnp.asarray(np.random.default_rng(0).normal(0.4, 0.8, (11, 3, 100)), jnp.float32)  # no multiple of a tile
 KINDS = {"lif": {}, "synaptic": {"alpha": 0.8, "gain": 0.5}, "adaptive_lif": {"rho": 0.8, "strength": 0.4}}
@@ -47,6 +48,36 @@ def compare(kind, options, *args, membrane=0.3):
     for a, b, tolerance in zip(got, want, (1e-6, 1e-5, 1e-5), strict=True):
         assert float(jnp.abs(b).max()) > 0
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps"), [("lif", 11), *[pytest.param(k, s, marks=pytest.mark.long) for k in KINDS for s in (None, 11)]]
+)
+def test_tiles_of_a_tpu_equal_the_scan_also_under_vmap_and_for_a_current_that_stays(kind, steps):
+    """In blocks of rows; `steps`: a current that is the same at each of them, whose cotangent is a sum."""
+    options = {"spike": surrogate.arctan(), "steps": steps, **KINDS[kind]}
+    current = CURRENT[0] if steps else CURRENT
+
+    def pulled(method):
+        per_model = jax.vmap(gradient(kind, method, options), (None, 0, None))
+        return per_model(current, jnp.array([0.5, 0.9]), jnp.linspace(0.5, 0.9, 100))
+
+    want = pulled("plain")
+    with as_for("tpu"):
+        got = pulled("pallas")
+    for a, b in zip(got, want, strict=True):
+        assert float(jnp.abs(b).max()) > 0
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * float(jnp.abs(b).max()))
+
+
+def test_blocks_of_a_tpu_fit_into_its_vector_memory():
+    for steps in (1, 10, 25, mosaic.LONGEST):
+        rows = mosaic.block_rows(steps, 6 * 4, 10**6)
+        assert rows % mosaic.ROWS == 0
+        assert 2 * rows * mosaic.LANES * steps * 6 * 4 < 13 * 2**20  # the next block is read while one is computed
+    assert mosaic.block_rows(10, 24, 5) == 5
+    with as_for("tpu"), pytest.raises(ValueError, match="takes no more than 128 steps on a TPU"):
+        neuron.lif(jnp.zeros((129, 1, 1)), beta=0.9, spike=surrogate.arctan(), method="pallas")
 
 
 @pytest.mark.parametrize("membrane", [0.3, pytest.param(0.0, marks=pytest.mark.long)])  # 0: without a cotangent
@@ -92,7 +123,7 @@ def test_it_lowers_for_a_gpu_with_one_kernel_forward_and_one_backward(kind):
     h100 = AbstractDevice(device_kind="NVIDIA H100 80GB HBM3", num_cores=132, platform="gpu")
     with use_abstract_mesh(AbstractMesh((1,), ("x",), abstract_device=h100)):
         lowered = jax.jit(gradient(kind, "pallas", options)).trace(*shapes).lower(lowering_platforms=("cuda",))
-    assert lowered.as_text().count("triton") == 2
+    assert lowered.as_text().count("@__gpu$xla.gpu.triton") == 2
     assert "while" not in lowered.as_text()
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsnn_mia.kernels.neuron.cell import Cell, Parameters
+from jaxsnn_mia.kernels.neuron.pallas import mosaic
 from jaxsnn_mia.kernels.neuron.pallas.scan import backward, forward
 from jaxsnn_mia.kernels.platform import is_here, platform
 from jaxsnn_mia.kernels.surrogate import Surrogate, arctan
@@ -15,8 +16,10 @@ from jaxsnn_mia.kernels.surrogate import Surrogate, arctan
 log = logging.getLogger(__name__)
 
 
-def refusal(p: Parameters) -> str | None:
+def refusal(p: Parameters, steps: int) -> str | None:
     """What of the parameters a kernel of elementwise operations cannot hold, in words; None where all fits."""
+    if platform() == "tpu" and steps > mosaic.LONGEST:
+        return f"more than {mosaic.LONGEST} steps on a TPU"
     if p.recurrent is not None:
         return "recurrent weights"
     if p.state_fn is not None:
@@ -29,8 +32,8 @@ def refusal(p: Parameters) -> str | None:
 
 
 def works() -> bool:
-    """Whether programs are made for a GPU and the kernel works there; one that is not here is trusted."""
-    return platform() == "gpu" and (not is_here() or tried())
+    """Whether programs are made for an accelerator and the kernel works there; one that is not here is trusted."""
+    return platform() in ("gpu", "tpu") and (not is_here() or tried())
 
 
 @functools.cache

@@ -6,19 +6,27 @@ import jax
 import jax.numpy as jnp
 
 from jaxsnn_mia.kernels.neuron.cell import Cell, Parameters, is_zero, pull_step, split_floats, sum_to
-from jaxsnn_mia.kernels.neuron.pallas.tile import TILE, tiled, walk
+from jaxsnn_mia.kernels.neuron.pallas import mosaic, triton
+from jaxsnn_mia.kernels.neuron.pallas.walk import walk
+from jaxsnn_mia.kernels.platform import platform
 from jaxsnn_mia.kernels.surrogate import heaviside
 
 Struct = jax.ShapeDtypeStruct
 
 
-def forward(cell: Cell, p: Parameters, carry: Any, x_tb: jax.Array, times: jax.Array) -> tuple:
+def tiled(*args: Any) -> Any:
+    """A kernel on tiles of the platform that programs are made for; see `triton.tiled`."""
+    return mosaic.tiled(*args) if platform() == "tpu" else triton.tiled(*args)
+
+
+def forward(cell: Cell, p: Parameters, carry: Any, x_tb: jax.Array | None, times: jax.Array) -> tuple:
     """(last carry, out_tb, raw_tb, the carry before each step or None), as `scan.scan_forward`.
 
     Needs carry leaves and parameters that broadcast to [B, ...] and, where `cell.rebuild` is there, `raw` as the last
-    array of its out. `times` is not used: nothing here is drawn.
+    array of its out. Of `times` the number alone is used: nothing here is drawn.
     """
-    steps, shape = len(x_tb), x_tb.shape[1:]
+    like = jax.tree.leaves(carry)[0] if x_tb is None else x_tb[0]
+    steps, shape = len(times), like.shape
     floats, join = split_floats(p._replace(spike=None))
 
     def with_a_step(p_floats):
@@ -30,7 +38,8 @@ def forward(cell: Cell, p: Parameters, carry: Any, x_tb: jax.Array, times: jax.A
     start, carry_of = jax.tree.flatten(carry)
     keep = cell.rebuild is None  # else raw, which is the last of out, tells all
 
-    def kernel(load, store, refs):
+    def kernel(tile, refs):
+        load, store = tile.load, tile.store
         x_ref, start_refs, p_refs, out_refs, raw_ref, before_refs, last_refs = refs
         parameters = with_a_step([load(ref) for ref in p_refs])
 
@@ -43,12 +52,12 @@ def forward(cell: Cell, p: Parameters, carry: Any, x_tb: jax.Array, times: jax.A
             return after
 
         first = carry_of.unflatten([load(ref) for ref in start_refs])
-        last = walk(steps, lambda t: load(x_ref, t), step, first, reverse=False)
+        last = walk(steps, lambda t: None if x_ref is None else load(x_ref, t), step, first, reverse=False)
         put_all(store, None, last_refs, jax.tree.leaves(last))
 
-    _, out_like = jax.eval_shape(lambda c, x: cell.fire(with_a_step(floats), c, x, 0), carry, x_tb[0])
+    _, out_like = jax.eval_shape(lambda c, raw: cell.fire(with_a_step(floats), c, raw, 0), carry, like)
     series = [Struct((steps, *shape), leaf.dtype) for leaf in out_like]
-    raw_like = Struct(x_tb.shape, x_tb.dtype) if keep else None
+    raw_like = Struct((steps, *shape), like.dtype) if keep else None
     before_like = [Struct((steps, *shape), leaf.dtype) for leaf in start] if keep else None
     out_shape = (series, raw_like, before_like, [Struct(shape, leaf.dtype) for leaf in start])
     out, raw_tb, before_tb, last = tiled(kernel, (x_tb, start, floats), out_shape, shape, steps)
@@ -58,8 +67,8 @@ def forward(cell: Cell, p: Parameters, carry: Any, x_tb: jax.Array, times: jax.A
 
 
 def backward(cell, p, first, raw_tb, before_tb, times, last_ct, out_ct):
-    """Cotangents of p, of the carry before the first step, and of the currents, as `scan.scan_backward`. Cotangents
-    that are symbolically zero are not read."""
+    """Cotangents of p, of the carry before the first step, and of the currents or None, as `scan.scan_backward`.
+    Cotangents that are symbolically zero are not read."""
     steps, shape = len(raw_tb), raw_tb.shape[1:]
     floats, join = split_floats(p._replace(spike=None))
     slopes, join_spike = split_floats(p.spike)
@@ -67,11 +76,12 @@ def backward(cell, p, first, raw_tb, before_tb, times, last_ct, out_ct):
     dtypes = [leaf.dtype for leaf in out_ct]
     given_last, given = ([None if is_zero(ct) else ct for ct in leaves_of(cts)] for cts in (last_ct, out_ct))
 
-    def kernel(load, store, refs):
+    def kernel(tile, refs):
+        load, store = tile.load, tile.store
         raw_ref, start_refs, before_refs, p_refs, slope_refs, last_refs, ct_refs, x_out, first_out, p_out = refs
         spike = join_spike([load(ref) for ref in slope_refs])
         given_first = carry_of.unflatten([load(ref) for ref in start_refs])
-        wide = [jnp.broadcast_to(load(ref), (TILE,)) for ref in p_refs]
+        wide = [jnp.broadcast_to(load(ref), tile.shape) for ref in p_refs]
 
         def full(parameters):
             return join(parameters)._replace(spike=spike)
@@ -87,13 +97,14 @@ def backward(cell, p, first, raw_tb, before_tb, times, last_ct, out_ct):
                 before = jax.tree.map(lambda a, b: jnp.where(t == 0, a, b), given_first, rebuilt)
             else:
                 before = carry_of.unflatten(earlier)
-            cts = tuple(jnp.zeros(TILE, d) if ct is None else ct for ct, d in zip(cts, dtypes, strict=True))
+            cts = tuple(jnp.zeros(tile.shape, d) if ct is None else ct for ct, d in zip(cts, dtypes, strict=True))
             cotangents, x_ct = pull_step(cell, full, wide, cotangents, before, raw, t, cts)
-            store(x_out, t, x_ct)
+            if x_out is not None:
+                store(x_out, t, x_ct)
             return cotangents
 
         after_last = [
-            jnp.zeros(TILE, leaf.dtype) if ref is None else load(ref)
+            jnp.zeros(tile.shape, leaf.dtype) if ref is None else load(ref)
             for ref, leaf in zip(last_refs, start, strict=True)
         ]
         cotangents = (carry_of.unflatten(after_last), [jnp.zeros_like(leaf) for leaf in wide])
@@ -102,7 +113,7 @@ def backward(cell, p, first, raw_tb, before_tb, times, last_ct, out_ct):
 
     like_start, like_p = ([Struct(shape, leaf.dtype) for leaf in leaves] for leaves in (start, floats))
     inputs = (raw_tb, start, jax.tree.leaves(before_tb), floats, slopes, given_last, given)
-    x_like = Struct(raw_tb.shape, raw_tb.dtype)
+    x_like = None if p.constant is not None else Struct(raw_tb.shape, raw_tb.dtype)
     x_ct, first_ct, wide_ct = tiled(kernel, inputs, (x_like, like_start, like_p), shape, steps)
     p_ct = join([sum_to(ct, leaf) for ct, leaf in zip(wide_ct, floats, strict=True)], zeros=True)
     return p_ct._replace(spike=jax.tree.map(jnp.zeros_like, p.spike)), carry_of.unflatten(first_ct), x_ct

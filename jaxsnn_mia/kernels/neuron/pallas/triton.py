@@ -1,4 +1,4 @@
-"""A kernel over tiles of neurons: flattening, masked loads and stores, and the walk through time."""
+"""Tiles of neurons for GPUs, lowered by Triton: flattening, masked loads and stores."""
 
 import math
 from collections.abc import Callable
@@ -8,18 +8,18 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxsnn_mia.kernels.neuron.pallas.walk import Tile
+
 TILE = 256  # elements of a program instance: two for each thread of four warps
 WARPS = 4
-AHEAD = 4  # time steps read before the first of them is used: loads in flight hide the latency of memory
 
 
 def tiled(kernel: Callable, inputs: Any, out_shape: Any, shape: tuple[int, ...], steps: int) -> Any:
-    """Runs kernel(load, store, refs) on tiles of the elements of [B, ...] = `shape`: compiled where lowered for CUDA,
+    """Runs kernel(tile, refs) on each `Tile` of the elements of [B, ...] = `shape`: compiled where lowered for CUDA,
     interpreted elsewhere.
 
     `inputs` is a pytree of arrays [T, B, ...], of arrays that broadcast to [B, ...], of scalars, and of None;
-    `out_shape` one of ShapeDtypeStruct [T, B, ...] or [B, ...]. `refs` is the tuple of both. load(ref) and
-    load(ref, t) give the tile's elements [TILE], or a scalar; store(ref, t or None, values) puts them back.
+    `out_shape` one of ShapeDtypeStruct [T, B, ...] or [B, ...] and of None. `refs` is the tuple of both.
     """
     # imported here: a jax without Triton must still import the kernels
     from jax.experimental import pallas as pl
@@ -43,7 +43,7 @@ def tiled(kernel: Callable, inputs: Any, out_shape: Any, shape: tuple[int, ...],
             triton.store(index(ref, t), jnp.broadcast_to(values, (TILE,)).astype(ref.dtype), mask=inside)
 
         ins, outs = structure.unflatten(refs)
-        kernel(load, store, (*ins, *outs))
+        kernel(Tile(load, store, (TILE,)), (*ins, *outs))
 
     def flat(a):
         return a if a.ndim == 0 else a.reshape(steps, size) if a.ndim > len(shape) else spread(a)
@@ -68,25 +68,3 @@ def tiled(kernel: Callable, inputs: Any, out_shape: Any, shape: tuple[int, ...],
     results = lax.platform_dependent(*flat_in, cuda=call(False), default=call(True))
     shaped = [a.reshape(like.shape) for a, like in zip(results, leaves[n_in:], strict=True)]
     return jax.tree.unflatten(jax.tree.structure(tuple(out_shape)), shaped)
-
-
-def walk(steps: int, look: Callable, step: Callable, carry: Any, *, reverse: bool) -> Any:
-    """carry = step(t, carry, look(t)) for each t in order, or from the last to the first; looks are taken `AHEAD`."""
-    whole = steps // AHEAD * AHEAD
-
-    def several(first, size, carry):
-        times = [first + k for k in range(size)]
-        for t, seen in [(t, look(t)) for t in (times[::-1] if reverse else times)]:
-            carry = step(t, carry, seen)
-        return carry
-
-    def blocks(carry):
-        def block(i, carry):
-            return several((whole // AHEAD - 1 - i if reverse else i) * AHEAD, AHEAD, carry)
-
-        return lax.fori_loop(0, whole // AHEAD, block, carry)
-
-    def rest(carry):
-        return lax.fori_loop(0, 1, lambda i, carry: several(whole + i, steps - whole, carry), carry)
-
-    return blocks(rest(carry)) if reverse else rest(blocks(carry))
