@@ -6,6 +6,7 @@ complementary pair. Where shadows come without pairs, the partner is one random 
 target and example.
 """
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,10 @@ import numpy as np
 
 FEW_BLOCKS = 4  # so many blocks or fewer are taken as one
 BLOCK_BYTES = 2**19  # of one float64 array [S, block, A]: what a core's cache holds
+FAR = 5.0  # times the distance from the median within which 95 % of the values lie
+SAMPLE = 2**18  # values, of all models, by which that distance is estimated
+
+log = logging.getLogger(__name__)
 
 
 class Against(NamedTuple):
@@ -27,6 +32,7 @@ class Against(NamedTuple):
     partner_sn: np.ndarray | None  # int [S, N] or [S, 1]; None where the targets are no shadows: nothing is left out
     usable_s: np.ndarray
     targets: Any  # [S or K, N, A]
+    bounds: tuple[float, float] = (-np.inf, np.inf)  # values beyond are taken for these
 
     @property
     def separate(self) -> bool:
@@ -38,7 +44,11 @@ class Against(NamedTuple):
         partner_sn = self.partner_sn
         if partner_sn is not None:
             partner_sn = np.broadcast_to(partner_sn, self.keep_sn.shape)[:, part]
-        return np.asarray(self.values_sna[:, part], np.float64), self.keep_sn[:, part], partner_sn, self.usable_s
+        return self.clipped(self.values_sna[:, part]), self.keep_sn[:, part], partner_sn, self.usable_s
+
+    def clipped(self, values: Any) -> np.ndarray:
+        """float64, within the bounds."""
+        return np.clip(np.asarray(values, np.float64), *self.bounds)
 
     def slices(self, blocks: int = 1) -> list[slice]:
         """Slices that cover the examples: blocks of one length (`blocks` times what a core's cache holds) and a shorter
@@ -53,7 +63,7 @@ class Against(NamedTuple):
         usable."""
 
         def of_part(part):
-            x = np.asarray(self.targets[:, part], np.float64)
+            x = self.clipped(self.targets[:, part])
             # wait before reading: reading holds Python's lock, which the computation itself may need
             return np.asarray(jax.block_until_ready(of(self.block(part), x, part)))
 
@@ -66,13 +76,17 @@ class Against(NamedTuple):
         return out
 
 
-def prepare(values_sna, keep_sn, name: str, *, partner_s, valid_s, targets_kna=None, inside: bool = True) -> Against:
+def prepare(
+    values_sna, keep_sn, name: str, *, partner_s, valid_s, targets_kna=None, inside: bool = True, bounded: bool = False
+) -> Against:
     """The arrays of an attack, after their shapes and values are checked.
 
     Args:
       values_sna: what models say of examples [S, N, A]; may be a memory map. `name` is its name in errors.
       keep_sn, partner_s, valid_s, targets_kna: as in `lira.score`.
       inside: whether the attack needs IN models of every example; offline attacks do not.
+      bounded: whether values beyond `bounds` are clipped: an attack that learns a law from all examples would else be
+        ruled by a single one.
 
     Raises:
       ValueError: what `lira.score` refuses.
@@ -86,7 +100,37 @@ def prepare(values_sna, keep_sn, name: str, *, partner_s, valid_s, targets_kna=N
     check_counts(keep_sn, usable_s, *fewest(inside, separate))
     partner_sn = None if separate else partners(keep_sn, partner_s, usable_s)
     targets = values_sna if targets_kna is None else targets_kna
-    return Against(values_sna, np.asarray(keep_sn), partner_sn, usable_s, targets)
+    within = bounds(values_sna, usable_s) if bounded else (-np.inf, np.inf)
+    if bounded:
+        warn_of_extremes(values_sna, usable_s, within, name)
+    return Against(values_sna, np.asarray(keep_sn), partner_sn, usable_s, targets, within)
+
+
+def bounds(values_sna: Any, usable_s: np.ndarray) -> tuple[float, float]:
+    """(low, high): `FAR` times the distance from the median that 95 % of the values keep. Nothing lies outside of the
+    confidences of trained models; infinite where 95 % of the values are equal."""
+    rows = np.flatnonzero(usable_s)
+    step = max(values_sna[0].size * len(rows) // SAMPLE, 1)
+    sample = np.concatenate([np.ravel(values_sna[s])[i % step :: step] for i, s in enumerate(rows)]).astype(np.float64)
+    middle = np.median(sample)
+    reach = FAR * np.quantile(np.abs(sample - middle), 0.95)
+    return (middle - reach, middle + reach) if reach > 0 else (-np.inf, np.inf)
+
+
+def warn_of_extremes(values_sna: Any, usable_s: np.ndarray, within: tuple[float, float], name: str) -> None:
+    """Names the example with the most values beyond the bounds, if there is one."""
+    low, high = within
+    beyond_n = np.zeros(values_sna.shape[1], int)
+    for s in np.flatnonzero(usable_s):
+        row = np.asarray(values_sna[s])
+        beyond_n += ((row < low) | (row > high)).any(1)
+    if beyond_n.any():
+        most = int(beyond_n.argmax())
+        log.warning(
+            "`%s` of example %d is extreme in %d of %d models (not in %.3g to %.3g), and %d more examples are. Such "
+            "values are clipped: one of them would rule what is learned from all examples. Look at these examples.",
+            name, most, beyond_n[most], usable_s.sum(), low, high, (beyond_n > 0).sum() - 1,
+        )  # fmt: skip
 
 
 def check_finite(values: Any, name: str) -> None:

@@ -55,7 +55,7 @@ def score(
             f"{mode!r}, {kind!r}, {a0}, {kappa0}."
         )
     against = references.prepare(
-        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
+        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna, bounded=True
     )
     sums = references.over_blocks(lambda part: jax.device_get(_sums(against.block(part))), against.slices())
     priors = [_centre_and_variance(x) for x in jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)]

@@ -64,7 +64,7 @@ def score(
     check_options(mode, variance, location, compat)
     against = references.prepare(
         phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna,
-        inside=mode == "online",
+        inside=mode == "online", bounded=True,
     )  # fmt: skip
     if variance == "auto":
         variance = chosen(against, mode) if location == "mean" and compat is None else "per_example"

@@ -40,7 +40,7 @@ def score(
     if mode not in MODES or not 0 <= shrink <= 1:
         raise ValueError(f"`mode` must be in {MODES} and 0 <= shrink <= 1, got {mode!r}, {shrink}.")
     against = references.prepare(
-        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
+        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna, bounded=True
     )
     sums = references.over_blocks(lambda part: jax.device_get(_sums(against.block(part))), against.slices())
     total = jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)
