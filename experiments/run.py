@@ -25,7 +25,7 @@ from jaxsnn_mia.report import console, tables
 from jaxsnn_mia.runtime import spmd, stopping, terminal, tracking
 from jaxsnn_mia.settings import Config
 from jaxsnn_mia.store import remote
-from jaxsnn_mia.store.files import StoreError
+from jaxsnn_mia.store.files import StoreError, may_pass
 from jaxsnn_mia.store.stage import STAGES
 from jaxsnn_mia.training import claims as distributed
 from jaxsnn_mia.training.claims import Share
@@ -42,13 +42,14 @@ PATIENCE = flags.DEFINE_float("patience", 60, "Seconds that a worker waits while
 TRACK = flags.DEFINE_enum("track", None, list(tracking.TRACKERS), "Send losses and times there as well.")
 LIST = flags.DEFINE_bool("list", False, "Print the stages of --workdir, finished or not; run nothing.")
 CLEAN = flags.DEFINE_bool("clean", False, "Remove the unfinished stages of --workdir, after asking; run nothing.")
+VERIFY = flags.DEFINE_bool("verify", False, "Say what in --workdir is not as it was written; run nothing.")
 SETTINGS = flags.DEFINE_bool("settings", False, "Print every setting, what it may be and what sweeps it; run nothing.")
 YES = flags.DEFINE_bool("yes", False, "Let --clean remove without asking.")
 
 
-def fail(message: object) -> NoReturn:
+def fail(message: object, code: int = 2) -> NoReturn:
     print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -91,7 +92,7 @@ def check() -> None:
     """Whether the flags go together."""
     if SETTINGS.value:
         return
-    for group in ((WORKER, DISTRIBUTED, SPMD), (LIST, CLEAN, DRY_RUN)):
+    for group in ((WORKER, DISTRIBUTED, SPMD), (LIST, CLEAN, VERIFY, DRY_RUN)):
         given = [f"--{flag.name}" for flag in group if flag.value]
         if len(given) > 1:
             fail(f"{' and '.join(given)} exclude each other. Pass one of them.")
@@ -99,7 +100,7 @@ def check() -> None:
         fail("--yes is for --clean.")
     if TARGET.value is not None and not DRY_RUN.value:
         fail("--target is for --dry_run.")
-    if LIST.value or CLEAN.value:
+    if LIST.value or CLEAN.value or VERIFY.value:
         if WORKDIR.value is None:
             fail("--workdir=DIR is needed.")
         return
@@ -114,10 +115,13 @@ def folder() -> Path:
 
 
 def keep_house() -> None:
-    """--list and --clean."""
-
+    """--list, --verify and --clean."""
     if LIST.value:
         print(inventory.as_text(inventory.items(folder())))
+    elif VERIFY.value:
+        damaged = inventory.verify(folder())
+        print("\n".join(f"{path} is not as it was written" for path in damaged) or "everything is as it was written")
+        sys.exit(1 if damaged else 0)
     else:
         inventory.clean(folder(), agreed=YES.value)
 
@@ -171,7 +175,7 @@ def main(argv: list[str]) -> None:
         if SETTINGS.value:
             print(settings.as_text())
             return
-        if LIST.value or CLEAN.value:
+        if LIST.value or CLEAN.value or VERIFY.value:
             keep_house()
             return
         if not DRY_RUN.value:
@@ -183,7 +187,9 @@ def main(argv: list[str]) -> None:
         print(stopped, file=sys.stderr)
         sys.exit(stopped.code)
     except (ValueError, OSError, StoreError) as error:
-        fail(error)
+        fail(error, stopping.REQUEUE if may_pass(error) else 2)
+    except MemoryError:
+        fail("this machine has not enough memory for it. Take fewer rows (data.rows) or a smaller model.")
 
 
 if __name__ == "__main__":

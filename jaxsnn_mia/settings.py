@@ -58,7 +58,7 @@ class Data:
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    n_shadows: int = number(64, least=6, even=True, remedy="Shadows come in pairs.")
+    n_shadows: int = number(64, least=6, most=100_000, even=True, remedy="Shadows come in pairs.")
     rows: str = choice("exact", "splits.ROWS")
     # what is a member or not: an example, or a group, such as all recordings of a person, where the data have groups; a
     # test split of the source is then not used, and accuracy is that on groups that a model did not see
@@ -82,7 +82,7 @@ class Model:
     # "recurrent", "gru", "lstm"; for images "convnet", "vgg11", "vgg16", "resnet8", "resnet18"; or
     # "package.module:Class" of your own
     architecture: str = "dense"
-    hidden: tuple[int, ...] = number((128,), least=1)  # dense layers before the last
+    hidden: tuple[int, ...] = number((128,), least=1, most=1_000_000)  # dense layers before the last
     time_steps: int = number(10, least=1, most=1000)
     # "rate", "latency": spikes of inputs in [0, 1]; the ANN then runs at every step too
     encoding: str = choice("direct", "models.ENCODINGS")
@@ -136,7 +136,7 @@ class Train:
     schedule: str = choice("constant", "constant", "cosine")
     momentum: float = number(0.9, least=0, below=1)  # of sgd
     epochs: int = number(40, least=1, most=100_000)
-    batch_size: int = number(64, least=1)
+    batch_size: int = number(64, least=1, most=1_000_000_000)
     weight_decay: float = number(0.0, least=0)
     smoothing: float = number(0.0, least=0, below=1)  # of labels
     # examples are mixed with others of their batch, by Beta(mixup, mixup)
@@ -228,14 +228,15 @@ class Metrics:
     priors: tuple[float, ...] = number((0.5, 0.1, 0.01), above=0, below=1)  # shares of members, of the PPV at each rate
     level: float = number(0.95, above=0, below=1)
     delta: float = number(1e-5, least=0, below=1)  # of the lower bound of epsilon, where splits.rows is "iid"
-    replicates_auc: int = number(1000, least=20)
-    replicates_tpr: int = number(200, least=20)
+    replicates_auc: int = number(1000, least=20, most=1_000_000)
+    replicates_tpr: int = number(200, least=20, most=1_000_000)
     seed: int = number(0, least=0, below=SEEDS)
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
     title: str = "Membership-inference audit"
+    records: bool = True  # the page shows the most exposed training examples themselves; False: their numbers alone
 
 
 @dataclasses.dataclass(frozen=True)
@@ -294,6 +295,7 @@ LATER = {
     "data": ("layout",),
     "splits": ("unit",),
     "model": ("neuron", "alpha", "rho", "strength", "learned", "population"),
+    "report": ("records",),
 }
 
 

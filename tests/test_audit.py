@@ -78,6 +78,7 @@ def test_another_audit_or_run_in_a_workdir_is_left_alone(tmp_path):
         audit.run(MODELS, KEEP, tmp_path, names=("loss",), settings=QUICK)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_few_separate_targets_are_reported_without_what_they_cannot_tell(tmp_path, count):
     member = np.random.default_rng(count).random((count, N)) < 0.5

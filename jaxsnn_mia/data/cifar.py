@@ -2,13 +2,12 @@
 
 import io
 import itertools
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from jaxsnn_mia.data.dataset import Dataset, make_dataset, named_file
+from jaxsnn_mia.store import untrusted
 from jaxsnn_mia.store.files import file_sha256
 
 FILE = "cifar10_jpeg.npz"
@@ -39,17 +38,17 @@ def load(argument: str, folder: str) -> Dataset:
 
     path = existing(argument, folder)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            jpeg, offsets, label, is_train, names = (
-                arrays[name] for name in ("jpeg", "offsets", "label", "is_train", "class_names")
-            )
+        arrays = untrusted.npz(path)
+        jpeg, offsets, label, is_train, names = (
+            arrays[name] for name in ("jpeg", "offsets", "label", "is_train", "class_names")
+        )
         whole = jpeg.tobytes()
         x = np.stack(
             [
-                np.asarray(Image.open(io.BytesIO(whole[start:end])).convert("RGB"))
+                np.asarray(Image.open(io.BytesIO(whole[start:end]), formats=("JPEG",)).convert("RGB"))
                 for start, end in itertools.pairwise(offsets)
             ]
         )
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (*untrusted.UNREADABLE, Image.DecompressionBombError) as error:
         raise ValueError(f"cifar10_jpeg: {path} is not the published file ({error}). Download it again.") from None
     return make_dataset(x, label.astype(np.int32), names, "CIFAR-10 (JPEG)", ~is_train)

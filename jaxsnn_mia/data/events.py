@@ -13,6 +13,7 @@ import numpy as np
 from absl import logging
 
 from jaxsnn_mia.data.dataset import Dataset, make_dataset
+from jaxsnn_mia.store import untrusted
 from jaxsnn_mia.store.files import StoreError, atomic, digest
 
 VERSION = 1  # of what is made of a file: part of every fingerprint, and so of the cache
@@ -233,9 +234,9 @@ def cached(name: str, argument: str, folder: str, fingerprint: str, build: Calla
     written there otherwise, unless the folder cannot be written."""
     path = root(f"frames-{name}-{argument}-{digest(fingerprint)}.npz", folder)
     try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in ("x", "y", "test", "names")}
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error):
+        held = untrusted.npz(path)
+        arrays = {key: held[key] for key in ("x", "y", "test", "names")}
+    except untrusted.UNREADABLE:
         arrays = build()
         try:
             with (

@@ -1,13 +1,13 @@
 """MNIST and its relatives from IDX files: `train-` and `t10k-` (or `test-`), `images-idx3-ubyte` [N, H, W] and
 `labels-idx1-ubyte` [N], with .gz or without."""
 
-import gzip
-import zlib
+import math
 from pathlib import Path
 
 import numpy as np
 
 from jaxsnn_mia.data.dataset import Dataset, make_dataset, named_file
+from jaxsnn_mia.store import untrusted
 from jaxsnn_mia.store.files import file_sha256
 
 FILES = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
@@ -19,16 +19,21 @@ PARTS = ("images?idx3-ubyte", "labels?idx1-ubyte")  # some mirrors write images.
 def read(path: Path) -> np.ndarray:
     """The uint8 array of an IDX file: 0, 0, 8, number of axes; their lengths, big endian, 4 bytes each; the bytes."""
     try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-        axes = content[3] if content[:3] == b"\0\0\x08" else 0
-        shape = tuple(np.frombuffer(content, ">i4", axes, 4))
-        array = np.frombuffer(content, np.uint8, offset=4 + 4 * axes)
-        if not axes or array.size != np.prod(shape):
-            raise ValueError(f"{array.size} bytes for shape {shape}")
-    except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise ValueError(f"{path} is no whole IDX file of bytes ({error}). Download it again.") from None
-    return array.reshape(shape)
+        with untrusted.unzipped(path) as file:
+            magic = file.read(4)
+            if len(magic) < 4 or magic[:3] != b"\0\0\x08" or not 0 < magic[3] < 5:
+                raise ValueError("it does not begin as one")
+            shape = tuple(int(length) for length in np.frombuffer(file.read(4 * magic[3]), ">u4", magic[3]))
+            size = math.prod(shape)
+            untrusted.check_size(size, "its content")
+            content = file.read(size + 1)  # no more, whatever it unpacks to
+        if len(content) != size:
+            raise ValueError(f"{'more' if len(content) > size else len(content)} bytes for shape {shape}")
+    except untrusted.UNREADABLE as error:
+        raise ValueError(
+            f"{path} is no whole IDX file of bytes ({untrusted.first_line(error)}). Download it again."
+        ) from None
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def mnist10k_paths(folder: str) -> list[Path]:

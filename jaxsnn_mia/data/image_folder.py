@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from jaxsnn_mia.data.dataset import Dataset, make_dataset
+from jaxsnn_mia.store import untrusted
 from jaxsnn_mia.store.files import digest
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF")  # no others: some would start another program
 BESIDE = (".txt", ".md", ".json", ".csv", ".xml", ".db", ".ini")  # notes, and what file managers leave
 
 
@@ -22,7 +24,7 @@ def images(path: Path) -> list[Path]:
         file for file in path.iterdir() if not file.name.startswith(".") and file.suffix.lower() not in BESIDE
     )
     for file in held:
-        if file.is_dir() or file.suffix.lower() not in SUFFIXES:
+        if not file.is_file() or file.suffix.lower() not in SUFFIXES:
             what = "a folder within a class" if file.is_dir() else "no image that can be read"
             raise ValueError(
                 f"folder: {file} is {what}; a class holds {', '.join(SUFFIXES)} files. Move it out or convert it."
@@ -63,27 +65,43 @@ def fingerprint(place: str, folder: str = "") -> str:
     return digest([(str(file.relative_to(root)), stat.st_size, stat.st_mtime_ns) for file, stat in stats])
 
 
+def pixels(file: Path) -> int:
+    """Of an image, by its header; ValueError for what is none."""
+    from PIL import Image
+
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            return image.width * image.height
+    except (*untrusted.UNREADABLE, Image.DecompressionBombError) as error:
+        raise unreadable(file, error) from None
+
+
+def unreadable(file: Path, error: BaseException) -> ValueError:
+    return ValueError(
+        f"folder: cannot read {file} ({untrusted.first_line(error)}). Save it again as an 8-bit png, or remove it."
+    )
+
+
 def read(file: Path) -> np.ndarray:
     """uint8 [H, W] of a grey image, [H, W, 3] of any other, turned as its EXIF orientation says; transparency is
     dropped."""
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             if image.mode in ("I", "F") or image.mode.startswith("I;"):
                 raise ValueError(f"expected 8 bits per channel, got mode {image.mode}")
             upright = ImageOps.exif_transpose(image)
             return np.asarray(upright.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(
-            f"folder: cannot read {file} ({error}). Save it again as an 8-bit png, or remove it."
-        ) from None
+    except (*untrusted.UNREADABLE, Image.DecompressionBombError) as error:
+        raise unreadable(file, error) from None
 
 
 def load(place: str, folder: str = "") -> Dataset:
     """uint8 [N, H, W, 1] where all images are grey, else [N, H, W, 3]; classes in order of their names; the test split
     of DIR/test. ValueError for images of different sizes."""
     labelled = files(place)
+    untrusted.check_size(sum(map(pixels, (file for file, _, _ in labelled))) * 3, f"folder:{place}: its images")
     arrays = [read(file) for file, _, _ in labelled]
     ((usual, _),) = Counter(array.shape[:2] for array in arrays).most_common(1)
     for (file, _, _), array in zip(labelled, arrays, strict=True):

@@ -5,14 +5,13 @@ band of the recording, at T times that divide it; then an event for each step of
 """
 
 import itertools
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from jaxsnn_mia.data.dataset import Dataset, make_dataset, named_file
 from jaxsnn_mia.data.events import DIGITS, time_bins
+from jaxsnn_mia.store import untrusted
 from jaxsnn_mia.store.files import digest, file_sha256
 
 VERSION = 1  # of what is made of a file: part of the fingerprint
@@ -89,13 +88,13 @@ def fsdd(argument: str, folder: str) -> Dataset:
     """
     (T, bands), path = form(argument), fsdd_file(folder)
     try:
-        with np.load(path, allow_pickle=False) as held:
-            samples, offsets, digit, speaker, take = (
-                held[name] for name in ("samples", "offsets", "digit", "speaker", "take")
-            )
-            rate = float(held["rate"])
+        held = untrusted.npz(path)
+        samples, offsets, digit, speaker, take = (
+            held[name] for name in ("samples", "offsets", "digit", "speaker", "take")
+        )
+        rate = float(held["rate"])
         x = [coded(decibels(samples[a:b], rate, bands), T) for a, b in itertools.pairwise(offsets)]
-    except (KeyError, OSError, ValueError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except untrusted.UNREADABLE as error:
         raise ValueError(f"fsdd: {path} is not the file that is described ({error}). Pack it again.") from None
     group_n = np.unique(speaker, return_inverse=True)[1]
     return make_dataset(
@@ -122,9 +121,9 @@ def vowels(argument: str, folder: str) -> Dataset:
     """
     path = vowels_file(folder)
     try:
-        with np.load(path, allow_pickle=False) as held:
-            x, y, is_train, names = (held[name] for name in ("x", "y", "is_train", "class_names"))
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        held = untrusted.npz(path)
+        x, y, is_train, names = (held[name] for name in ("x", "y", "is_train", "class_names"))
+    except untrusted.UNREADABLE as error:
         raise ValueError(
             f"japanese_vowels: {path} is not the file that is described ({error}). Pack it again."
         ) from None

@@ -21,7 +21,7 @@ def surrogate(name: str) -> Callable[..., Surrogate]:
         if isinstance(made, Surrogate):
             first = next(iter(inspect.signature(factory).parameters))
             factory(**{first: made.params[first]}, at_zero=0.0)
-    except (ImportError, AttributeError, TypeError, KeyError, StopIteration) as error:
+    except (Exception, SystemExit) as error:
         remedy = "Its parameters have defaults, the slope is the first, and it passes `scale` and `at_zero` on."
         raise ValueError(f"`surrogate` {name!r} could not be made: {error!r}. {remedy}") from error
     if not isinstance(made, Surrogate):

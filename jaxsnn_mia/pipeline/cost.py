@@ -79,8 +79,9 @@ def estimate(c: Config, workdir: Path | None = None) -> list[Cost]:
     together = Counter(map(program_of, works.values()))
     for name, variant in sorted(variants.items(), key=lambda item: -models[item[0]].epoch_flops):
         used = used_devices(variant)
-        size = group_size(variant, works[name], used, together[program_of(works[name])])
-        question = [works[name]], fixed_width(variant), used, -(-size // len(used))
+        members = together[program_of(works[name])]
+        size = group_size(variant, works[name], used, members)
+        question = [works[name]], fixed_width(variant, members * size), used, -(-size // len(used))
         if cache.knows(*question) or spent + longest < PROBE_SECONDS:
             start = time.perf_counter()
             probes[name] = cache.get(*question)

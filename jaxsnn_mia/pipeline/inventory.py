@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxsnn_mia.store.files import StoreError
-from jaxsnn_mia.store.stage import MANIFEST, STAGE_VERSION
+from jaxsnn_mia.store.files import StoreError, digest, intact
+from jaxsnn_mia.store.stage import MANIFEST, STAGE_VERSION, broken
 from jaxsnn_mia.store.workdir import lock
 from jaxsnn_mia.training.claims import is_dead
 
 STAGE = re.compile(rf"({'|'.join(STAGE_VERSION)})-[0-9a-f]{{12}}")
 
-LEFT = re.compile(r"\..+\.tmp|group-\d+\.claim|.+\.orbax-checkpoint-tmp.*")
+LEFT = re.compile(r"\..+\.tmp|group-\d+\.claim|\.writing-.+|.+\.orbax-checkpoint-tmp.*")
 
 
 class Item(NamedTuple):
@@ -89,13 +89,39 @@ def progress(path: Path) -> str:
     try:
         plan = json.loads((path / "plan.json").read_text())
         epochs = json.loads((path.parents[1] / "config.json").read_text())["config"]["train"]["epochs"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return "unfinished"
     done = 0
     for group in path.glob("group-?????"):
         kept = [int(folder.name.removeprefix("epoch-")) for folder in group.glob("epoch-??????")]
         done += max(kept, default=0)
     return f"{100 * done / (plan['groups'] * epochs):.0f} % done"
+
+
+def verify(workdir: Path) -> list[str]:
+    """What is not as it was written, by its path in the workdir: files of finished stages, and what the report was made
+    of. StoreError where there is no such workdir."""
+    found = []
+    for path in sorted({*workdir.glob("*-*"), *workdir.glob("*/*-*")}):
+        if STAGE.fullmatch(path.name) and is_folder(path) and is_folder(path.parent):
+            found += [str((path / name).relative_to(workdir)) for name in broken(path) or ()]
+    if not found:
+        items(workdir)
+    return found + [name for name in ("config.json", "summary.json") if not agrees(workdir / name)]
+
+
+def agrees(path: Path) -> bool:
+    """Whether a file of JSON has the digest that it says; true where there is none, or it is of an earlier version."""
+    try:
+        held = json.loads(path.read_text())
+        if path.name == "config.json":
+            return held["hash"] == digest(held["config"])
+        whole = held.pop("digest", None) in (None, digest(held))
+        return whole and all(intact(path.parent / name, sha) for name, sha in held["files"].items())
+    except FileNotFoundError:
+        return True
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def leftovers(workdir: Path) -> list[Path]:

@@ -26,6 +26,7 @@ from jaxsnn_mia.pipeline import (
 from jaxsnn_mia.report import page
 from jaxsnn_mia.runtime import stopping, tracking
 from jaxsnn_mia.settings import Config, recorded
+from jaxsnn_mia.store.files import going_on
 from jaxsnn_mia.store.stage import MANIFEST, Stage, upto
 from jaxsnn_mia.store.workdir import check_config, is_locked, lock, write_config
 from jaxsnn_mia.training.claims import POLL_SECONDS, Share, wait_for
@@ -65,7 +66,8 @@ def follow(c: Config, workdir: Path, share: Share) -> None:
     """Trains together with the process that leads in the workdir."""
     variants = sweep.variants(c)
     shared = {name: wait_for_data(variant, workdir, share.patience) for name, variant in variants.items()}
-    train.run(variants, workdir, shared, share)
+    with going_on():
+        train.run(variants, workdir, shared, share)
     while jax.process_count() > 1 and is_locked(workdir):  # one job ends together
         time.sleep(POLL_SECONDS)
 
@@ -76,6 +78,14 @@ def lead(c: Config, workdir: Path, until: str, share: Share) -> dict[str, Paths]
     paths = {name: data_and_splits(variant, workdir) for name, variant in variants.items()}  # all data is checked first
     own_model.check(variants, paths)
     write_config(workdir, recorded(c))
+    with going_on():
+        return after_data(c, workdir, until, share, variants, paths)
+
+
+def after_data(
+    c: Config, workdir: Path, until: str, share: Share, variants: dict[str, Config], paths: dict[str, Paths]
+) -> dict[str, Paths]:
+    """Trains and attacks all variants, and writes the report."""
     if upto("train", until):
         paths = train.run(variants, workdir, paths, share)
     left_out = {}

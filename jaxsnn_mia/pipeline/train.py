@@ -1,6 +1,7 @@
 """The training stage. Variants that differ in traced settings alone are trained as one ensemble."""
 
 import inspect
+import shutil
 from pathlib import Path
 
 from absl import logging
@@ -13,7 +14,10 @@ from jaxsnn_mia.settings import Config, as_dict, recorded
 from jaxsnn_mia.store.files import digest, file_sha256
 from jaxsnn_mia.store.stage import Stage, finish, read_manifest
 from jaxsnn_mia.training.claims import Share
+from jaxsnn_mia.training.inputs import Inputs
 from jaxsnn_mia.training.loop import Member, train_all
+from jaxsnn_mia.training.plan import used_devices
+from jaxsnn_mia.training.probe import largest_group, state_bytes
 
 
 def stage(c: Config, folder: Path, paths: dict[str, Path]) -> Stage:
@@ -67,8 +71,26 @@ def ensembles(
             logging.info("%s is trained already", name)
             continue
         inputs = load_inputs(c, paths[name])
+        check_room(c, inputs, stages[name].parent.parent)
         program = digest([repr(inputs.spec), inputs.seed, as_dict(c.ensemble), paths[name]["splits"]])
         names, members = by_program.setdefault(program, ([], []))
         names.append(name)
         members.append(Member(stages[name].path, c, inputs))
     return list(by_program.values())
+
+
+def check_room(c: Config, inputs: Inputs, workdir: Path) -> None:
+    """ValueError where not even two models fit in memory, or not all checkpoints on the disk of the workdir."""
+    one, gb = state_bytes(inputs.spec), 1e9
+    if largest_group(inputs.spec, used_devices(c)) < 2:
+        raise ValueError(
+            f"a model of `model.hidden`={c.model.hidden} needs {one / gb:.3g} GB with its optimizer, and two do not "
+            f"fit in the memory of this machine ({resources.host_memory() / gb:.3g} GB). Make the model smaller."
+        )
+    needed = one * len(inputs.rows[0]) * (1 + len(c.train.snapshot_epochs))
+    free = shutil.disk_usage(workdir).free
+    if needed > free:
+        raise ValueError(
+            f"the checkpoints of {len(inputs.rows[0])} models need {needed / gb:.3g} GB, and {workdir} has "
+            f"{free / gb:.3g} GB left. Pass another --workdir, fewer `splits.n_shadows` or `train.snapshot_epochs`."
+        )

@@ -32,6 +32,7 @@ from jaxsnn_mia.training.ensemble import Ensemble, Shadows, make_ensemble
 from jaxsnn_mia.training.groups import load_group
 from jaxsnn_mia.training.history import valid_shadows
 from jaxsnn_mia.training.inputs import Inputs, first_rows, repeat_last
+from jaxsnn_mia.training.plan import read_plan
 from jaxsnn_mia.training.step import State, TrainSpec, make_train
 
 ROWS_AT_ONCE = 1024  # examples of a forward pass
@@ -153,7 +154,7 @@ class Trained:
     @functools.cached_property
     def plan(self) -> dict[str, Any]:
         """plan.json of the training: "group_size", "groups", "width", ..."""
-        return json.loads((self.paths["train"] / "plan.json").read_text())
+        return read_plan(self.paths["train"])
 
     @functools.cached_property
     def devices(self) -> list:

@@ -21,6 +21,11 @@ class Contents(NamedTuple):
     over_seeds: Sequence[dict[str, Any]] = ()  # rows of means, see `report.seeds`
 
     @property
+    def shows_records(self) -> bool:
+        """Whether training examples themselves may be on the page."""
+        return bool(self.settings.get("report", {}).get("records", True))
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         return [row for variant in self.variants.values() for row in variant.rows]
 

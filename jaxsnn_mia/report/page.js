@@ -44,7 +44,9 @@ function download(name, type, text) {
 }
 
 function asCsv(table) {
-  const quoted = (cell) => `"${cell.textContent.trim().replaceAll('"', '""')}"`;
+  // a spreadsheet would run a text that begins like a formula
+  const inert = (text) => (/^[=+@-]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text);
+  const quoted = (cell) => `"${inert(cell.textContent.trim()).replaceAll('"', '""')}"`;
   return Array.from(table.rows, (row) => Array.from(row.cells, quoted).join(",")).join("\n") + "\n";
 }
 

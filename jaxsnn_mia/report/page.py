@@ -69,15 +69,17 @@ def write(
         "left_out": {name: reason for name, (_, reason) in left_out.items()},
         "variants": {name: variant.summary for name, variant in variants.items()},
     }
-    write_json(workdir / "summary.json", summary)
+    write_json(workdir / "summary.json", {**summary, "digest": digest(summary)})
 
 
 def is_current(workdir: Path, inputs: str) -> bool:
     """Whether the report was made from these inputs and nothing of it is missing or damaged."""
     try:
         made = json.loads((workdir / "summary.json").read_text())
-        return made["inputs"] == inputs and all(intact(workdir / name, sha) for name, sha in made["files"].items())
-    except (OSError, ValueError, KeyError):
+        whole = made.pop("digest") == digest(made)
+        files = made["files"].items()
+        return whole and made["inputs"] == inputs and all(intact(workdir / name, sha) for name, sha in files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 

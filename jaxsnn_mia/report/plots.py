@@ -89,8 +89,25 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     if rows:
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: f"{x:.6g}" if isinstance(x, float) else x for key, x in row.items()} for row in rows)
+        writer.writerows({key: written(x) for key, x in row.items()} for row in rows)
     return out.getvalue()
+
+
+def written(cell: Any) -> Any:
+    """A cell of a CSV. No spreadsheet may take it for a formula: text that begins as one gets an apostrophe."""
+    if isinstance(cell, float):
+        return f"{cell:.6g}"
+    if isinstance(cell, str) and cell[:1] in tuple("=+-@\t\r") and not is_number(cell):
+        return f"'{cell}"
+    return cell
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def bars(row: Mapping[str, Any]) -> np.ndarray:

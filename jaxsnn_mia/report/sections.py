@@ -182,7 +182,7 @@ def canary_section(page: Contents, show: Any) -> Section | None:
 def exposed_section(page: Contents, show: Any) -> Section | None:
     """How exposed single examples are, and the most exposed ones."""
     lists = {
-        name: exposed.most_exposed(variant.examples, variant.paths.get("data"))
+        name: exposed.most_exposed(variant.examples, variant.paths.get("data") if page.shows_records else None)
         for name, variant in page.variants.items()
     }
     lists = {name: examples for name, examples in lists.items() if examples}
@@ -212,6 +212,13 @@ def exposed_section(page: Contents, show: Any) -> Section | None:
                 "Who is exposed can be guessed from one model, by how much the loss of an example moves along its "
                 f"training (LT-IQR). Of the hundredth that one model names so, this share is the right one: {said}. By "
                 "chance it is 1 %."
+            )
+        )
+    if any(example.image or example.row for examples in lists.values() for example in examples):
+        parts.append(
+            show.note(
+                "This page shows training examples themselves, and who of them is exposed. `report.records=False` "
+                "leaves them out, for a page that is given away."
             )
         )
     for name, examples in lists.items():
@@ -355,6 +362,7 @@ def beyond_section(page: Contents, show: Any) -> Section | None:
         figures.image_grid(f"{name}, {way.replace('_', ' ')}", images)
         for name, variant in page.variants.items()
         for way, images in variant.grids.items()
+        if page.shows_records
     ]
     parts.append(show.figures(drawn))
     return Section("beyond", "Beyond membership", "Beyond membership", parts)

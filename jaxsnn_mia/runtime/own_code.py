@@ -17,5 +17,5 @@ def imported(setting: str, name: str, known: Collection[str], kind: str) -> Any:
         raise ValueError(f"`{setting}` must be one of {sorted(known)}, got {name!r}. {remedy}")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (Exception, SystemExit) as error:  # a module runs what it likes when it is imported
         raise ValueError(f"`{setting}` {name!r} could not be found: {error!r}. {remedy}") from error

@@ -1,6 +1,7 @@
 """What a stage takes: wall time and peak memory."""
 
 import contextlib
+import os
 import resource
 import sys
 import time
@@ -23,6 +24,11 @@ class Meter:
             "peak_host_bytes": host_peak(),
             "peak_device_bytes": device_peak(),
         }
+
+
+def host_memory() -> int:
+    """Bytes of memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def host_peak() -> int:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxsnn_mia.store import untrusted
+
 DELIMITERS = ",;\t"
 
 
@@ -27,18 +29,18 @@ def read(path: str) -> np.ndarray:
             return np.load(where, mmap_mode="r", allow_pickle=False)
         if where.suffix == ".npz":
             return read_npz(where, key)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
+    except untrusted.UNREADABLE as error:
+        raise ValueError(f"{file} cannot be read: {untrusted.first_line(error)}") from None
     raise ValueError(f"a .npy, .npz or .csv file is needed, got {path}.")
 
 
 def read_npz(path: Path, key: str) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as arrays:
-        if not key and len(arrays.files) != 1:
-            raise ValueError(f"it holds {arrays.files}; name one by {path}:NAME.")
-        if key and key not in arrays.files:
-            raise ValueError(f"it holds {arrays.files}, not {key!r}.")
-        return arrays[key or arrays.files[0]]
+    there = untrusted.names(path)
+    if not key and len(there) != 1:
+        raise ValueError(f"it holds {there}; name one by {path}:NAME.")
+    if key and key not in there:
+        raise ValueError(f"it holds {there}, not {key!r}.")
+    return untrusted.npz(path, (key or there[0],))[key or there[0]]
 
 
 def read_csv(path: Path) -> np.ndarray:

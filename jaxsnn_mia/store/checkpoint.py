@@ -1,11 +1,13 @@
 """Checkpoints of a group of shadows: Orbax writes the arrays, a digest of every file guards them.
 
-Orbax restores a file with a flipped bit silently, so `sha256.json` lists every file and is renamed into place
-last: a step without it, or with a wrong one, never counts.
+Orbax restores a file with a flipped bit silently, so `sha256.json` lists every file: a step without it, or with a wrong
+one, never counts. A step is written aside and renamed into place when it is whole.
 """
 
 import json
-from collections.abc import Callable
+import os
+import uuid
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from absl import logging
 from jaxsnn_mia.store.files import StoreError, disk_full, file_sha256, intact, remove, write_json
 
 DIGESTS = "sha256.json"
+SHADOWS = "shadows.json"  # the ids of the models in a step
+ASIDE = ".writing-"
 
 
 def flat(tree: Any) -> dict[str, np.ndarray]:
@@ -71,21 +75,35 @@ def checkpointer() -> Any:
     return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_compression=False, **one), **one)
 
 
-def save(group: Path, epoch: int, tree: Any, *, keep: tuple[int, ...] = ()) -> None:
-    """Writes `tree` as the state after `epoch` epochs; keeps it, the one before and those named in `keep`."""
+def save(
+    group: Path, epoch: int, tree: Any, *, shadows: Sequence[int] = (), keep: tuple[int, ...] = (),
+    check: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
+    """Writes `tree` as the state of the models `shadows` after `epoch` epochs; keeps it, the one before and those named
+    in `keep`. `check` is called before it takes its place, and may raise."""
     import orbax.checkpoint as ocp
 
-    path = step_path(group, epoch)
-    for unfinished in group.glob(f"{path.name}*"):
+    path, aside = step_path(group, epoch), group / f"{ASIDE}{uuid.uuid4().hex[:8]}"
+    for unfinished in (*group.glob(f"{ASIDE}*"), *group.glob(f"{path.name}.*")):
         remove(unfinished)
-    group.mkdir(parents=True, exist_ok=True)
-    with disk_full(path):
-        checkpointer().save(path.absolute(), args=ocp.args.PyTreeSave(flat(tree)))
-    for old in epochs(group)[:-2]:
+    aside.mkdir(parents=True)
+    made = aside / path.name
+    try:
+        with disk_full(path):
+            checkpointer().save(made.absolute(), args=ocp.args.PyTreeSave(flat(tree)))
+            write_json(made / SHADOWS, [int(shadow) for shadow in shadows])
+            files = sorted(file for file in made.rglob("*") if file.is_file())
+            write_json(made / DIGESTS, {str(f.relative_to(made)): file_sha256(f) for f in files})
+        check()
+        remove(path)
+        os.replace(made, path)
+    finally:
+        remove(aside)
+    earlier = [old for old in epochs(group) if old < epoch]
+    later = [old for old in epochs(group) if old > epoch]  # of a training that goes on from before a damaged step
+    for old in (*earlier[:-1], *later):
         if old not in keep:
             remove(step_path(group, old))
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    write_json(path / DIGESTS, {str(f.relative_to(path)): file_sha256(f) for f in files})
 
 
 def epochs(group: Path) -> list[int]:
@@ -96,30 +114,50 @@ def epochs(group: Path) -> list[int]:
 def is_whole(path: Path) -> bool:
     try:
         digests = json.loads((path / DIGESTS).read_text())
-    except (OSError, ValueError):
+        return all(intact(path / name, sha) for name, sha in digests.items())
+    except (OSError, ValueError, AttributeError):
         return False
-    return all(intact(path / name, sha) for name, sha in digests.items())
 
 
-def latest(group: Path) -> int | None:
-    """The last epoch whose checkpoint is whole; damaged ones are named and passed over."""
+def latest(group: Path, needed: tuple[int, ...] = ()) -> int | None:
+    """The last epoch whose checkpoint is whole, and so are those of the epochs `needed` before it; damaged ones are
+    named and passed over."""
+    damaged: set[int] = set()
     for epoch in reversed(epochs(group)):
-        if is_whole(step_path(group, epoch)):
+        for step in {epoch, *(step for step in needed if step <= epoch)} - damaged:
+            if not is_whole(step_path(group, step)):
+                logging.warning("%s is damaged or incomplete; using a checkpoint before it", step_path(group, step))
+                damaged.add(step)
+        if not any(step <= epoch for step in damaged):
             return epoch
-        logging.warning("%s is damaged or incomplete; using the checkpoint before it", step_path(group, epoch))
     return None
 
 
-def restore(group: Path, epoch: int, like: Any) -> Any:
-    """The tree of that epoch in the structure of `like` (arrays or their shapes), as numpy arrays."""
+def restore(group: Path, epoch: int, like: Any, shadows: Sequence[int] | None = None) -> Any:
+    """The tree of that epoch in the structure of `like` (arrays or their shapes, with any number of models), as numpy
+    arrays. StoreError where its arrays are of another model, or its models not `shadows`."""
     import orbax.checkpoint as ocp
 
-    arrays = checkpointer().restore(step_path(group, epoch).absolute(), args=ocp.args.PyTreeRestore())
+    path = step_path(group, epoch)
+    check_shadows(path, shadows)
+    arrays = checkpointer().restore(path.absolute(), args=ocp.args.PyTreeRestore())
     paths, structure = jax.tree_util.tree_flatten_with_path(like)
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
-    missing = set(names) ^ set(arrays)
-    if missing:
-        raise StoreError(
-            f"{step_path(group, epoch)} does not fit the model: {sorted(missing)}. Pass another --workdir."
-        )
+    wrong = set(names) ^ set(arrays)
+    if not wrong:
+        wrong = {n for n, (_, leaf) in zip(names, paths, strict=True) if np.shape(arrays[n])[1:] != np.shape(leaf)[1:]}
+    if wrong:
+        raise StoreError(f"{path} does not fit the model: {sorted(wrong)}. Pass another --workdir.")
     return structure.unflatten([np.asarray(arrays[name]) for name in names])
+
+
+def check_shadows(path: Path, shadows: Sequence[int] | None) -> None:
+    """StoreError where a step says that it holds other models than `shadows`; those of earlier versions do not say."""
+    if shadows is None or not (path / SHADOWS).exists():
+        return
+    held = json.loads((path / SHADOWS).read_text())
+    if held and held != [int(shadow) for shadow in shadows]:
+        raise StoreError(
+            f"{path} holds the models {held[0]} to {held[-1]}, not {shadows[0]} to {shadows[-1]}: plan.json was "
+            f"changed since. Put it back, or remove {path.parent.parent}: its training is then done again."
+        )

@@ -5,7 +5,9 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,17 @@ import numpy as np
 
 class StoreError(RuntimeError):
     """Something is wrong with the workdir; the message says what and what to do."""
+
+
+class TransientError(StoreError):
+    """The machine failed, not what was asked for: the same command may go on. What was finished is kept."""
+
+
+# what another try may not meet
+PASSING = {
+    errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ESTALE, errno.ETIMEDOUT, errno.ENOSPC, errno.EDQUOT,
+    errno.EREMOTEIO, errno.ENFILE, errno.EMFILE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ENETUNREACH,
+}  # fmt: skip
 
 
 def digest(value: Any) -> str:
@@ -31,7 +44,7 @@ def file_sha256(path: Path) -> str:
 def atomic(path: Path) -> Iterator[Path]:
     """Gives a temporary path that is renamed to `path` at the end, or removed when anything fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")  # of this process alone
     try:
         with disk_full(path):
             yield temporary
@@ -47,13 +60,31 @@ def disk_full(path: Path) -> Iterator[None]:
     """Turns "no space left" into an error that says what survives."""
     try:
         yield
-    except (OSError, ValueError) as error:  # Orbax says it by a ValueError
-        if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and "No space left" not in str(error):
+    except (OSError, ValueError) as error:
+        # Orbax says it by a ValueError, numpy by what it could not write
+        said = re.search(r"No space left|\d+ requested and \d+ written", str(error))
+        if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and not said:
             raise
-        raise StoreError(
+        raise TransientError(
             f"the disk is full: could not write {path}. Everything finished before it survives: free some "
             "space and run the same command again to go on."
         ) from None
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same command may go on after an error, since the machine failed and not what was asked for."""
+    return isinstance(error, TransientError) or getattr(error, "errno", None) in PASSING
+
+
+@contextlib.contextmanager
+def going_on() -> Iterator[None]:
+    """Turns what the system refuses while a run is under way into an error that says what survives."""
+    try:
+        yield
+    except OSError as error:
+        raise TransientError(
+            f"{error}. Finished stages and the last checkpoints are kept: run the same command again to go on."
+        ) from error
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -86,38 +86,58 @@ def run_together(stages: Sequence[Stage], make: Callable[[list[Stage]], dict[str
 
 def is_done(path: Path) -> bool:
     """True where the folder has a manifest and every file of it has the recorded hash."""
-    try:
-        files = read_manifest(path)["files"]
-    except FileNotFoundError:
+    found = broken(path)
+    if found is None:
         return False
-    except (ValueError, KeyError):
-        files = {MANIFEST: "unreadable"}
-    broken = [name for name, sha in files.items() if not intact(path / name, sha)]
-    if broken:
-        logging.warning("%s: %s is damaged or missing; this stage is done again", path.name, ", ".join(broken))
+    if found:
+        logging.warning("%s: %s is damaged or missing; this stage is done again", path.name, ", ".join(found))
         (path / MANIFEST).unlink()
     else:
         logging.debug("%s is finished and used again", path)
-    return not broken
+    return not found
+
+
+def broken(path: Path) -> list[str] | None:
+    """The files of a finished stage that are not what was written; None of a stage that is not finished."""
+    try:
+        files = read_manifest(path)["files"]
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError):
+        return [MANIFEST]
+    return [name for name, sha in files.items() if not intact(path / name, sha)]
 
 
 def finish(stage: Stage, **about: Any) -> None:
     """Writes the manifest, last of all: the inputs, what `about` says, where the stage ran, and the sha256 of every
     file. Tells those who track the run."""
     path = stage.path
-    files = {
-        str(file.relative_to(path)): file_sha256(file)
-        for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name != MANIFEST and not file.name.startswith(".") and file.suffix != ".claim"
-    }
+    files = {str(file.relative_to(path)): file_sha256(file) for file in kept(path)}
     about = {"stage": path.name, "inputs": stage.inputs, **about, "finished": time.ctime(), **provenance()}
-    write_json(path / MANIFEST, {**about, "files": files})
+    manifest = {**about, "files": files}
+    write_json(path / MANIFEST, {**manifest, "digest": digest(manifest)})
     tracking.tell_stage(path, about)
 
 
+def kept(path: Path) -> list[Path]:
+    """The files of a stage's folder that its manifest lists: no claims, nothing hidden, nothing half written."""
+    files = [file for file in sorted(path.rglob("*")) if file.is_file()]
+    return [
+        file
+        for file in files
+        if file.name != MANIFEST
+        and file.suffix != ".claim"
+        and not any(part.startswith(".") or ".orbax-checkpoint-tmp" in part for part in file.relative_to(path).parts)
+    ]
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a stage's folder. Raises FileNotFoundError where the stage is not finished."""
-    return json.loads((path / MANIFEST).read_text())
+    """The manifest of a stage's folder. Raises FileNotFoundError where the stage is not finished, ValueError where the
+    file is not what was written; manifests of earlier versions have no digest."""
+    manifest = json.loads((path / MANIFEST).read_text())
+    if not isinstance(manifest, dict) or manifest.pop("digest", None) not in (None, digest(manifest)):
+        raise ValueError(f"{path / MANIFEST} is damaged or was changed. Remove it, and the stage is done again.")
+    return manifest
 
 
 def upto(stage: str, until: str) -> bool:

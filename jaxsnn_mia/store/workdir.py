@@ -56,7 +56,7 @@ def check_config(workdir: Path, config: dict, follow: tuple[str, ...]) -> None:
     if path.exists():
         try:
             old = json.loads(path.read_text())["config"]
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             raise StoreError(f"{path} is unreadable. Pass another --workdir or remove the file.") from None
         new = json.loads(json.dumps(config))
         changed = [

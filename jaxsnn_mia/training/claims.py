@@ -2,12 +2,14 @@
 
 One process leads: it prepares the data, trains, waits for the last group and goes on to the report. Any number of
 others (--worker, or --distributed with a JAX_PROCESS_ID above 0) join at any time, claim groups that nobody holds, and
-leave when all are trained. A claim is a file that names the host and the process of its holder. Its modification time
-is the heartbeat. A claim without a heartbeat, or of a process that is gone from this host, is taken over.
+leave when all are trained. A claim is a file that names the system and the process of its holder. Its modification time
+is the heartbeat. A claim whose heartbeat was not seen for a minute, or of a process that is gone from this system, is
+taken over.
 """
 
 import contextlib
 import fcntl
+import functools
 import os
 import socket
 import threading
@@ -15,7 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from absl import logging
 
@@ -27,6 +29,9 @@ POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 60.0
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
+FORGOTTEN_SECONDS = 86400.0
+
+SEEN: dict[Path, tuple[Any, float]] = {}  # claims of others: what they were, and since when by this process's clock
 
 
 class Share(NamedTuple):
@@ -77,6 +82,10 @@ def wait_for(ready: Callable[[], bool], what: str, led: Path, patience: float = 
         time.sleep(POLL_SECONDS)
 
 
+class Overtaken(Exception):
+    """Another process took over what this one held, because it held this one for dead."""
+
+
 class Claim(NamedTuple):
     """A claim that this process took: its file, and the word in it that only this claim has."""
 
@@ -100,30 +109,53 @@ def take(path: Path) -> Claim | None:
             return None
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644), "w") as file:
-            file.write(f"{socket.gethostname()} {os.getpid()} {claim.token}\n")
+            file.write(f"{system()} {os.getpid()}:{started(os.getpid())} {claim.token}\n")
     return claim
 
 
+@functools.cache
+def system() -> str:
+    """What has process numbers of its own: a host since it was started, and a container's namespace on it."""
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    known = [boot.read_text().strip() if boot.exists() else "", space.readlink().name if space.exists() else ""]
+    return "/".join([socket.gethostname(), *known])
+
+
+def started(pid: int) -> str:
+    """When a process of this system began, in ticks since the system did; "" where it is gone or nothing tells."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
 def is_dead(path: Path) -> bool:
-    """Whether a claim has no heartbeat any more, or its process is gone from this host."""
+    """Whether a claim's process is gone from this system, or its file has not changed for `STALE_SECONDS` by the clock
+    of this process. Clocks of other hosts may be wrong, so times of files count only where they are a day apart."""
     try:
-        host, pid, _ = path.read_text().split()
-        beat = path.stat().st_mtime
-    except (OSError, ValueError):  # gone, or not yet written
-        return path.exists() and time.time() - path.stat().st_mtime > STALE_SECONDS
-    if host == socket.gethostname() and not is_running(int(pid)):
+        said, beat = path.read_text(), path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    parts = said.split()
+    if len(parts) == 3 and parts[0] == system() and not is_running(*parts[1].split(":")):
         return True
-    return time.time() - beat > STALE_SECONDS
+    now = time.monotonic()
+    state, since = SEEN.get(path, (None, now))
+    if state != (said, beat):
+        since = now
+    SEEN[path] = (said, beat), since
+    return now - since > STALE_SECONDS or time.time() - beat > FORGOTTEN_SECONDS
 
 
-def is_running(pid: int) -> bool:
+def is_running(pid: str, start: str = "") -> bool:
+    """Whether the process of this number still is the one that started then."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError, ValueError):
         return False
     except PermissionError:
         pass
-    return True
+    return not start or started(int(pid)) in ("", start)
 
 
 @contextlib.contextmanager

@@ -16,9 +16,10 @@ def group_path(folder: Path, group: int) -> Path:
     return folder / f"group-{group:05d}"
 
 
-def is_trained(path: Path, inputs: Inputs) -> bool:
-    """Whether the group's final checkpoint is there and whole."""
-    return checkpoint.is_whole(checkpoint.step_path(path, inputs.spec.epochs))
+def is_trained(path: Path, inputs: Inputs, snapshots: tuple[int, ...]) -> bool:
+    """Whether the group's final checkpoint and its snapshots are there and whole."""
+    steps = {*(epoch for epoch in snapshots if epoch), inputs.spec.epochs}
+    return all(checkpoint.is_whole(checkpoint.step_path(path, epoch)) for epoch in steps)
 
 
 def load_group(
@@ -31,5 +32,9 @@ def load_group(
     path = group_path(folder, group)
     epoch = inputs.spec.epochs if epoch is None else epoch
     if not checkpoint.is_whole(checkpoint.step_path(path, epoch)):
-        raise StoreError(f"{path} has no whole checkpoint of epoch {epoch}. Remove {folder / MANIFEST} and rerun.")
-    return checkpoint.restore(path, epoch, ensemble.shape_of(shadows, inputs.data)), shadows, real
+        raise StoreError(
+            f"{path} has no whole checkpoint of epoch {epoch}. Remove {folder / MANIFEST} and run the same command "
+            "again: it is trained again."
+        )
+    like = ensemble.shape_of(shadows, inputs.data)
+    return checkpoint.restore(path, epoch, like, shadows.ids[:real].tolist()), shadows, real

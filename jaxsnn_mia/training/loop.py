@@ -18,14 +18,14 @@ from jaxsnn_mia.runtime import spmd, stopping, tracking
 from jaxsnn_mia.settings import Config
 from jaxsnn_mia.settings import Ensemble as EnsembleSettings
 from jaxsnn_mia.store import checkpoint
-from jaxsnn_mia.store.files import digest, write_json
-from jaxsnn_mia.training.claims import POLL_SECONDS, Claim, Share, claimed
+from jaxsnn_mia.store.files import StoreError, digest
+from jaxsnn_mia.training.claims import POLL_SECONDS, Claim, Overtaken, Share, claimed
 from jaxsnn_mia.training.ensemble import Ensemble, make_ensemble
 from jaxsnn_mia.training.epochs import Group, Shadows
 from jaxsnn_mia.training.groups import group_path, is_trained
 from jaxsnn_mia.training.history import gather
 from jaxsnn_mia.training.inputs import Inputs, group_length, group_of, repeat_last
-from jaxsnn_mia.training.plan import fixed_width, group_plan, make_plan, not_bitwise, plan_of, used_devices
+from jaxsnn_mia.training.plan import fixed_width, group_plan, make_plan, not_bitwise, plan_of, used_devices, write_plan
 from jaxsnn_mia.training.probe import Cache, is_out_of_memory, largest_group
 
 
@@ -65,6 +65,10 @@ class Job(NamedTuple):
     def settings(self) -> EnsembleSettings:
         return self.members[0].config.ensemble
 
+    @property
+    def snapshots(self) -> tuple[int, ...]:
+        return self.members[0].config.train.snapshot_epochs
+
     def paths(self, group: int) -> list[Path]:
         return [group_path(member.folder, group) for member in self.members]
 
@@ -77,7 +81,11 @@ def train_all(members: list[Member], share: Share) -> None:
     """
     used = used_devices(members[0].config)
     make = functools.cache(lambda: new_plan(members, used, share))
-    plans = [plan_of(member.folder, share, make) for member in members]
+
+    def width_of(group_size):
+        return fixed_width(members[0].config, len(members) * group_size)
+
+    plans = [plan_of(member.folder, share, make, width_of) for member in members]
     for plan in {
         digest(plan): plan for plan in plans
     }.values():  # one plan, unless some members had another from an earlier run
@@ -109,7 +117,7 @@ def new_plan(members: list[Member], used: list, share: Share) -> dict[str, Any]:
     c, inputs = members[0].config, [member.inputs for member in members]
     fits = largest_group(inputs[0].spec, used)
     groups = group_plan(c, share.world, len(members), fits)
-    width = fixed_width(c)
+    width = fixed_width(c, len(members) * groups["group_size"])
     if width is None:
         most = -(-len(members) * groups["group_size"] // len(used))
         width = Cache(members[0].folder.parent.parent).get(inputs, None, jax.local_devices(), most).width
@@ -134,10 +142,16 @@ def train_groups(job: Job) -> None:
                 held = spmd.of_first(bool(claims))
                 if not held:
                     continue
-                if spmd.of_first(all(is_trained(path, job.inputs) for path in job.paths(group))):
+                if spmd.of_first(all(is_trained(path, job.inputs, job.snapshots) for path in job.paths(group))):
                     tell_start(job, group, [job.epochs] * len(job.members))  # trained earlier, or by another process
                 else:
-                    job = train_group(job, group, claims)
+                    try:
+                        job = train_group(job, group, claims)
+                    except Overtaken as error:
+                        if jax.process_count() > 1:  # the others of the job are in step with this one
+                            raise stopping.Stopped(f"{error} {stopping.AGAIN}") from None
+                        logging.warning("%s This process goes on with other groups.", error)
+                        continue
                 left.remove(group)
         if len(left) == before:
             time.sleep(POLL_SECONDS)
@@ -174,7 +188,7 @@ def train_group(job: Job, group: int, claims: list[Claim]) -> Job:
 
 def latest(job: Job, group: int) -> list[int]:
     """The epochs that each member's last whole checkpoint has."""
-    return [int(spmd.of_first(checkpoint.latest(path) or 0)) for path in job.paths(group)]
+    return [int(spmd.of_first(checkpoint.latest(path, job.snapshots) or 0)) for path in job.paths(group)]
 
 
 def narrower(job: Job) -> Job:
@@ -184,7 +198,7 @@ def narrower(job: Job) -> Job:
     plan = not_bitwise({**job.plan, "width": width}, {"width": job.plan["width"]})
     if spmd.is_first():
         for member in job.members:
-            write_json(member.folder / "plan.json", plan)
+            write_plan(member.folder, plan)
     ensemble = make_ensemble(job.inputs.spec, seed=job.inputs.seed, width=width, devices=job.devices)
     return job._replace(plan=plan, ensemble=ensemble)
 
@@ -198,7 +212,7 @@ def train_epochs(job: Job, group: int, first: int, last: int, claims: list[Claim
     shadows, real = group_of([member.inputs for member in job.members], job.plan, group, len(job.devices))
     state = started(job, group, shadows, first)
     job.ensemble.memory(state, shadows, data)  # compiles, so that the first chunk is timed without
-    stops = sorted(stop for stop in {*job.members[0].config.train.snapshot_epochs, last} if first < stop <= last)
+    stops = sorted(stop for stop in {*job.snapshots, last} if first < stop <= last)
     least = job.settings.chunk_seconds * len(job.members)  # each member has a checkpoint to write
     ahead, wanted, unsaved = 1, least, 0.0
     while first < last:
@@ -208,7 +222,7 @@ def train_epochs(job: Job, group: int, first: int, last: int, claims: list[Claim
         seconds, asked = spmd.of_first(time.perf_counter() - start), spmd.of_first(stopping.asked())
         unsaved += seconds
         if end in stops or asked or unsaved >= wanted:
-            saving = spmd.of_first(save(job, group, end, state, real, claims))
+            saving = spmd.of_first(save(job, group, end, state, shadows.ids[:real].tolist(), claims))
             wanted, unsaved = max(least, saving / (job.settings.checkpoint_share or np.inf)), 0.0
         job.bar.update((end - first) * real * len(job.members))
         tell_chunk(job, group, end, state, real, seconds)
@@ -225,7 +239,8 @@ def started(job: Job, group: int, shadows: Shadows, first: int) -> Group:
     if not first:
         return job.ensemble.init(shadows, job.data)
     like = job.ensemble.shape_of(shadows, job.data)
-    parts = [checkpoint.restore(path, first, like) for path in job.paths(group)]
+    ids = shadows.ids[: group_length(job.inputs, job.plan, group)].tolist()
+    parts = [checkpoint.restore(path, first, like, ids) for path in job.paths(group)]
     return repeat_last(jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts), len(shadows.ids))
 
 
@@ -240,21 +255,26 @@ def tell_chunk(job: Job, group: int, epoch: int, state: Group, real: int, second
                       loss=loss, accuracy=accuracy, seconds=round(seconds, 3))  # fmt: skip
 
 
-def save(job: Job, group: int, epoch: int, state: Group, real: int, claims: list[Claim]) -> float:
-    """Writes a checkpoint of every member; gives the seconds that training waited for it. Stopped where another
-    process took the group over, because it held this one for dead."""
+def save(job: Job, group: int, epoch: int, state: Group, ids: list[int], claims: list[Claim]) -> float:
+    """Writes a checkpoint of every member, of the models `ids`; gives the seconds that training waited for it. Raises
+    Overtaken where another process took the group over."""
     start = time.perf_counter()
-    whole = spmd.on_host(state)
+    whole, real = spmd.on_host(state), len(ids)
 
-    def write() -> None:
+    def check() -> None:
         lost = [claim.path for claim in claims if not claim.held()]
         if lost:
-            raise stopping.Stopped(
-                f"{lost[0]} was taken over by another process. Start this one again to share the work."
-            )
-        for i, path in enumerate(job.paths(group)):
-            own = jax.tree.map(lambda leaf, i=i: leaf[i * real : (i + 1) * real], whole)
-            checkpoint.save(path, epoch, own, keep=job.members[i].config.train.snapshot_epochs)
+            raise Overtaken(f"{lost[0]} was taken over by another process, which held this one for dead.")
+
+    def write() -> None:
+        check()
+        try:
+            for i, path in enumerate(job.paths(group)):
+                own = jax.tree.map(lambda leaf, i=i: leaf[i * real : (i + 1) * real], whole)
+                checkpoint.save(path, epoch, own, shadows=ids, keep=job.snapshots, check=check)
+        except (OSError, ValueError, StoreError):
+            check()  # the new holder has removed what was being written
+            raise
 
     if spmd.is_first():
         job.writer.run(write)

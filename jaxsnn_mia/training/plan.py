@@ -12,24 +12,29 @@ import jax
 from absl import logging
 
 from jaxsnn_mia.settings import Config
-from jaxsnn_mia.store.files import write_json
+from jaxsnn_mia.store.files import StoreError, digest, write_json
 from jaxsnn_mia.training.claims import Share, wait_for
 
 SAME_BITS = ("pool", "isa", "versions", "platform")  # a difference here means: go on, but not bitwise
 
 
-def plan_of(folder: Path, share: Share, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The plan of a training stage: the leader makes it where there is none yet."""
+def plan_of(
+    folder: Path, share: Share, make: Callable[[], dict[str, Any]], width_of: Callable[[int], int | None]
+) -> dict[str, Any]:
+    """The plan of a training stage: the leader makes it where there is none yet. `width_of(group_size)` is the width
+    that the config names, if it names one."""
     if share.rank:
         wait_for((folder / "plan.json").exists, f"the plan of {folder}", folder.parent.parent, share.patience)
-    return agreed_plan(folder, make)
+    return agreed_plan(folder, make, width_of)
 
 
-def fixed_width(c: Config) -> int | None:
-    """The width that the config names, or None where a probe is to find it."""
+def fixed_width(c: Config, models: int) -> int | None:
+    """The width that the config names, at most the models of a group; None where a probe is to find it."""
     if c.ensemble.width == "default":
         return 1 if jax.default_backend() == "cpu" else None
-    return None if c.ensemble.width == "auto" else int(c.ensemble.width)
+    if c.ensemble.width == "auto":
+        return None
+    return min(int(c.ensemble.width), models)
 
 
 def used_devices(c: Config) -> list:
@@ -73,21 +78,50 @@ def make_plan(groups: dict[str, int], width: int) -> dict[str, Any]:
     }
 
 
-def agreed_plan(folder: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def agreed_plan(
+    folder: Path, make: Callable[[], dict[str, Any]], width_of: Callable[[int], int | None]
+) -> dict[str, Any]:
     """The plan of a stage: the one on disk where there is one, with what has changed since recorded in it."""
-    path = folder / "plan.json"
-    if not path.exists():
+    if not (folder / "plan.json").exists():
         plan = make()
     else:
-        plan = json.loads(path.read_text())
-        now = make_plan({}, plan["width"])
+        plan = read_plan(folder)
+        now, width = make_plan({}, plan["width"]), width_of(plan["group_size"])
         changed = {key: now[key] for key in SAME_BITS if plan.get(key) != now[key]}
+        too_wide = {"width": width} in plan.get("not_bitwise", [])  # no memory for it, see `loop.narrower`
+        if width not in (None, plan["width"]) and not too_wide:
+            changed["width_before"] = plan["width"]
         if not changed or changed in plan.get("not_bitwise", []):
             return plan
         logging.warning("resuming under %s: the results will not be bitwise those of one run", changed)
         plan = not_bitwise(plan, changed)
-    write_json(path, plan)
+        if "width_before" in changed:
+            plan["width"] = width
+    write_plan(folder, plan)
     return plan
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """The plan of a training stage. StoreError where the file is not what was written; plans of earlier versions have
+    no digest."""
+    path = folder / "plan.json"
+    try:
+        plan = json.loads(path.read_text())
+        said = plan.pop("digest", None)
+        whole = all(type(plan[name]) is int for name in ("group_size", "groups", "width"))
+        whole = whole and said in (None, digest(plan))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise StoreError(
+            f"{path} is damaged or was changed. Put it back, or remove {folder}: its training is then done again."
+        )
+    return plan
+
+
+def write_plan(folder: Path, plan: dict[str, Any]) -> None:
+    """plan.json, with a digest of itself."""
+    write_json(folder / "plan.json", {**plan, "digest": digest(plan)})
 
 
 def not_bitwise(plan: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:

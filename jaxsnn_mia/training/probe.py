@@ -15,6 +15,7 @@ import numpy as np
 from absl import logging
 
 from jaxsnn_mia.models import Hyper
+from jaxsnn_mia.runtime.resources import host_memory
 from jaxsnn_mia.store.files import digest, write_json
 from jaxsnn_mia.training.ensemble import make_ensemble
 from jaxsnn_mia.training.inputs import Inputs, group_of
@@ -95,11 +96,6 @@ def state_bytes(spec: TrainSpec) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
 
 
-def host_memory() -> int:
-    """Bytes of memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 def device_memory(devices: Sequence[Any]) -> int:
     """Bytes that each device has; CPU devices share those of the machine."""
     stats = devices[0].memory_stats() or {}
@@ -137,11 +133,11 @@ def probe(members: list[Inputs], width: int, devices: list, most: int) -> Probe:
     start = time.perf_counter()
     group = jax.block_until_ready(ensemble.init(batch, members[0].data))
     memory = ensemble.memory(group, batch, members[0].data)
-    jax.block_until_ready(ensemble.run(group, batch, members[0].data, 0, 1))
+    group = jax.block_until_ready(ensemble.run(group, batch, members[0].data, 0, 1))
     compiling, epochs = time.perf_counter() - start, 1
     while True:
         start = time.perf_counter()
-        jax.block_until_ready(ensemble.run(group, batch, members[0].data, 1, 1 + epochs))
+        group = jax.block_until_ready(ensemble.run(group, batch, members[0].data, 1, 1 + epochs))
         seconds = time.perf_counter() - start
         if seconds > ENOUGH_SECONDS:
             return Probe(width, compiling, seconds * times[0] / (epochs * len(batch.ids)), memory, len(batch.ids))
@@ -171,12 +167,24 @@ def fastest(members: list[Inputs], devices: list, most: int) -> Probe:
     return best
 
 
+def known(path: Path) -> dict[str, Any]:
+    """The probes of a file; none where it cannot be read, since they are measured again."""
+    try:
+        probes = json.loads(path.read_text())
+        return {key: list(Probe(*values)) for key, values in probes.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError, TypeError):
+        logging.warning("%s cannot be read and is measured again", path)
+        return {}
+
+
 class Cache:
     """Probes by the hash of what they measured, kept in `workdir`/probe.json (not at all where it is None)."""
 
     def __init__(self, workdir: Path | None):
         self.path = None if workdir is None else workdir / "probe.json"
-        self.probes = json.loads(self.path.read_text()) if self.path and self.path.exists() else {}
+        self.probes = {} if self.path is None else known(self.path)
 
     def key(self, members: list[Inputs], width: int | None, devices: list, most: int) -> str:
         kind = [devices[0].device_kind, len(devices), jax.__version__, os.cpu_count()]

@@ -56,6 +56,7 @@ def regressors(fitted):
     return fitted[0]
 
 
+@pytest.mark.long
 def test_the_realised_fpr_of_the_held_out_population_is_the_nominal_one(regressors):
     held = regressors.held_z
     assert held.sum() == Z // 5

@@ -23,8 +23,8 @@ from jaxsnn_mia import config
         ({"model": {"family": "cnn"}}, r"one of \['ann', 'hybrid', 'snn'\], got 'cnn'"),
         ({"model": {"readout": "membrane_lst"}}, 'Did you mean "membrane_last"'),
         ({"model": {"beta": 1.5}}, r"`model\.beta` must be in \[0, 1\], got 1\.5"),
-        ({"splits": {"n_shadows": 7}}, "even and at least 6, got 7"),
-        ({"splits": {"n_shadows": 4}}, "even and at least 6, got 4"),
+        ({"splits": {"n_shadows": 7}}, r"even and in \[6, 100000\], got 7"),
+        ({"splits": {"n_shadows": 4}}, r"even and in \[6, 100000\], got 4"),
         (
             {"splits": {"poison": 2}},
             r"`splits\.poison` must be 0 without splits\.canaries, got 2\. Set splits\.canaries",

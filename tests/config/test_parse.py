@@ -30,7 +30,7 @@ def test_lone_values_and_lists_become_tuples_and_whole_numbers_floats():
     [
         ({"train": {"lr": True}}, r"`train\.lr` must be of type float, got True"),
         ({"metrics": {"fprs": ("a",)}}, r"`metrics\.fprs` must be of type float, got 'a'"),
-        ({"report": {"name": ""}}, r'unknown setting "report\.name"; known: title\.'),
+        ({"report": {"name": ""}}, r'unknown setting "report\.name"; known: title, records\.'),
     ],
 )
 def test_values_of_another_type_are_refused(values, message):

@@ -156,6 +156,7 @@ def test_what_has_no_other_form_is_refused():
         exchange.to_layers(adaptive, built(adaptive).init(jax.random.key(0)), HYPER)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ["dense", pytest.param("recurrent", marks=LONG)])
 def test_a_network_without_leak_becomes_layers_without_leak(architecture):
     spec = spec_of(neuron="if", readout="spike_count", architecture=architecture)

@@ -302,6 +302,7 @@ def one_step(quant, h):
     return functions, state, stepped
 
 
+@pytest.mark.long
 def test_float_in_a_program_with_quantizers_is_one_without_them():
     """Within 1e-6 a step: another program may sum in another order."""
     with_, without = (one_step(quant, hyper("snn", 32))[2].params["params"] for quant in (ALL, QuantSpec(parts=())))

@@ -133,3 +133,18 @@ def test_a_manifest_that_cannot_be_read_is_an_error_and_no_reason_to_remove(work
     (next((workdir / "v").glob("signals-*")) / MANIFEST).write_text("{")
     with pytest.raises(ValueError, match="Expecting"):
         inventory.clean(workdir, agreed=True)
+
+
+def test_what_was_damaged_is_said_and_nothing_is_changed(workdir):
+    assert inventory.verify(workdir) == []
+    (array,) = workdir.glob("v/signals-*/a.npy")
+    array.write_bytes(b"damaged")
+    (manifest,) = workdir.glob("data-*/manifest.json")
+    manifest.write_text(manifest.read_text().replace("iris", "wine"))
+    write_json(workdir / "config.json", {"hash": "0", "config": {}})
+    write_json(workdir / "summary.json", {"files": {}, "variants": {}, "digest": "0"})
+    relative = [str(path.relative_to(workdir)) for path in (manifest, array)]
+    assert inventory.verify(workdir) == [*relative, "config.json", "summary.json"]
+    assert manifest.exists()
+    with pytest.raises(StoreError, match="there is no workdir"):
+        inventory.verify(workdir / "v" / "notes")

@@ -35,6 +35,7 @@ def release(**change):
     return made
 
 
+@pytest.mark.long
 def test_releases_with_noise_of_their_own_tell_more_together():
     other = release(phi=planted.phi(KEEP, leak=1.0, seed=8))
     rows = releases.attacked_together({"float": release(), "4 bits": other}, SETTINGS)

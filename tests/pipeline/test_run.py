@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -80,6 +81,14 @@ def test_a_second_run_does_nothing_and_another_attack_reuses_the_signals(finishe
     run_pipeline(small(), finished)
     assert (finished / "report.html").exists()
     assert (finished / "results.csv").read_text().startswith("variant,")
+    held = (finished / "report.html").read_text()
+    assert "shows training examples themselves" in held
+    assert re.search(r"[+-]\d\.\d sd", held)
+    run_pipeline(small(report={"records": False}), finished)
+    given_away = (finished / "report.html").read_text()
+    assert "told from" in given_away
+    assert "shows training examples themselves" not in given_away
+    assert not re.search(r"[+-]\d\.\d sd", given_away)
 
 
 def test_a_pass_for_signals_that_fails_in_between_is_not_finished_and_is_made_again(finished, tmp_path, monkeypatch):

@@ -73,6 +73,7 @@ def with_valid(run, valid):
     return other
 
 
+@pytest.mark.long
 def test_the_loss_of_the_makers_rises_and_that_of_those_left_out_plays_no_part(run):
     makers, n = np.array([2, 3, 6, 7]), 40
     x, y = run.x[:n], run.y[:n]

@@ -48,8 +48,9 @@ def test_the_best_number_without_a_correction_would_be_wrong_too_often():
     assert np.mean(np.array(best) > 0) > 0.1
 
 
-@pytest.mark.parametrize("eps", [pytest.param(1.0, marks=pytest.mark.long), 2.0])
-@pytest.mark.parametrize("name", ["band", pytest.param("steinke", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("eps", [1.0, 2.0])
+@pytest.mark.parametrize("name", ["band", "steinke"])
 def test_randomised_response_is_covered_and_found(name, eps):
     rights = np.random.default_rng(1).random((40, M)) < right(eps)
     bounds = np.array([BOUNDS[name](M, right_k) for right_k in rights])

@@ -64,6 +64,7 @@ def test_ssim_is_that_of_scikit_image(image, data_range, window):
     np.testing.assert_allclose(ssim(a, b, image, data_range, window), expected, atol=1e-6)
 
 
+@pytest.mark.long
 def test_any_leading_axes_jitted_or_mapped_are_the_same():
     image = (8, 7, 1)
     a, b = pairs(image, 1.0, 6)

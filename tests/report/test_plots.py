@@ -45,3 +45,11 @@ def test_the_colours_are_told_apart_by_colour_blind_readers_and_from_the_page(da
     for colour in colours:
         light = sorted((weights @ linear(colour) + 0.05, weights @ linear(card) + 0.05))
         assert light[1] / light[0] > 3  # WCAG 2.2, 1.4.11
+
+
+def test_no_cell_of_a_table_is_a_formula_of_a_spreadsheet():
+    ids = ["=1+1", "+cmd", "-2+3", "@sum", "-2.5", "+3", "1e-3", "anna", "\t=1"]
+    rows = [{"id": one, "value": -0.5} for one in ids]
+    cells = [line.rpartition(",")[0] for line in plots.as_csv(rows).splitlines()[1:]]
+    assert cells == ["'=1+1", "'+cmd", "'-2+3", "'@sum", "-2.5", "+3", "1e-3", "anna", "'\t=1"]
+    assert plots.as_csv(rows).splitlines()[1].endswith(",-0.5")

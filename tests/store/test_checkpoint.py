@@ -60,3 +60,40 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, damage, caplog):
         (path / checkpoint.DIGESTS).write_text("{")
     assert checkpoint.latest(tmp_path) == 1
     assert "damaged or incomplete" in caplog.text
+
+
+def test_a_damaged_snapshot_is_trained_again_from_before_it(tmp_path):
+    for epoch in (1, 2, 3, 4):
+        checkpoint.save(tmp_path, epoch, tree(epoch), keep=(1, 2))
+    assert checkpoint.epochs(tmp_path) == [1, 2, 3, 4]
+    (checkpoint.step_path(tmp_path, 2) / checkpoint.DIGESTS).write_text("[]")
+    assert checkpoint.latest(tmp_path) == 4
+    assert checkpoint.latest(tmp_path, (1, 2)) == 1
+    assert checkpoint.latest(tmp_path, (1, 2, 9)) == 1  # one that is yet to come is not missed
+    checkpoint.save(tmp_path, 2, tree(2), keep=(1, 2))
+    assert checkpoint.epochs(tmp_path) == [1, 2]
+    assert checkpoint.latest(tmp_path, (1, 2)) == 2
+
+
+def test_a_checkpoint_of_other_models_or_shapes_is_refused(tmp_path):
+    checkpoint.save(tmp_path / "train" / "group-00001", 1, tree(1), shadows=range(4, 8))
+    group = tmp_path / "train" / "group-00001"
+    checkpoint.restore(group, 1, tree(0), [4, 5, 6, 7])
+    with pytest.raises(StoreError, match=rf"holds the models 4 to 7, not 2 to 3: .* remove {tmp_path / 'train'}: "):
+        checkpoint.restore(group, 1, tree(0), [2, 3])
+    wider = tree(0)._replace(params={"layers": {0: {"kernel": np.zeros((4, 5), np.float32)}}})
+    with pytest.raises(StoreError, match=r"does not fit the model.*kernel"):
+        checkpoint.restore(group, 1, wider)
+
+
+def test_a_save_takes_its_place_when_it_is_whole_and_still_wanted(tmp_path):
+    checkpoint.save(tmp_path, 1, tree(1))
+
+    def overtaken():
+        assert checkpoint.latest(tmp_path) == 1
+        raise KeyError("overtaken")
+
+    with pytest.raises(KeyError, match="overtaken"):
+        checkpoint.save(tmp_path, 1, tree(2), check=overtaken)
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-000001"]
+    np.testing.assert_array_equal(checkpoint.restore(tmp_path, 1, tree(0)).count, 1)

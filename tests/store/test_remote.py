@@ -9,7 +9,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from jaxsnn_mia.pipeline import signals as pipeline_signals
 from jaxsnn_mia.pipeline.run import run_pipeline
 from jaxsnn_mia.store import remote
-from jaxsnn_mia.store.files import StoreError
+from jaxsnn_mia.store.files import StoreError, TransientError
 from jaxsnn_mia.store.stage import is_done
 from tests.runs import assert_same_scores, small
 
@@ -52,12 +52,13 @@ def test_a_run_in_a_store_goes_on_elsewhere_and_equals_a_local_one(bucket, tmp_p
     assert trained == {name: file.modified for name, file in Bucket.store.items() if "/train-" in name}
 
 
+@pytest.mark.long
 def test_what_a_failed_run_finished_is_in_the_store(bucket, monkeypatch):
     def fails(*_, **__):
         raise OSError(errno.EIO, "broken")
 
     monkeypatch.setattr(pipeline_signals, "run", fails)
-    with pytest.raises(OSError, match="broken"), remote.opened(bucket) as workdir:
+    with pytest.raises(TransientError, match="broken"), remote.opened(bucket) as workdir:
         run_pipeline(small(), workdir)
     with remote.opened(bucket) as again:
         assert all(is_done(path) for path in again.glob("*/train-*"))

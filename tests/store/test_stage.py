@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxsnn_mia.store.files import StoreError, disk_full, read_array, write_array
+from jaxsnn_mia.store.files import StoreError, TransientError, disk_full, going_on, may_pass, read_array, write_array
 from jaxsnn_mia.store.stage import STAGE_VERSION, Stage, is_done, run, run_together
 from jaxsnn_mia.store.workdir import check_config, is_locked, lock, write_config
 
@@ -127,3 +127,45 @@ with lock(Path({str(tmp_path)!r})):
     assert not is_locked(tmp_path)
     with lock(tmp_path):
         assert is_locked(tmp_path)
+
+
+def test_what_the_machine_does_may_pass_and_what_was_asked_for_does_not(tmp_path):
+    with pytest.raises(TransientError, match=r"Input/output error.*run the same command again"), going_on():
+        raise OSError(errno.EIO, "Input/output error", "epoch-000003")
+    with pytest.raises(TransientError, match="disk is full"), disk_full(tmp_path):
+        raise OSError("6800 requested and 3040 written")  # numpy, without a number
+    for error, passes in (
+        (OSError(errno.ESTALE, "Stale file handle"), True),
+        (TransientError("the disk is full"), True),
+        (PermissionError(errno.EACCES, "Permission denied"), False),
+        (FileNotFoundError(errno.ENOENT, "No such file"), False),
+        (StoreError("another config"), False),
+        (ValueError("train.lr"), False),
+    ):
+        assert may_pass(error) == passes
+
+
+def test_a_manifest_that_was_changed_does_not_count(tmp_path, caplog):
+    folder = run(demo(tmp_path), make)
+    path = folder / "manifest.json"
+    held = json.loads(path.read_text())
+    for changed in ({**held, "files": {}}, {**held, "seconds": 9.0}, [], None):
+        path.write_text(json.dumps(changed))
+        caplog.clear()
+        assert not is_done(folder)
+        assert "manifest.json is damaged" in caplog.text
+        path.write_text(json.dumps(held))
+        assert is_done(folder)
+    path.write_text(json.dumps({name: value for name, value in held.items() if name != "digest"}))
+    assert is_done(folder)  # of an earlier version
+
+
+def test_nothing_hidden_and_nothing_half_written_is_listed(tmp_path):
+    def leaves(path):
+        make(path)
+        for name in (".writing-0a1b/epoch-000001/a", "epoch-000002.orbax-checkpoint-tmp/a", ".b.npy.12ab.tmp"):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_text("left by a kill")
+
+    folder = run(demo(tmp_path), leaves)
+    assert list(json.loads((folder / "manifest.json").read_text())["files"]) == ["a.npy"]

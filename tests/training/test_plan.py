@@ -1,14 +1,17 @@
 import json
+import shutil
 
 import jax
 import pytest
 
 from jaxsnn_mia import config
 from jaxsnn_mia.models import ModelSpec
+from jaxsnn_mia.pipeline import train
 from jaxsnn_mia.pipeline.run import run_pipeline
+from jaxsnn_mia.store.files import StoreError
 from jaxsnn_mia.training import loop, probe
 from jaxsnn_mia.training.ensemble import make_ensemble
-from jaxsnn_mia.training.plan import group_plan
+from jaxsnn_mia.training.plan import agreed_plan, fixed_width, group_plan, make_plan, read_plan, write_plan
 from jaxsnn_mia.training.probe import Probe, fastest, largest_group, state_bytes
 from jaxsnn_mia.training.spec import TrainSpec
 from tests.runs import assert_same_scores, small
@@ -46,6 +49,44 @@ def test_groups_fit_in_memory():
         assert state_bytes(spec) == 4 * 3 * parameters + 2 * 4  # two moments, two counters
         sizes.append(largest_group(spec, devices))
     assert sizes[0] > 1.9 * sizes[1] > 0
+
+
+GROUPS = {"group_size": 4, "groups": 2}
+
+
+@pytest.mark.parametrize("damage", ["cut", "not json", "null", "another size", "text"])
+def test_a_damaged_plan_is_named_and_nothing_is_trained_by_it(tmp_path, damage):
+    write_plan(tmp_path, make_plan(GROUPS, 1))
+    path = tmp_path / "plan.json"
+    content = path.read_text()
+    path.write_text({
+        "cut": content[:40], "not json": "group_size: 4", "null": "null", "text": '"plan"',
+        "another size": content.replace('"group_size": 4', '"group_size": 2'),
+    }[damage])  # fmt: skip
+    with pytest.raises(StoreError, match=rf"{path} is damaged or was changed.* remove {tmp_path}: "):
+        agreed_plan(tmp_path, pytest.fail, lambda group_size: None)
+    path.write_text(content)
+    assert read_plan(tmp_path)["group_size"] == 4
+    held = json.loads(content)
+    del held["digest"]
+    path.write_text(json.dumps(held))  # of an earlier version
+    assert read_plan(tmp_path) == held
+
+
+def test_a_width_that_is_named_is_taken_also_for_a_plan_that_is_there(tmp_path, caplog):
+    c = config.from_dict({"ensemble": {"width": 100_000}})
+    assert fixed_width(c, 8) == 8  # no more than the group has
+    write_plan(tmp_path, make_plan(GROUPS, 8))
+
+    def agreed(width):
+        return agreed_plan(tmp_path, pytest.fail, lambda group_size: width)
+
+    assert agreed(8) == agreed(None) == make_plan(GROUPS, 8)
+    assert agreed(1) == read_plan(tmp_path)
+    assert (agreed(1)["width"], agreed(1)["not_bitwise"]) == (1, [{"width_before": 8}])
+    assert "the results will not be bitwise those of one run" in caplog.text
+    write_plan(tmp_path, {**make_plan(GROUPS, 4), "not_bitwise": [{"width": 8}]})  # 8 had no memory
+    assert agreed(8)["width"] == 4
 
 
 @pytest.mark.parametrize(
@@ -117,3 +158,13 @@ def test_out_of_memory_halves_the_width_and_goes_on(tmp_path, monkeypatch, caplo
     assert plan["width"] == 1
     assert plan["not_bitwise"] == [{"width": 4}, {"width": 2}]
     assert_same_scores(tmp_path / "wide", tmp_path / "narrow")
+
+
+def test_what_neither_memory_nor_disk_holds_is_refused_before_it_is_trained(tmp_path, monkeypatch):
+    huge = small(model={"hidden": (50_000, 50_000)})
+    with pytest.raises(ValueError, match=r"`model\.hidden`=\(50000, 50000\) needs 30 GB with its optimizer"):
+        run_pipeline(huge, tmp_path / "memory", until="train")
+    monkeypatch.setattr(train.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    with pytest.raises(ValueError, match=r"the checkpoints of 8 models need .* GB, and .* has 1e-06 GB left"):
+        run_pipeline(small(), tmp_path / "disk", until="train")
+    assert not list(tmp_path.glob("*/*/train-*/group-*"))

@@ -15,7 +15,7 @@ PHI = planted.phi(KEEP, A=3, leak=1.0) @ MIXED
 
 @pytest.mark.parametrize("who", SETTINGS)
 @pytest.mark.parametrize("mode", multivariate.MODES)
-@pytest.mark.parametrize("shrink", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("shrink", [0.1, *(pytest.param(s, marks=pytest.mark.long) for s in (0.0, 1.0))])
 def test_the_scores_equal_the_float64_loop(shrink, mode, who):
     setting = SETTINGS[who]
     phi = setting.diverged(planted.uneven(setting.keep, A=3, inside=0.6) @ MIXED)

@@ -88,6 +88,7 @@ def test_the_tables_are_made_of_the_rows(tmp_path):
     assert (again / "ablation.svg").read_text() == figure  # nothing of the time or of chance is in a figure
 
 
+@pytest.mark.long
 def test_the_committed_verdicts_are_those_of_the_committed_rows(tmp_path):
     rows = {name: sheet.read(sheet.RESULTS / f"{name}.csv") for name in (*plan.TABLES, "as_released", "cost")}
     committed = (sheet.RESULTS / "README.md").read_text()

@@ -61,6 +61,7 @@ def test_a_planted_difference_is_found_whatever_the_rates():
     np.testing.assert_allclose(effect.at, 0.03, atol=1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("every", "least_covered"), [(1, 0.93), pytest.param(2, 0.9, marks=pytest.mark.long)])
 def test_without_a_difference_the_interval_covers_zero_and_choosing_costs_nothing(every, least_covered):
     """300 pairs of equal conditions; of the second with every rate or every second one."""

@@ -125,7 +125,7 @@ def test_the_table_of_time_has_recordings_and_speakers_and_five_networks():
     runs = list(design.time(("fsdd", "fsdd_speakers"), ""))
     assert [run.network for run in runs] == 2 * ["recurrent", "gru", "lif", "adaptive", "synaptic"]
     for made in runs:
-        c = config.from_dict(made.settings)
+        c = config.from_dict(made.settings | {"sweep": {}})
         assert (c.splits.unit == "group") == (made.dataset == "fsdd_speakers")
         assert (c.data.name, c.model.time_steps) == ("fsdd:10", 10)
         assert (c.model.neuron == "adaptive") == (made.network == "adaptive")
