@@ -7,6 +7,7 @@ target and example.
 """
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +19,10 @@ import numpy as np
 
 FEW_BLOCKS = 4  # so many blocks or fewer are taken as one
 BLOCK_BYTES = 2**19  # of one float64 array [S, block, A]: what a core's cache holds
-FAR = 5.0  # times the distance from the median within which 95 % of the values lie
-SAMPLE = 2**18  # values, of all models, by which that distance is estimated
+LARGEST_SHARE = 0.2  # of one example in what is learned from all, or that of `FEW` equal ones where they are few
+FEW = 20
+ROUNDING = 1e-12  # of squares of float64, where they cancel
+SAMPLE = 2**18  # values, of all models, by which a median is estimated
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,6 @@ class Against(NamedTuple):
     partner_sn: np.ndarray | None  # int [S, N] or [S, 1]; None where the targets are no shadows: nothing is left out
     usable_s: np.ndarray
     targets: Any  # [S or K, N, A]
-    bounds: tuple[float, float] = (-np.inf, np.inf)  # values beyond are taken for these
 
     @property
     def separate(self) -> bool:
@@ -44,11 +46,7 @@ class Against(NamedTuple):
         partner_sn = self.partner_sn
         if partner_sn is not None:
             partner_sn = np.broadcast_to(partner_sn, self.keep_sn.shape)[:, part]
-        return self.clipped(self.values_sna[:, part]), self.keep_sn[:, part], partner_sn, self.usable_s
-
-    def clipped(self, values: Any) -> np.ndarray:
-        """float64, within the bounds."""
-        return np.clip(np.asarray(values, np.float64), *self.bounds)
+        return np.asarray(self.values_sna[:, part], np.float64), self.keep_sn[:, part], partner_sn, self.usable_s
 
     def slices(self, blocks: int = 1) -> list[slice]:
         """Slices that cover the examples: blocks of one length (`blocks` times what a core's cache holds) and a shorter
@@ -63,30 +61,27 @@ class Against(NamedTuple):
         usable."""
 
         def of_part(part):
-            x = self.clipped(self.targets[:, part])
+            x = np.asarray(self.targets[:, part], np.float64)
             # wait before reading: reading holds Python's lock, which the computation itself may need
             return np.asarray(jax.block_until_ready(of(self.block(part), x, part)))
 
         out = np.empty((len(self.targets), self.keep_sn.shape[1]), np.float32)
         slices = self.slices(blocks)
+        most = np.finfo(np.float32).max
         for part, scores in zip(slices, over_blocks(of_part, slices), strict=True):
-            out[:, part] = scores
+            out[:, part] = np.clip(scores, -most, most)
         if not self.separate:
             out[~self.usable_s] = np.nan
         return out
 
 
-def prepare(
-    values_sna, keep_sn, name: str, *, partner_s, valid_s, targets_kna=None, inside: bool = True, bounded: bool = False
-) -> Against:
+def prepare(values_sna, keep_sn, name: str, *, partner_s, valid_s, targets_kna=None, inside: bool = True) -> Against:
     """The arrays of an attack, after their shapes and values are checked.
 
     Args:
       values_sna: what models say of examples [S, N, A]; may be a memory map. `name` is its name in errors.
       keep_sn, partner_s, valid_s, targets_kna: as in `lira.score`.
       inside: whether the attack needs IN models of every example; offline attacks do not.
-      bounded: whether values beyond `bounds` are clipped: an attack that learns a law from all examples would else be
-        ruled by a single one.
 
     Raises:
       ValueError: what `lira.score` refuses.
@@ -100,37 +95,54 @@ def prepare(
     check_counts(keep_sn, usable_s, *fewest(inside, separate))
     partner_sn = None if separate else partners(keep_sn, partner_s, usable_s)
     targets = values_sna if targets_kna is None else targets_kna
-    within = bounds(values_sna, usable_s) if bounded else (-np.inf, np.inf)
-    if bounded:
-        warn_of_extremes(values_sna, usable_s, within, name)
-    return Against(values_sna, np.asarray(keep_sn), partner_sn, usable_s, targets, within)
+    return Against(values_sna, np.asarray(keep_sn), partner_sn, usable_s, targets)
 
 
-def bounds(values_sna: Any, usable_s: np.ndarray) -> tuple[float, float]:
-    """(low, high): `FAR` times the distance from the median that 95 % of the values keep. Nothing lies outside of the
-    confidences of trained models; infinite where 95 % of the values are equal."""
-    rows = np.flatnonzero(usable_s)
-    step = max(values_sna[0].size * len(rows) // SAMPLE, 1)
-    sample = np.concatenate([np.ravel(values_sna[s])[i % step :: step] for i, s in enumerate(rows)]).astype(np.float64)
-    middle = np.median(sample)
-    reach = FAR * np.quantile(np.abs(sample - middle), 0.95)
-    return (middle - reach, middle + reach) if reach > 0 else (-np.inf, np.inf)
-
-
-def warn_of_extremes(values_sna: Any, usable_s: np.ndarray, within: tuple[float, float], name: str) -> None:
-    """Names the example with the most values beyond the bounds, if there is one."""
-    low, high = within
-    beyond_n = np.zeros(values_sna.shape[1], int)
-    for s in np.flatnonzero(usable_s):
-        row = np.asarray(values_sna[s])
-        beyond_n += ((row < low) | (row > high)).any(1)
-    if beyond_n.any():
-        most = int(beyond_n.argmax())
+def weights(against: Against, about: str) -> np.ndarray:
+    """float64 [N], in (0, 1]: how much each example counts in a variance that is learned from all examples, about its
+    "own" mean of each side or about one common middle ("all"). None makes up more than `LARGEST_SHARE` of the squares:
+    whoever is audited could else hide all others behind one with extreme confidences. The example that counts least is
+    named in a warning."""
+    rows = np.flatnonzero(against.usable_s)
+    step = max(against.values_sna[0].size * len(rows) // SAMPLE, 1)
+    sample = [np.ravel(against.values_sna[s])[i % step :: step] for i, s in enumerate(rows)]
+    middle = float(np.median(np.concatenate(sample).astype(np.float64)))
+    shape = against.values_sna[0].shape
+    square_na, total_2na, count_2n1 = np.zeros(shape), np.zeros((2, *shape)), np.zeros((2, shape[0], 1))
+    for s in rows:
+        x_na = np.asarray(against.values_sna[s], np.float64) - middle
+        square_na += x_na**2
+        for side, inside_n in enumerate((against.keep_sn[s], ~against.keep_sn[s])):
+            total_2na[side] += np.where(inside_n[:, None], x_na, 0.0)
+            count_2n1[side] += inside_n[:, None]
+    if about == "own":
+        of_means_na = (total_2na**2 / np.maximum(count_2n1, 1)).sum(0)
+        square_na = np.maximum(square_na - of_means_na, ROUNDING * square_na)
+    square_n = square_na.sum(1)
+    weight_n = np.minimum(cap(square_n) / np.maximum(square_n, 1e-300), 1.0)
+    least = int(weight_n.argmin())
+    if weight_n[least] < 0.5:
         log.warning(
-            "`%s` of example %d is extreme in %d of %d models (not in %.3g to %.3g), and %d more examples are. Such "
-            "values are clipped: one of them would rule what is learned from all examples. Look at these examples.",
-            name, most, beyond_n[most], usable_s.sum(), low, high, (beyond_n > 0).sum() - 1,
+            "the confidences of example %d are extreme: it would make up %.3g %% of the variance that is learned from "
+            "all %d examples, and counts for %.3g of an example there. Look at it.",
+            least, 100 * square_n[least] / square_n.sum(), len(square_n), weight_n[least],
         )  # fmt: skip
+    return weight_n
+
+
+def cap(square_n: np.ndarray) -> float:
+    """The largest value c for which no min(square, c) is more than the largest share of their sum; infinity where none
+    is anyway, or examples are too few to tell."""
+    share = max(LARGEST_SHARE, FEW / len(square_n))
+    rising_n = np.sort(square_n)
+    falling_n, rest_n = rising_n[::-1], np.cumsum(rising_n)[::-1]  # rest_n[k]: without the k largest
+    if share >= 1 or falling_n[0] <= share * rest_n[0]:
+        return np.inf
+    for capped in range(1, math.ceil(1 / share)):
+        largest = share * rest_n[capped] / (1 - capped * share)
+        if falling_n[capped] <= largest > 0:
+            return float(largest)
+    return np.inf
 
 
 def check_finite(values: Any, name: str) -> None:

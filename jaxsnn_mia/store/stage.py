@@ -25,7 +25,7 @@ STAGE_VERSION = {
     "splits": 1,
     "train": 6,
     "signals": 5,
-    "attacks": 5,
+    "attacks": 6,
     "inversion": 3,
     "attribute": 2,
     "metrics": 9,

@@ -46,20 +46,25 @@ def test_the_others_are_found_as_before(name):
 def test_the_example_is_named_and_ordinary_values_are_left_alone(caplog):
     phi = PHI.copy()
     phi[KEEP[:, 7], 7] = 1e10
-    phi[2, 5] = -1e4
     lira.score(phi, KEEP, variance="pooled", **PAIRS)
     (said,) = [record.message for record in caplog.records]
-    assert said.startswith("`phi_sna` of example 7 is extreme in 8 of 16 models")
-    assert "and 1 more examples are" in said
+    assert said.startswith("the confidences of example 7 are extreme: it would make up 100 % of the variance")
     caplog.clear()
     lira.score(PHI, KEEP, variance="pooled", **PAIRS)
     assert not caplog.records
-    low, high = references.bounds(PHI, np.ones(16, bool))
-    assert low < PHI.min() - 10
-    assert high > PHI.max() + 10
+    for some in (PHI, planted.uneven(KEEP, differ=1.0)):  # some examples vary ten times as much as others
+        against = references.prepare(some, KEEP, "phi_sna", valid_s=None, **PAIRS)
+        for about in ("own", "all"):
+            np.testing.assert_array_equal(references.weights(against, about), 1.0)
 
 
-def test_values_that_are_nearly_all_equal_have_no_bounds():
-    phi = np.zeros_like(PHI)
-    phi[0, 0] = 5.0
-    assert references.bounds(phi, np.ones(16, bool)) == (-np.inf, np.inf)
+def test_no_example_counts_for_more_than_its_share():
+    rng = np.random.default_rng(0)
+    for huge in ([1e60], [1e9, 1e12], [300.0, 1e30, 50.0]):
+        square_n = np.r_[rng.chisquare(8, 100), huge]
+        capped_n = np.minimum(square_n, references.cap(square_n))
+        assert capped_n.max() == pytest.approx(0.2 * capped_n.sum())  # and no lower than it must be
+        assert (capped_n[:100] == square_n[:100]).all()
+    for fine in (rng.chisquare(8, 100), np.ones(4), np.r_[np.zeros(99), 1.0], np.zeros(50)):
+        assert references.cap(fine) == np.inf
+    assert references.cap(np.r_[np.ones(39), 1e9]) == pytest.approx(39.0)  # of few examples one may be a half

@@ -55,17 +55,20 @@ def score(
             f"{mode!r}, {kind!r}, {a0}, {kappa0}."
         )
     against = references.prepare(
-        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna, bounded=True
+        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
     )
-    sums = references.over_blocks(lambda part: jax.device_get(_sums(against.block(part))), against.slices())
+    weight_n = references.weights(against, "all")
+    sums = references.over_blocks(
+        lambda part: jax.device_get(_sums(against.block(part), weight_n[part])), against.slices()
+    )
     priors = [_centre_and_variance(x) for x in jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)]
     strength = A0[kind] if a0 is None else float(a0)
     return against.scores(lambda block, x, part: _score(block, x, priors, strength, kappa0, mode=mode, kind=kind))
 
 
 @jax.jit
-def _sums(block):
-    return tuple(map(spread.pool_sums, references.moments(*block)))
+def _sums(block, weight_b):
+    return tuple(spread.pool_sums(side, weight_b) for side in references.moments(*block))
 
 
 def _centre_and_variance(sums: tuple) -> tuple[np.ndarray, np.ndarray]:

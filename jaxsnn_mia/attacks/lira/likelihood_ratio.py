@@ -64,7 +64,7 @@ def score(
     check_options(mode, variance, location, compat)
     against = references.prepare(
         phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna,
-        inside=mode == "online", bounded=True,
+        inside=mode == "online",
     )  # fmt: skip
     if variance == "auto":
         variance = chosen(against, mode) if location == "mean" and compat is None else "per_example"
@@ -72,7 +72,10 @@ def score(
         return released.score(against, mode, variance)
     if variance == "hierarchical":
         return hierarchical.score(against, mode, sigma_floor)
-    sums = references.over_blocks(lambda part: jax.device_get(_sums(against.block(part))), against.slices())
+    weight_n = references.weights(against, "all" if variance == "fixed" else "own")
+    sums = references.over_blocks(
+        lambda part: jax.device_get(_sums(against.block(part), weight_n[part])), against.slices()
+    )
     pools = tuple(map(spread.pool, jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)))
     if location == "median":
         floors = tuple(np.asarray(floored(0.0, pool, sigma_floor)) for pool in pools)
@@ -117,8 +120,8 @@ def used(mode: str, sides: tuple) -> tuple:
 
 
 @jax.jit
-def _sums(block):
-    return tuple(map(spread.pool_sums, references.moments(*block)))
+def _sums(block, weight_b):
+    return tuple(spread.pool_sums(side, weight_b) for side in references.moments(*block))
 
 
 _moments = jax.jit(references.moments)

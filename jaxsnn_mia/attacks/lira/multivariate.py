@@ -40,9 +40,12 @@ def score(
     if mode not in MODES or not 0 <= shrink <= 1:
         raise ValueError(f"`mode` must be in {MODES} and 0 <= shrink <= 1, got {mode!r}, {shrink}.")
     against = references.prepare(
-        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna, bounded=True
+        phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
     )
-    sums = references.over_blocks(lambda part: jax.device_get(_sums(against.block(part))), against.slices())
+    weight_n = references.weights(against, "own")
+    sums = references.over_blocks(
+        lambda part: jax.device_get(_sums(against.block(part), weight_n[part])), against.slices()
+    )
     total = jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)
     covariances = [shrunk(products / freedom, shrink) for products, freedom in total]
     whiteners = [np.linalg.inv(np.linalg.cholesky(c)) for c in covariances]
@@ -75,15 +78,17 @@ def residuals(block: tuple) -> list[tuple]:
 
 
 @jax.jit
-def _sums(block):
-    """For each side, summed over a block: products of residuals [S or 1, A, A], and their degrees of freedom."""
+def _sums(block, weight_b):
+    """For each side, summed over a block: products of residuals [S or 1, A, A], and their degrees of freedom, each
+    example with its weight (`references.weights`)."""
     sums = []
     for count, _, residual, left_out in residuals(block):
-        products = jnp.einsum("sba,sbc->ac", residual, residual)[None]
-        freedom = (count - 1).sum().reshape(1, 1, 1)
+        products = jnp.einsum("b,sba,sbc->ac", weight_b, residual, residual)[None]
+        freedom = ((count - 1) * weight_b[None, :, None]).sum().reshape(1, 1, 1)
         if left_out is not None:  # leaving r out of m takes m / (m - 1) r r' off the products
-            products = products - jnp.einsum("sba,sbc->sac", left_out * (count / (count - 1)), left_out)
-            freedom = (count - 2).sum().reshape(1, 1, 1)
+            off = left_out * (count / (count - 1) * weight_b[None, :, None])
+            products = products - jnp.einsum("sba,sbc->sac", off, left_out)
+            freedom = ((count - 2) * weight_b[None, :, None]).sum().reshape(1, 1, 1)
         sums.append((products, freedom))
     return tuple(sums)
 

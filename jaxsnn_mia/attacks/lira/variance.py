@@ -16,6 +16,7 @@ from scipy.special import polygamma
 VARIANCES = ("shrinkage", "pooled", "fixed", "per_example")
 MOST_FREEDOM = 1e6  # prior degrees of freedom that mean "all examples are alike"
 NEWTON_STEPS = 12
+MOST_SPREAD = 100.0  # times the pooled variance: one example that varies more does not say how much others differ
 NO_SPREAD = 1e-6  # of the pooled variance: below it models agree exactly, as with logits in steps
 
 
@@ -34,10 +35,11 @@ class Prior(NamedTuple):
     own: jax.Array
 
 
-def pool_sums(side: tuple) -> tuple:
-    """Sums over a block of examples that `pool` needs."""
+def pool_sums(side: tuple, weight_b: jax.Array) -> tuple:
+    """Sums over a block of examples that `pool` needs, each example with its weight (`references.weights`)."""
     count, mean, squares = side
-    return tuple((x + 0 * mean).sum(1) for x in (count, count - 1, squares, count * mean, squares + count * mean**2))
+    sums = (count, count - 1, squares, count * mean, squares + count * mean**2)
+    return tuple(((x + 0 * mean) * weight_b[None, :, None]).sum(1) for x in sums)
 
 
 def pool(sums: tuple) -> Pool:
@@ -75,8 +77,8 @@ def relative(sides: tuple, pools: tuple) -> tuple[list, list]:
 
 
 def log_variance(scaled: np.ndarray, freedom: np.ndarray) -> np.ndarray:
-    """log(scaled / freedom), NaN where there is no spread."""
-    variance = scaled / freedom
+    """log(scaled / freedom), NaN where there is no spread, and at most log `MOST_SPREAD`."""
+    variance = np.minimum(scaled / freedom, MOST_SPREAD)
     return np.log(np.where(variance > NO_SPREAD, variance, np.nan))
 
 
