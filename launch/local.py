@@ -20,8 +20,8 @@ with what earlier runs trained there; the messages of process R are in WORKDIR/l
 
 Ctrl-C and SIGTERM stop all processes with what is in hand kept, and the same command goes on from there. A second
 Ctrl-C kills them, and so does the end of this launcher, however it comes (on Linux; elsewhere not that by SIGKILL).
-Exit codes: 0; 2 where a setting, file or workdir is refused; 75 after SIGTERM; 130 after Ctrl-C; that of a leader that
-failed.
+Exit codes: 0; 2 where a setting, file or workdir is refused; 75 after SIGTERM or a failure of the machine; 130 after
+Ctrl-C; that of a leader that failed.
 """
 
 import argparse
