@@ -45,6 +45,8 @@ def make_dataset(
     check_numeric(x, source)
     if y.shape != x.shape[:1]:
         raise ValueError(f"{source}: y must have shape {x.shape[:1]} like x {x.shape}, got {y.shape}.")
+    if not x.size:
+        raise ValueError(f"{source}: x must hold examples, got shape {x.shape}.")
     as_bytes = x.dtype == np.uint8 and (x.ndim == 4 or timed)
     x = np.ascontiguousarray(x, np.uint8 if as_bytes else wide_enough(x.dtype))
     finite = np.ones(len(x), bool) if as_bytes else np.isfinite(x.reshape(len(x), -1)).all(1)

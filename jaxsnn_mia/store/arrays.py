@@ -79,7 +79,7 @@ def text_table(path: Path, rows: list, numbers: list) -> np.ndarray:
         for column, (cell, value) in enumerate(zip(cells, values, strict=True), 1):
             if value is None:
                 raise ValueError(f"{path}, line {line}, column {column}: a number is needed, got {cell!r}.")
-    raise AssertionError("a table without a cell that is no number")
+    raise ValueError(f"{path} has a header and no rows.")
 
 
 def as_number(cell: str, delimiter: str) -> float | None:

@@ -3,6 +3,7 @@
 import gzip
 import lzma
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from jaxsnn_mia.runtime.resources import host_memory
 # (NotImplementedError), headers that are no Python literal or nested too deep
 UNREADABLE = (
     OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, SyntaxError,
-    RuntimeError, MemoryError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+    RuntimeError, MemoryError, struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tokenize.TokenError,
 )  # fmt: skip
 SHARE = 0.5  # of the machine's memory, that the arrays of one file may take
 

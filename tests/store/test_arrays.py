@@ -33,6 +33,12 @@ def test_one_line_and_one_column(tmp_path, text, shape):
     assert arrays.read(str(tmp_path / "p.csv")).shape == shape
 
 
+def test_a_header_alone_is_no_table(tmp_path):
+    (tmp_path / "p.csv").write_text("no,yes\n")
+    with pytest.raises(ValueError, match=r"p\.csv has a header and no rows"):
+        arrays.read(str(tmp_path / "p.csv"))
+
+
 def test_a_column_of_names_is_text(tmp_path):
     (tmp_path / "ids.csv").write_text("anna\nbert\n7\n")
     assert arrays.read(str(tmp_path / "ids.csv")).ravel().tolist() == ["anna", "bert", "7"]
