@@ -2,7 +2,8 @@
 
 The model knows no cache, no overlap of kernels and no host: a GPU's kernel takes the longest of its launch, its bytes
 at `SHARE_OF_BANDWIDTH` and its products at `SHARE_OF_PEAK`; a TPU's takes the cycles that XLA estimates, which count
-nothing for gathers, sorts and own kernels. So what it says is an estimate for GPUs and a lower bound for TPUs.
+nothing for gathers and sorts, and an own kernel takes its bytes. So what it says is an estimate for GPUs and a lower
+bound for TPUs.
 """
 
 import math
@@ -89,6 +90,8 @@ def kernel(module: Module, computation: Computation, made: Instruction, chip: Ch
     if chip.platform == "tpu":
         cycles = re.search(r'"estimated_cycles":"(\d+)"', made.attributes)
         seconds = int(cycles[1]) / chip.clock if cycles else 0.0
+        if made.op == "custom-call":  # of which the compiler says nothing
+            seconds = max(seconds, moved / (SHARE_OF_BANDWIDTH * chip.bandwidth))
     else:
         computing = sum(n / (SHARE_OF_PEAK * peak[kind]) for kind, n in flops.items())
         seconds = max(chip.launch, moved / (SHARE_OF_BANDWIDTH * chip.bandwidth), computing)

@@ -17,8 +17,7 @@ from jaxsnn_mia.training.probe import ROOM
 FIRST, TIMES = 8, 4  # widths that are tried: 8, 32, 128, ... as long as a wider one is faster and fits
 CAVEATS = (
     "By a static model of the compiled programs, not measured: no cache, no overlap, no host, no data transfer; "
-    "compilation and attacks are left out. A TPU's time leaves out gathers, sorts and own kernels, so it is a "
-    "lower bound."
+    "compilation and attacks are left out. A TPU's time leaves out gathers and sorts, so it is a lower bound."
 )
 
 

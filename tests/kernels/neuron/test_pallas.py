@@ -72,10 +72,13 @@ def test_tiles_of_a_tpu_equal_the_scan_also_under_vmap_and_for_a_current_that_st
 
 def test_blocks_of_a_tpu_fit_into_its_vector_memory():
     for steps in (1, 10, 25, mosaic.LONGEST):
-        rows = mosaic.block_rows(steps, 6 * 4, 10**6)
-        assert rows % mosaic.ROWS == 0
-        assert 2 * rows * mosaic.LANES * steps * 6 * 4 < 13 * 2**20  # the next block is read while one is computed
-    assert mosaic.block_rows(10, 24, 5) == 5
+        for lanes in (10, 128, 300, 10**5):
+            rows, width = mosaic.block_of(steps, 6 * 4, 10**6, lanes)
+            assert rows % mosaic.ROWS == 0
+            assert width == lanes or width % mosaic.LANES == 0
+            taken = rows * -(-width // mosaic.LANES) * mosaic.LANES * steps * 6 * 4
+            assert 2 * taken < 13 * 2**20  # the next block is read while one is computed
+    assert mosaic.block_of(10, 24, 5, 10) == (5, 10)
     with as_for("tpu"), pytest.raises(ValueError, match="takes no more than 128 steps on a TPU"):
         neuron.lif(jnp.zeros((129, 1, 1)), beta=0.9, spike=surrogate.arctan(), method="pallas")
 

@@ -1,4 +1,7 @@
-"""Tiles of neurons for TPUs, lowered by Mosaic: blocks of rows of 128 lanes over all of time, in vector memory."""
+"""Tiles of neurons for TPUs, lowered by Mosaic: blocks of rows over all of time, in vector memory.
+
+A row is the last axis of an array, as it lies in memory: another shape would be a copy of every array before and after.
+"""
 
 import math
 from collections.abc import Callable
@@ -17,10 +20,13 @@ ROOM = 3 * 2**20  # bytes of a block; of 16 MiB, since the next block is read wh
 LONGEST = 128  # steps; of more the smallest block of six arrays has no room
 
 
-def block_rows(steps: int, nbytes: int, total: int) -> int:
-    """Rows of a block whose arrays over time have `nbytes` an element together: all `total` where these are few."""
-    fit = ROOM // (steps * LANES * max(nbytes, 1)) // ROWS * ROWS
-    return min(max(ROWS, min(fit, MOST_ROWS)), total)
+def block_of(steps: int, nbytes: int, total: int, lanes: int) -> tuple[int, int]:
+    """(rows, lanes) of a block of [total, lanes] elements whose arrays over time have `nbytes` an element together: all
+    lanes where `ROWS` rows of them fit, then as many rows as fit."""
+    room = ROOM // (steps * max(nbytes, 1))  # elements
+    width = min(lanes, max(room // ROWS // LANES * LANES, LANES))
+    rows = room // (-(-width // LANES) * LANES) // ROWS * ROWS
+    return min(max(rows, ROWS), MOST_ROWS, total), width
 
 
 def tiled(kernel: Callable, inputs: Any, out_shape: Any, shape: tuple[int, ...], steps: int) -> Any:
@@ -29,11 +35,11 @@ def tiled(kernel: Callable, inputs: Any, out_shape: Any, shape: tuple[int, ...],
     from jax.experimental import pallas as pl
     from jax.experimental.pallas import tpu as pltpu
 
-    size = math.prod(shape)
-    total = -(-size // LANES)
+    total, lanes = math.prod(shape[:-1]), shape[-1] if shape else 1
     leaves, structure = jax.tree.flatten((tuple(inputs), tuple(out_shape)))
     n_in = len(jax.tree.leaves(inputs))
-    rows = block_rows(steps, sum(a.dtype.itemsize for a in leaves if is_series(a, shape)), total)
+    nbytes = sum(a.dtype.itemsize for a in leaves if is_series(a, shape))
+    rows, width = block_of(steps, nbytes, total, lanes)
 
     def load(ref, t=None):
         if ref.shape == (1, 1):  # a scalar, unless the tile is that small
@@ -41,7 +47,7 @@ def tiled(kernel: Callable, inputs: Any, out_shape: Any, shape: tuple[int, ...],
         return ref[...] if t is None else ref[t]
 
     def store(ref, t, values):
-        values = jnp.broadcast_to(values, (rows, LANES)).astype(ref.dtype)
+        values = jnp.broadcast_to(values, (rows, width)).astype(ref.dtype)
         if t is None:
             ref[...] = values
         else:
@@ -49,30 +55,28 @@ def tiled(kernel: Callable, inputs: Any, out_shape: Any, shape: tuple[int, ...],
 
     def body(*refs):
         ins, outs = structure.unflatten(refs)
-        kernel(Tile(load, store, (rows, LANES)), (*ins, *outs))
+        kernel(Tile(load, store, (rows, width)), (*ins, *outs))
 
     def laid_out(a):
-        """[T, rows, 128], [rows, 128] or, of a scalar, [1, 1]."""
+        """[T, total, lanes], [total, lanes] or, of a scalar, [1, 1]."""
         if a.ndim == 0:
             return a.reshape(1, 1)
-        flat = a.reshape(steps, size) if is_series(a, shape) else jnp.broadcast_to(a, shape).reshape(size)
-        padded = jnp.pad(flat, [(0, 0)] * (flat.ndim - 1) + [(0, total * LANES - size)])
-        return padded.reshape(*flat.shape[:-1], total, LANES)
+        return (a if is_series(a, shape) else jnp.broadcast_to(a, shape)).reshape(laid_out_shape(a).shape)
+
+    def laid_out_shape(a):
+        return jax.ShapeDtypeStruct((steps, total, lanes) if is_series(a, shape) else (total, lanes), a.dtype)
 
     def block(ndim):
         if ndim == 0:
-            return pl.BlockSpec((1, 1), lambda i: (0, 0), memory_space=pltpu.SMEM)
+            return pl.BlockSpec((1, 1), lambda i, j: (0, 0), memory_space=pltpu.SMEM)
         if ndim > len(shape):
-            return pl.BlockSpec((steps, rows, LANES), lambda i: (0, i, 0))
-        return pl.BlockSpec((rows, LANES), lambda i: (i, 0))
-
-    def laid_out_shape(a):
-        return jax.ShapeDtypeStruct((steps, total, LANES) if is_series(a, shape) else (total, LANES), a.dtype)
+            return pl.BlockSpec((steps, rows, width), lambda i, j: (0, i, j))
+        return pl.BlockSpec((rows, width), lambda i, j: (i, j))
 
     def call(interpret):
         return pl.pallas_call(
             body,
-            grid=(pl.cdiv(total, rows),),
+            grid=(pl.cdiv(total, rows), pl.cdiv(lanes, width)),
             in_specs=[block(a.ndim) for a in leaves[:n_in]],
             out_specs=[block(len(a.shape)) for a in leaves[n_in:]],
             out_shape=[laid_out_shape(a) for a in leaves[n_in:]],
@@ -82,11 +86,7 @@ def tiled(kernel: Callable, inputs: Any, out_shape: Any, shape: tuple[int, ...],
 
     results = lax.platform_dependent(*map(laid_out, leaves[:n_in]), tpu=call(False), default=call(True))
 
-    def as_given(a, like):
-        flat = a.reshape(*((steps,) if is_series(like, shape) else ()), total * LANES)
-        return flat[..., :size].reshape(like.shape)
-
-    shaped = [as_given(a, like) for a, like in zip(results, leaves[n_in:], strict=True)]
+    shaped = [a.reshape(like.shape) for a, like in zip(results, leaves[n_in:], strict=True)]
     return jax.tree.unflatten(jax.tree.structure(tuple(out_shape)), shaped)
 
 
