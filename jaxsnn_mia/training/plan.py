@@ -89,13 +89,14 @@ def agreed_plan(
         now, width = make_plan({}, plan["width"]), width_of(plan["group_size"])
         changed = {key: now[key] for key in SAME_BITS if plan.get(key) != now[key]}
         too_wide = {"width": width} in plan.get("not_bitwise", [])  # no memory for it, see `loop.narrower`
-        if width not in (None, plan["width"]) and not too_wide:
+        asked = width not in (None, plan["width"]) and not too_wide
+        if asked:
             changed["width_before"] = plan["width"]
-        if not changed or changed in plan.get("not_bitwise", []):
+        if not changed or (changed in plan.get("not_bitwise", []) and not asked):
             return plan
         logging.warning("resuming under %s: the results will not be bitwise those of one run", changed)
         plan = not_bitwise(plan, changed)
-        if "width_before" in changed:
+        if asked:
             plan["width"] = width
     write_plan(folder, plan)
     return plan

@@ -85,6 +85,7 @@ def test_a_width_that_is_named_is_taken_also_for_a_plan_that_is_there(tmp_path, 
     assert agreed(1) == read_plan(tmp_path)
     assert (agreed(1)["width"], agreed(1)["not_bitwise"]) == (1, [{"width_before": 8}])
     assert "the results will not be bitwise those of one run" in caplog.text
+    assert [agreed(width)["width"] for width in (8, 1, 8, 1)] == [8, 1, 8, 1]  # also what was asked for before
     write_plan(tmp_path, {**make_plan(GROUPS, 4), "not_bitwise": [{"width": 8}]})  # 8 had no memory
     assert agreed(8)["width"] == 4
 
