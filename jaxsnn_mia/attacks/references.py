@@ -130,6 +130,13 @@ def weights(against: Against, about: str) -> np.ndarray:
     return weight_n
 
 
+def weighted_sums(against: Against, of: Callable, about: str) -> Any:
+    """of(block, weights of its examples) summed over all blocks, with the `weights` about the same."""
+    weight_n = weights(against, about)
+    sums = over_blocks(lambda part: jax.device_get(of(against.block(part), weight_n[part])), against.slices())
+    return jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)
+
+
 def cap(square_n: np.ndarray) -> float:
     """The largest value c for which no min(square, c) is more than the largest share of their sum; infinity where none
     is anyway, or examples are too few to tell."""

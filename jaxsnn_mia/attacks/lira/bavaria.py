@@ -57,11 +57,7 @@ def score(
     against = references.prepare(
         phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
     )
-    weight_n = references.weights(against, "all")
-    sums = references.over_blocks(
-        lambda part: jax.device_get(_sums(against.block(part), weight_n[part])), against.slices()
-    )
-    priors = [_centre_and_variance(x) for x in jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)]
+    priors = [_centre_and_variance(x) for x in references.weighted_sums(against, _sums, "all")]
     strength = A0[kind] if a0 is None else float(a0)
     return against.scores(lambda block, x, part: _score(block, x, priors, strength, kappa0, mode=mode, kind=kind))
 

@@ -72,11 +72,8 @@ def score(
         return released.score(against, mode, variance)
     if variance == "hierarchical":
         return hierarchical.score(against, mode, sigma_floor)
-    weight_n = references.weights(against, "all" if variance == "fixed" else "own")
-    sums = references.over_blocks(
-        lambda part: jax.device_get(_sums(against.block(part), weight_n[part])), against.slices()
-    )
-    pools = tuple(map(spread.pool, jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)))
+    sums = references.weighted_sums(against, _sums, "all" if variance == "fixed" else "own")
+    pools = tuple(map(spread.pool, sums))
     if location == "median":
         floors = tuple(np.asarray(floored(0.0, pool, sigma_floor)) for pool in pools)
         return against.scores(partial(median.scores, floors=floors, mode=mode))

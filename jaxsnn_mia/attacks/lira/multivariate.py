@@ -42,11 +42,7 @@ def score(
     against = references.prepare(
         phi_sna, keep_sn, "phi_sna", partner_s=partner_s, valid_s=valid_s, targets_kna=target_phi_kna
     )
-    weight_n = references.weights(against, "own")
-    sums = references.over_blocks(
-        lambda part: jax.device_get(_sums(against.block(part), weight_n[part])), against.slices()
-    )
-    total = jax.tree.map(lambda *parts: np.sum(parts, 0), *sums)
+    total = references.weighted_sums(against, _sums, "own")
     covariances = [shrunk(products / freedom, shrink) for products, freedom in total]
     whiteners = [np.linalg.inv(np.linalg.cholesky(c)) for c in covariances]
     return against.scores(lambda block, targets, part: _score(block, targets, whiteners, mode=mode))
